@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The text that goes with a negative errno: which object, what was wrong, what to do.
+//
+// The caller owns the struct and zeroes it; the lowest layer that knows the object's name fills
+// it, once: later calls keep the first text. Not thread-safe; one per thread.
+#pragma once
+
+#define ERRTEXT_SIZE 1024
+
+struct errtext {
+	char text[ERRTEXT_SIZE];
+};
+
+/* Fill e (may be NULL) unless it holds a text already. Returns code, so that a failing function
+ * can end in `return errtext_set(e, -EINVAL, ...)`. */
+int errtext_set(struct errtext *e, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guest RAM as dray sees it: the RAM blocks of one QEMU process, each a shared file.
+//
+// qemu-glue finds the blocks; the engine reads or fills them through its own MAP_SHARED mapping,
+// which outlives QEMU. The two hosts' blocks are matched by name, never by size or order.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "errtext.h"
+
+#define RAM_PAGE_SIZE 4096u	/* the unit of tracking and of the wire, whatever backs the block */
+#define RAM_PAGE_SHIFT 12
+#define RAM_BLOCK_NAME_MAX 128	/* with the terminating NUL */
+#define RAM_BLOCKS_MAX 256
+#define RAM_BLOCK_SIZE_MAX (1ull << 46)
+
+struct ram_block {
+	char name[RAM_BLOCK_NAME_MAX];	/* QEMU's memory backend: pc.ram, ram-node0, ... */
+	uint64_t size;			/* bytes, a multiple of page_size */
+	uint32_t page_size;		/* bytes: 4096, or the huge page size on hugetlbfs */
+	/* Local side only; not on the wire. */
+	uint64_t qemu_addr;		/* where QEMU has it mapped */
+	int fd;				/* the file, or -1; owned */
+	uint8_t *map;			/* our mapping, or NULL; owned */
+};
+
+struct ram_map {
+	unsigned int count;
+	struct ram_block *blocks;	/* owned; sorted by name, names unique */
+};
+
+/* Append a copy of *block (fd and map change owner). -ENOMEM, -E2BIG past RAM_BLOCKS_MAX,
+ * -EEXIST for a name that is there already, -EINVAL for an empty or unterminated name, a
+ * size that is 0, too large or no multiple of page_size, or a page_size that is no power of two
+ * >= 4096; on failure the caller
+ * keeps fd and map. Keeps the order by name. */
+int ram_map_add(struct ram_map *map, const struct ram_block *block, struct errtext *err);
+/* Unmap, close and free everything; the map is empty afterwards. */
+void ram_map_destroy(struct ram_map *map);
+/* Total bytes, and the same in pages. */
+uint64_t ram_map_bytes(const struct ram_map *map);
+static inline uint64_t ram_block_pages(const struct ram_block *b)
+{
+	return b->size >> RAM_PAGE_SHIFT;
+}
+
+/* Both sides must hold the same blocks: names and sizes equal (page sizes may differ: all
+ * traffic is in 4 KiB pages). As both are sorted, index i means the same block on both sides
+ * afterwards. -EINVAL with a text that names the first block that differs. */
+int ram_map_match(const struct ram_map *local, const struct ram_map *remote, struct errtext *err);

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// One stream's sender: turns written pages of guest RAM into frames.
+//
+// Private to one worker thread of source.c, except sender_stats.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "bitmap.h"
+#include "byte_stream.h"
+#include "errtext.h"
+#include "ram_map.h"
+#include "source.h"
+#include "tracker.h"
+
+struct sender;
+
+int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_stream *stream,
+	       struct sender **out);
+void sender_destroy(struct sender *s);
+
+/* Pages that are scanned, and sent, as one piece. */
+uint64_t sender_granule_pages(const struct ram_block *block);
+
+/* A round begins; `live` says that the guest may write while we read. */
+void sender_begin(struct sender *s, uint32_t round, bool live);
+
+/* Three ways over one granule [first, first + count) of a block; source.c says when which.
+ * sender_granule: scan (and protect), then send. todo is not used.
+ * sender_collect: only scan (and protect), adding to todo.
+ * sender_collected: send what todo holds, and clear it. */
+int sender_granule(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		   struct bitmap *todo, bool protect, struct errtext *err);
+int sender_collect(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		   struct bitmap *todo, bool protect, struct errtext *err);
+int sender_collected(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		     struct bitmap *todo, bool protect, struct errtext *err);
+
+/* Send what is pending, then SYNC(round); returns when all of it has left our memory. */
+int sender_sync(struct sender *s, struct errtext *err);
+
+/* Data pages of this round so far. */
+uint64_t sender_round_pages(const struct sender *s);
+/* Add this sender's totals to *stats. Any thread. */
+void sender_stats(const struct sender *s, struct source_stats *stats);

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The source's RAM sender: rounds of "find what was written, protect it again, send it".
+//
+// One worker thread per stream. RAM is dealt out in granules of TRACKER_GRANULE_PAGES, granule g
+// to worker g mod N, so a page always travels on the same stream and a newer version never
+// overtakes an older one: rounds need no barrier between streams.
+//
+// All calls come from one driver thread, except source_abort and source_stats (any thread).
+#pragma once
+
+#include <stdint.h>
+#include "byte_stream.h"
+#include "errtext.h"
+#include "ram_map.h"
+#include "tracker.h"
+
+struct source;
+
+enum source_round_kind {
+	SOURCE_ROUND_LIVE, /* the guest runs: protect before reading */
+	SOURCE_ROUND_LAST, /* the guest is stopped: only look */
+};
+
+struct source_round {
+	uint32_t round;
+	uint64_t pages;	      /* sent as data in this round */
+	uint64_t duration_us; /* until everything had left our memory */
+	int result;	      /* 0 or a negative errno */
+	struct errtext err;
+};
+
+struct source_stats {
+	uint64_t pages_sent;	/* as data, all rounds */
+	uint64_t pages_zero;	/* found zero or a hole, announced without data */
+	uint64_t pages_skipped; /* marked written, but content unchanged or zero as before */
+};
+
+struct source_options {
+	const struct ram_map *ram;  /* mapped readable; outlives the source */
+	struct tracker *tracker;    /* outlives the source */
+	struct byte_stream **streams; /* borrowed, one per worker */
+	unsigned int stream_count;
+	/* Wait until no I/O that was in flight can still write guest memory; NULL if no device
+	 * of the guest reads disks past the page cache. Called by a worker, guest running. */
+	int (*quiesce)(void *opaque, struct errtext *err);
+	/* A round has ended; called by the last worker. The struct is valid during the call. */
+	void (*round_done)(void *opaque, const struct source_round *round);
+	void *opaque;
+};
+
+/* Starts the workers, idle. */
+int source_new(const struct source_options *options, struct source **out, struct errtext *err);
+/* Begin round 1, 2, ...; no other may be under way. round_done follows. */
+void source_round_start(struct source *s, uint32_t round, enum source_round_kind kind);
+/* The guest has stopped: let a live round end early; what it left is found by the last one. */
+void source_hurry(struct source *s);
+/* Make the round under way, and all later ones, fail with -ECANCELED. */
+void source_abort(struct source *s);
+void source_stats(const struct source *s, struct source_stats *stats);
+/* Joins the workers (source_abort first if a round may be under way). */
+void source_destroy(struct source *s);

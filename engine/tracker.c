@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dirty-page tracking by userfaultfd write-protection and PAGEMAP_SCAN.
+//
+// category_mask == return_mask == PAGE_IS_WRITTEN and nothing else selects a path in the kernel
+// (fs/proc/task_mmu.c) that takes an empty page-table entry for written. That matters: shared
+// memory loses its entries under memory pressure, and when the balloon punches it, and protection
+// with them.
+#include "tracker.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/userfaultfd.h>
+#include "cleanup.h"
+#include "fault.h"
+#include "kernel_abi.h"
+
+struct tracker {
+	int uffd;		   /* owned */
+	int pagemap;		   /* owned */
+	const struct ram_map *ram; /* borrowed */
+};
+
+static int register_blocks(struct tracker *t, struct errtext *err)
+{
+	for (unsigned int i = 0; i < t->ram->count; i++) {
+		const struct ram_block *b = &t->ram->blocks[i];
+		struct uffdio_register reg = {
+			.range = {.start = b->qemu_addr, .len = b->size},
+			.mode = UFFDIO_REGISTER_MODE_WP,
+		};
+
+		if (ioctl(t->uffd, UFFDIO_REGISTER, &reg) < 0)
+			return errtext_set(err, -errno,
+					   "RAM block %s: cannot register with userfaultfd: %s",
+					   b->name, strerror(errno));
+	}
+	return 0;
+}
+
+int tracker_new(int uffd, int pid, const struct ram_map *ram, struct tracker **out,
+		struct errtext *err)
+{
+	char path[64];
+	struct tracker *t = calloc(1, sizeof(*t));
+	int ret;
+
+	if (!t)
+		return -ENOMEM;
+	t->uffd = uffd;
+	t->ram = ram;
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	t->pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	if (t->pagemap < 0)
+		ret = errtext_set(err, -errno, "%s: %s", path, strerror(errno));
+	else
+		ret = register_blocks(t, err);
+	if (ret < 0) {
+		tracker_destroy(t);
+		return ret;
+	}
+	*out = t;
+	return 0;
+}
+
+void tracker_destroy(struct tracker *t)
+{
+	if (!t)
+		return;
+	cleanup_close(&t->pagemap);
+	cleanup_close(&t->uffd);
+	free(t);
+}
+
+/* page_region is in bytes of the other process's address space; runs are pages of the block. */
+static void regions_to_runs(const struct ram_block *b, const struct page_region *regions,
+			    long count, struct wire_run *runs)
+{
+	for (long i = 0; i < count; i++) {
+		runs[i].first = (regions[i].start - b->qemu_addr) >> RAM_PAGE_SHIFT;
+		runs[i].count = (regions[i].end - regions[i].start) >> RAM_PAGE_SHIFT;
+	}
+}
+
+int tracker_collect(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		    bool protect, struct wire_run runs[TRACKER_RUNS_MAX])
+{
+	const struct ram_block *b = &t->ram->blocks[block];
+	struct page_region regions[TRACKER_RUNS_MAX];
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.flags = PM_SCAN_CHECK_WPASYNC | (protect ? PM_SCAN_WP_MATCHING : 0),
+		.start = b->qemu_addr + (first << RAM_PAGE_SHIFT),
+		.end = b->qemu_addr + ((first + count) << RAM_PAGE_SHIFT),
+		.vec = (uintptr_t)regions,
+		.vec_len = TRACKER_RUNS_MAX,
+		.category_mask = PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_WRITTEN,
+	};
+	int ret;
+
+	assert(count <= TRACKER_GRANULE_PAGES || (count << RAM_PAGE_SHIFT) <= b->page_size);
+	do
+		ret = ioctl(t->pagemap, PAGEMAP_SCAN, &arg);
+	while (ret < 0 && errno == EINTR);
+	if (ret < 0)
+		return -errno;
+	/* The vector holds the worst case, so a short walk means the mapping has gone. */
+	if (arg.walk_end != arg.end)
+		return -ESRCH;
+	regions_to_runs(b, regions, ret, runs);
+	return ret;
+}
+
+int tracker_supported(struct errtext *err)
+{
+	_cleanup_close_ int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	struct pm_scan_arg arg = {.size = sizeof(arg), .return_mask = PAGE_IS_WRITTEN};
+
+	if (fd < 0)
+		return errtext_set(err, -errno, "/proc/self/pagemap: %s", strerror(errno));
+	/* An empty range is valid, so only a kernel without the call refuses. */
+	if (fault_point("pagemap-scan") < 0 || ioctl(fd, PAGEMAP_SCAN, &arg) < 0)
+		return errtext_set(err, -ENOTSUP,
+				   "this kernel has no PAGEMAP_SCAN, which tracks the guest's "
+				   "writes: run Linux 6.7 or newer on the source host");
+	return 0;
+}

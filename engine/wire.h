@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// dray's wire protocol, version 1. The only home of byte order: everything is little-endian.
+//
+// One TCP port on the destination. Every connection opens with a hello from the source, which
+// says what the connection is for; the destination answers with a hello reply, or a refusal.
+//
+//   source                                            destination
+//     | -- hello(control) ------------------------------> |  versions, features, session
+//     | <------------------------------- hello reply ---- |  version chosen, host UUID
+//     | -- PREPARE: domain, RAM blocks -----------------> |
+//     | <------- PREPARED: monitor and stream sockets --- |
+//     | == hello(tunnel): libvirt's RPC, raw bytes =====> |  libvirt starts the guest's QEMU there
+//     | == hello(ram i), i = 0..streams-1: RAM frames ==> |
+//     | <------------------------------------- READY ---- |  attached, RAM blocks match
+//     | == RAM frames, SYNC(round) on each stream ======> |
+//     | <------------------- SYNCED(stream, round) ------ |
+//     |   ... rounds ...                                  |
+//     | == hello(relay): QEMU's stream, held there =====> |
+//     |   guest stops; last round                         |
+//     | -- DIGEST? (with --verify) ---------------------> |
+//     | <------------------------------------ DIGEST ---- |
+//     | -- RELEASE -------------------------------------> |  the hand-over
+//     | <------------------------- RELEASED, RESUMED ---- |
+//     | -- FINISH --------------------------------------> |
+//     | <---------------------------------- FINISHED ---- |
+//
+// PING/PONG go both ways at any time after PREPARE; a side that hears nothing for the agreed
+// silence gives up. ABORT, with a text, may come from either side at any time before RELEASE.
+// A hello(recover) connection carries only QUERY, DISCARD and STATE.
+//
+// Version policy: each side names the lowest and highest version it speaks; the highest common
+// one is used. Feature bits are the intersection. Reserved fields are sent as zero and ignored.
+// Frames of unknown type are an error: a sender uses only what was agreed.
+//
+// Decoders take any bytes and never read outside [buf, buf + len). They return -EPROTO with a
+// text for what is malformed or beyond a limit. Names and paths hold no control characters.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "errtext.h"
+#include "ram_map.h"
+
+#define WIRE_MAGIC 0x59415244u /* "DRAY" */
+#define WIRE_VERSION_MIN 1
+#define WIRE_VERSION_MAX 1
+#define WIRE_PORT 7470 /* default TCP port of dray receive */
+
+#define WIRE_STREAMS_MAX 64
+#define WIRE_TEXT_MAX 1023	/* bytes in an error text or path, without NUL */
+#define WIRE_NAME_MAX 255	/* bytes in a domain name, without NUL */
+
+/* Feature bits. Version 1 has none that are optional; a bit stands for a thing both must know. */
+#define WIRE_FEATURES 0ull
+
+/* ---- hello ---- */
+
+enum wire_kind {
+	WIRE_KIND_CONTROL = 1,
+	WIRE_KIND_RAM = 2,	/* index = stream number */
+	WIRE_KIND_TUNNEL = 3,	/* raw bytes to and from the destination's libvirt socket */
+	WIRE_KIND_RELAY = 4,	/* raw bytes of QEMU's own migration stream */
+	WIRE_KIND_RECOVER = 5,
+	WIRE_KIND_LAST_ = WIRE_KIND_RECOVER,
+};
+
+#define WIRE_SESSION_SIZE 16
+#define WIRE_UUID_SIZE 16
+
+struct wire_hello {
+	uint16_t version_min, version_max;
+	uint64_t features;
+	uint8_t session[WIRE_SESSION_SIZE];	/* random; ties a migration's connections together */
+	enum wire_kind kind;
+	uint16_t index;
+};
+
+struct wire_hello_reply {
+	uint16_t version;			/* chosen; 0: refused, text says why */
+	uint16_t version_min, version_max;	/* what the destination speaks */
+	uint64_t features;			/* intersection */
+	uint8_t host_uuid[WIRE_UUID_SIZE];	/* of the destination's libvirt */
+	char text[WIRE_TEXT_MAX + 1];		/* refusal, NUL-terminated */
+};
+
+#define WIRE_HELLO_SIZE 64
+#define WIRE_HELLO_REPLY_SIZE 64 /* followed by text_len bytes of text */
+
+void wire_hello_encode(const struct wire_hello *h, uint8_t buf[WIRE_HELLO_SIZE]);
+int wire_hello_decode(const uint8_t buf[WIRE_HELLO_SIZE], struct wire_hello *h,
+		      struct errtext *err);
+/* Returns the number of bytes written: WIRE_HELLO_REPLY_SIZE plus the text. */
+size_t wire_hello_reply_encode(const struct wire_hello_reply *r,
+			       uint8_t buf[WIRE_HELLO_REPLY_SIZE + WIRE_TEXT_MAX]);
+/* Decodes the fixed part; *text_len (<= WIRE_TEXT_MAX) more bytes of text follow on the wire,
+ * which the caller puts into r->text and terminates. */
+int wire_hello_reply_decode(const uint8_t buf[WIRE_HELLO_REPLY_SIZE], struct wire_hello_reply *r,
+			    size_t *text_len, struct errtext *err);
+/* The highest version in both ranges, or 0 if they do not meet. */
+uint16_t wire_version_choose(uint16_t min_a, uint16_t max_a, uint16_t min_b, uint16_t max_b);
+
+/* ---- control messages ---- */
+
+enum wire_type {
+	WIRE_PREPARE = 1,
+	WIRE_PREPARED,
+	WIRE_READY,	/* no body */
+	WIRE_SYNCED,
+	WIRE_PING,
+	WIRE_PONG,
+	WIRE_DIGEST_REQUEST, /* no body */
+	WIRE_DIGEST,
+	WIRE_RELEASE,	/* no body */
+	WIRE_RELEASED,	/* no body */
+	WIRE_RESUMED,
+	WIRE_FINISH,	/* no body */
+	WIRE_FINISHED,	/* no body */
+	WIRE_ABORT,
+	WIRE_QUERY,
+	WIRE_DISCARD,
+	WIRE_STATE,
+	WIRE_TYPE_END_
+};
+
+/* Names for messages and logs, "?" for unknown. */
+const char *wire_type_name(unsigned int type);
+
+#define WIRE_HEADER_SIZE 8
+#define WIRE_BODY_MAX (64u * 1024)
+
+struct wire_prepare {
+	char name[WIRE_NAME_MAX + 1];
+	uint8_t uuid[WIRE_UUID_SIZE];
+	uint16_t streams;	/* 1..WIRE_STREAMS_MAX */
+	uint32_t silence_ms;	/* give up after hearing nothing for so long */
+	bool running;		/* the guest runs (a RESUME will come), or was paused already */
+	struct ram_map ram;	/* names, sizes, page sizes; owned: wire_message_destroy */
+};
+
+struct wire_prepared {
+	char monitor_path[WIRE_TEXT_MAX + 1];	/* where QEMU shall open its private monitor */
+	char stream_path[WIRE_TEXT_MAX + 1];	/* where QEMU shall listen for its own stream */
+};
+
+struct wire_digest {
+	uint16_t count; /* RAM blocks */
+	uint8_t digest[RAM_BLOCKS_MAX][16];
+};
+
+/* What a destination knows of a guest. */
+enum wire_state {
+	WIRE_STATE_ABSENT = 1,	/* no such guest is active here, nor will it become so */
+	WIRE_STATE_INCOMING,	/* an incoming migration, not (yet) running */
+	WIRE_STATE_RUNNING,	/* it lives here (running, or paused by its user) */
+	WIRE_STATE_ENDED,	/* it ran here, and has ended since */
+	WIRE_STATE_END_
+};
+
+struct wire_message {
+	enum wire_type type;
+	union {
+		struct wire_prepare prepare;
+		struct wire_prepared prepared;
+		struct { uint16_t stream; uint32_t round; } synced;
+		struct { uint64_t sent_us; uint64_t peer_us; } ping; /* PING and PONG; CLOCK_REALTIME;
+								      * PONG repeats sent_us and
+								      * adds its own time */
+		struct wire_digest digest;
+		struct { uint64_t time_us; } resumed;	/* RESUME event, CLOCK_REALTIME there */
+		struct { char text[WIRE_TEXT_MAX + 1]; } abort;
+		struct { uint8_t uuid[WIRE_UUID_SIZE]; } query; /* QUERY and DISCARD */
+		struct { enum wire_state state; char text[WIRE_TEXT_MAX + 1]; } state;
+	};
+};
+
+/* Encode header and body into buf. Returns bytes written, -EMSGSIZE if size is too small
+ * (WIRE_HEADER_SIZE + WIRE_BODY_MAX always suffices) or a string or count is beyond its limit, or
+ * -EINVAL for an unknown type. */
+long wire_message_encode(const struct wire_message *m, uint8_t *buf, size_t size);
+/* Header: type and body length, limits checked. */
+int wire_header_decode(const uint8_t buf[WIRE_HEADER_SIZE], enum wire_type *type, uint32_t *body_len,
+		       struct errtext *err);
+/* Body of the given type, exactly len bytes. On success the message must be released with
+ * wire_message_destroy; on failure (-EPROTO, or -ENOMEM) nothing is left to release. */
+int wire_body_decode(enum wire_type type, const uint8_t *body, size_t len, struct wire_message *m,
+		     struct errtext *err);
+void wire_message_destroy(struct wire_message *m);
+
+/* ---- RAM frames ---- */
+
+// A frame is a head of exactly WIRE_FRAME_SIZE bytes, then, for PAGES, the pages of its runs in
+// order. A fixed head lets the receiver read "pages of this frame, head of the next" in one call.
+enum wire_frame_type {
+	WIRE_FRAME_PAGES = 1,
+	WIRE_FRAME_ZERO,	/* these pages are zero or holes: none follow */
+	WIRE_FRAME_SYNC,	/* no runs, block 0; everything of `round` on this stream is out */
+	WIRE_FRAME_TYPE_END_
+};
+
+#define WIRE_FRAME_SIZE 512
+#define WIRE_FRAME_RUNS_MAX 61
+#define WIRE_FRAME_PAGES_MAX 1024u	/* pages in one PAGES frame: 4 MiB */
+#define WIRE_RUN_PAGES_MAX 65535u
+
+struct wire_run {
+	uint64_t first; /* page number in its block, < 2^48 */
+	uint32_t count; /* 1..WIRE_RUN_PAGES_MAX */
+};
+
+struct wire_frame {
+	enum wire_frame_type type;
+	uint16_t runs;
+	uint16_t block;	 /* index in the agreed RAM map */
+	uint32_t round;
+	struct wire_run run[WIRE_FRAME_RUNS_MAX];
+};
+
+void wire_frame_encode(const struct wire_frame *f, uint8_t buf[WIRE_FRAME_SIZE]);
+/* Checked against the agreed map: block exists, runs lie inside it, are not empty, do not exceed
+ * the limits. */
+int wire_frame_decode(const uint8_t buf[WIRE_FRAME_SIZE], const struct ram_map *map,
+		      struct wire_frame *f, struct errtext *err);
+/* Pages in all runs. */
+uint32_t wire_frame_pages(const struct wire_frame *f);

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: Apache-2.0
+// Control messages: a header, and one body layout per type, each a row of a table.
+//
+//   header  type:2 reserved:2 body_len:4
+//   string  len:2, then that many bytes, none of them NUL
+//
+// A body is exactly as long as its fields say: bytes left over are an error like bytes missing.
+#include "wire.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "wire_cursor.h"
+
+#define BLOCK_NAME_LEN_MAX (RAM_BLOCK_NAME_MAX - 1)
+#define BLOCK_WIRE_MAX (2 + BLOCK_NAME_LEN_MAX + 8 + 4)
+
+_Static_assert(2 + WIRE_NAME_MAX + WIRE_UUID_SIZE + 2 + 4 + 1 + 2 +
+			       RAM_BLOCKS_MAX * BLOCK_WIRE_MAX <=
+		       WIRE_BODY_MAX,
+	       "the longest PREPARE fits");
+_Static_assert(2 * (2 + WIRE_TEXT_MAX) <= WIRE_BODY_MAX, "the longest PREPARED fits");
+_Static_assert(2 + RAM_BLOCKS_MAX * 16 <= WIRE_BODY_MAX, "the longest DIGEST fits");
+
+/* A text for people: any bytes but NUL. into has room for max bytes and a NUL. */
+static int get_text(struct wire_reader *r, char *into, size_t max, struct errtext *err)
+{
+	size_t len = wire_get_u16(r);
+
+	if (len > max)
+		return errtext_set(err, -EPROTO,
+				   "the peer sent a string of %zu bytes, beyond the limit of %zu",
+				   len, max);
+	wire_get_bytes(r, into, len);
+	into[len] = '\0';
+	if (!r->failed && strlen(into) != len)
+		return errtext_set(err, -EPROTO, "the peer sent a string with a NUL inside");
+	return 0;
+}
+
+/* A name or path: no control characters either, since these end up in messages, XML and QMP. */
+static int get_name(struct wire_reader *r, char *into, size_t max, struct errtext *err)
+{
+	int rc = get_text(r, into, max, err);
+
+	for (const char *c = into; !rc && *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			rc = errtext_set(err, -EPROTO,
+					 "the peer sent a name with a control character, 0x%02x",
+					 (unsigned int)*c);
+	return rc;
+}
+
+static void put_blocks(struct wire_writer *w, const struct ram_map *map)
+{
+	if (map->count > RAM_BLOCKS_MAX)
+		w->failed = true;
+	wire_put_u16(w, (uint16_t)map->count);
+	for (unsigned int i = 0; i < map->count && !w->failed; i++) {
+		wire_put_string(w, map->blocks[i].name, BLOCK_NAME_LEN_MAX);
+		wire_put_u64(w, map->blocks[i].size);
+		wire_put_u32(w, map->blocks[i].page_size);
+	}
+}
+
+static int get_block(struct wire_reader *r, struct ram_map *map, struct errtext *err)
+{
+	struct ram_block block = {.fd = -1};
+	int rc = get_name(r, block.name, BLOCK_NAME_LEN_MAX, err);
+
+	block.size = wire_get_u64(r);
+	block.page_size = wire_get_u32(r);
+	if (rc || r->failed)
+		return rc;
+	rc = ram_map_add(map, &block, err);
+	return rc && rc != -ENOMEM ? -EPROTO : rc;
+}
+
+static int get_blocks(struct wire_reader *r, struct ram_map *map, struct errtext *err)
+{
+	unsigned int count = wire_get_u16(r);
+	int rc = 0;
+
+	if (count > RAM_BLOCKS_MAX)
+		return errtext_set(err, -EPROTO,
+				   "the peer's guest has %u RAM blocks, beyond the limit of %d",
+				   count, RAM_BLOCKS_MAX);
+	for (unsigned int i = 0; i < count && !rc && !r->failed; i++)
+		rc = get_block(r, map, err);
+	return rc;
+}
+
+static void put_prepare(struct wire_writer *w, const struct wire_message *m)
+{
+	const struct wire_prepare *p = &m->prepare;
+
+	wire_put_string(w, p->name, WIRE_NAME_MAX);
+	wire_put_bytes(w, p->uuid, sizeof(p->uuid));
+	wire_put_u16(w, p->streams);
+	wire_put_u32(w, p->silence_ms);
+	wire_put_u8(w, p->running);
+	put_blocks(w, &p->ram);
+}
+
+static int get_prepare(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	struct wire_prepare *p = &m->prepare;
+	int rc = get_name(r, p->name, WIRE_NAME_MAX, err);
+	uint8_t running;
+
+	wire_get_bytes(r, p->uuid, sizeof(p->uuid));
+	p->streams = wire_get_u16(r);
+	p->silence_ms = wire_get_u32(r);
+	running = wire_get_u8(r);
+	if (rc || r->failed)
+		return rc;
+	if (!p->name[0])
+		return errtext_set(err, -EPROTO, "the peer sent a guest without a name");
+	if (p->streams < 1 || p->streams > WIRE_STREAMS_MAX)
+		return errtext_set(err, -EPROTO, "the peer wants %u RAM streams, not 1 to %d",
+				   p->streams, WIRE_STREAMS_MAX);
+	if (running > 1)
+		return errtext_set(err, -EPROTO, "the peer says %u where 0 or 1 is expected",
+				   running);
+	p->running = running;
+	return get_blocks(r, &p->ram, err);
+}
+
+static void put_prepared(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_string(w, m->prepared.monitor_path, WIRE_TEXT_MAX);
+	wire_put_string(w, m->prepared.stream_path, WIRE_TEXT_MAX);
+}
+
+static int get_prepared(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	int rc = get_name(r, m->prepared.monitor_path, WIRE_TEXT_MAX, err);
+
+	return rc ? rc : get_name(r, m->prepared.stream_path, WIRE_TEXT_MAX, err);
+}
+
+static void put_synced(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u16(w, m->synced.stream);
+	wire_put_u32(w, m->synced.round);
+}
+
+static int get_synced(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	m->synced.stream = wire_get_u16(r);
+	m->synced.round = wire_get_u32(r);
+	if (m->synced.stream >= WIRE_STREAMS_MAX)
+		return errtext_set(err, -EPROTO,
+				   "the peer synced RAM stream %u, beyond the limit of %d",
+				   m->synced.stream, WIRE_STREAMS_MAX);
+	return 0;
+}
+
+static void put_ping(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u64(w, m->ping.sent_us);
+	wire_put_u64(w, m->ping.peer_us);
+}
+
+static int get_ping(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	(void)err;
+	m->ping.sent_us = wire_get_u64(r);
+	m->ping.peer_us = wire_get_u64(r);
+	return 0;
+}
+
+static void put_digest(struct wire_writer *w, const struct wire_message *m)
+{
+	if (m->digest.count > RAM_BLOCKS_MAX)
+		w->failed = true;
+	wire_put_u16(w, m->digest.count);
+	wire_put_bytes(w, m->digest.digest, m->digest.count * sizeof(m->digest.digest[0]));
+}
+
+static int get_digest(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	uint16_t count = wire_get_u16(r);
+
+	if (count > RAM_BLOCKS_MAX)
+		return errtext_set(err, -EPROTO,
+				   "the peer sent digests of %u RAM blocks, beyond the limit of %d",
+				   count, RAM_BLOCKS_MAX);
+	m->digest.count = count;
+	wire_get_bytes(r, m->digest.digest, count * sizeof(m->digest.digest[0]));
+	return 0;
+}
+
+static void put_resumed(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u64(w, m->resumed.time_us);
+}
+
+static int get_resumed(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	(void)err;
+	m->resumed.time_us = wire_get_u64(r);
+	return 0;
+}
+
+static void put_abort(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_string(w, m->abort.text, WIRE_TEXT_MAX);
+}
+
+static int get_abort(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	return get_text(r, m->abort.text, WIRE_TEXT_MAX, err);
+}
+
+static void put_query(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_bytes(w, m->query.uuid, sizeof(m->query.uuid));
+}
+
+static int get_query(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	(void)err;
+	wire_get_bytes(r, m->query.uuid, sizeof(m->query.uuid));
+	return 0;
+}
+
+static void put_state(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u16(w, (uint16_t)m->state.state);
+	wire_put_string(w, m->state.text, WIRE_TEXT_MAX);
+}
+
+static int get_state(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	uint16_t state = wire_get_u16(r);
+
+	if (!r->failed && (state < WIRE_STATE_ABSENT || state >= WIRE_STATE_END_))
+		return errtext_set(err, -EPROTO, "the peer reports an unknown guest state, %u",
+				   state);
+	m->state.state = (enum wire_state)state;
+	return get_text(r, m->state.text, WIRE_TEXT_MAX, err);
+}
+
+/* put sets w->failed for a string or count beyond its limit. get returns 0 when the reader ran
+ * dry, which wire_body_decode notices by itself, and a filled error text otherwise. */
+static const struct wire_row {
+	const char *name;
+	void (*put)(struct wire_writer *w, const struct wire_message *m); /* NULL: no body */
+	int (*get)(struct wire_reader *r, struct wire_message *m, struct errtext *err);
+} rows[] = {
+	[WIRE_PREPARE] = {"PREPARE", put_prepare, get_prepare},
+	[WIRE_PREPARED] = {"PREPARED", put_prepared, get_prepared},
+	[WIRE_READY] = {"READY"},
+	[WIRE_SYNCED] = {"SYNCED", put_synced, get_synced},
+	[WIRE_PING] = {"PING", put_ping, get_ping},
+	[WIRE_PONG] = {"PONG", put_ping, get_ping},
+	[WIRE_DIGEST_REQUEST] = {"DIGEST_REQUEST"},
+	[WIRE_DIGEST] = {"DIGEST", put_digest, get_digest},
+	[WIRE_RELEASE] = {"RELEASE"},
+	[WIRE_RELEASED] = {"RELEASED"},
+	[WIRE_RESUMED] = {"RESUMED", put_resumed, get_resumed},
+	[WIRE_FINISH] = {"FINISH"},
+	[WIRE_FINISHED] = {"FINISHED"},
+	[WIRE_ABORT] = {"ABORT", put_abort, get_abort},
+	[WIRE_QUERY] = {"QUERY", put_query, get_query},
+	[WIRE_DISCARD] = {"DISCARD", put_query, get_query},
+	[WIRE_STATE] = {"STATE", put_state, get_state},
+};
+
+_Static_assert(sizeof(rows) / sizeof(rows[0]) == WIRE_TYPE_END_, "one row for each type");
+
+static bool type_known(unsigned int type)
+{
+	return type >= WIRE_PREPARE && type < WIRE_TYPE_END_;
+}
+
+const char *wire_type_name(unsigned int type)
+{
+	return type_known(type) ? rows[type].name : "?";
+}
+
+long wire_message_encode(const struct wire_message *m, uint8_t *buf, size_t size)
+{
+	struct wire_writer header = {.buf = buf, .size = WIRE_HEADER_SIZE};
+	struct wire_writer body = {.buf = buf};
+
+	if (!type_known(m->type))
+		return -EINVAL;
+	if (size < WIRE_HEADER_SIZE)
+		return -EMSGSIZE;
+	body.buf += WIRE_HEADER_SIZE;
+	body.size = size - WIRE_HEADER_SIZE;
+	if (rows[m->type].put)
+		rows[m->type].put(&body, m);
+	if (body.failed)
+		return -EMSGSIZE;
+	wire_put_u16(&header, (uint16_t)m->type);
+	wire_put_zeroes(&header, 2);
+	wire_put_u32(&header, (uint32_t)body.used);
+	return (long)(header.used + body.used);
+}
+
+int wire_header_decode(const uint8_t buf[WIRE_HEADER_SIZE], enum wire_type *type,
+		       uint32_t *body_len, struct errtext *err)
+{
+	struct wire_reader r = {.buf = buf, .len = WIRE_HEADER_SIZE};
+	unsigned int wire_type = wire_get_u16(&r);
+	uint32_t len;
+
+	wire_skip(&r, 2);
+	len = wire_get_u32(&r);
+	if (!type_known(wire_type))
+		return errtext_set(err, -EPROTO, "the peer sent a message of unknown type %u",
+				   wire_type);
+	if (len > WIRE_BODY_MAX)
+		return errtext_set(err, -EPROTO,
+				   "the peer announced a %s of %" PRIu32
+				   " bytes, beyond the limit of %u",
+				   rows[wire_type].name, len, WIRE_BODY_MAX);
+	*type = (enum wire_type)wire_type;
+	*body_len = len;
+	return 0;
+}
+
+static int decode_row(enum wire_type type, struct wire_reader *r, struct wire_message *m,
+		      struct errtext *err)
+{
+	const struct wire_row *row = &rows[type];
+	int rc = row->get ? row->get(r, m, err) : 0;
+
+	if (rc)
+		return rc;
+	if (r->failed)
+		return errtext_set(err, -EPROTO, "the peer's %s is cut short, at %zu bytes",
+				   row->name, r->len);
+	if (r->used < r->len)
+		return errtext_set(err, -EPROTO, "the peer's %s has %zu bytes too many", row->name,
+				   r->len - r->used);
+	return 0;
+}
+
+int wire_body_decode(enum wire_type type, const uint8_t *body, size_t len, struct wire_message *m,
+		     struct errtext *err)
+{
+	struct wire_reader r = {.buf = body, .len = len};
+	int rc;
+
+	memset(m, 0, sizeof(*m));
+	if (!type_known(type))
+		return errtext_set(err, -EPROTO, "a message of unknown type %d", (int)type);
+	m->type = type;
+	rc = decode_row(type, &r, m, err);
+	if (rc)
+		wire_message_destroy(m);
+	return rc;
+}
+
+void wire_message_destroy(struct wire_message *m)
+{
+	if (m->type == WIRE_PREPARE)
+		ram_map_destroy(&m->prepare.ram);
+}

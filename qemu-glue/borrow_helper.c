@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+// The helper process of attach: fork, borrow, report, wait for confirmation.
+//
+// Between fork and _exit only async-signal-safe functions are called: the parent may have threads,
+// one of which may have held any lock at the time of the fork. What needs memory or parsing has
+// been done before, in attach.c.
+//
+// All signals are blocked before the fork, so that none can hit the helper between fork and setsid.
+// The helper closes every descriptor but the three it works with. Otherwise sockets of a killed
+// dray would stay open for as long as the helper lives, and userfaultfds, which is worse:
+// registrations live as long as the last copy.
+#include "borrow_helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "borrow.h"
+#include "cleanup.h"
+
+#define UNDO_MS 60000 /* for the thread to stop: nobody waits, and nobody else will close it */
+
+/* ---- in the helper ---- */
+
+static void close_all_but(int a, int b, int c)
+{
+	unsigned int keep[3] = {(unsigned int)a, (unsigned int)b, (unsigned int)c}, from = 0;
+
+	for (int i = 0; i < 3; i++) {
+		for (int j = i + 1; j < 3; j++) {
+			if (keep[j] < keep[i]) {
+				unsigned int swap = keep[i];
+
+				keep[i] = keep[j];
+				keep[j] = swap;
+			}
+		}
+		if (keep[i] > from)
+			syscall(SYS_close_range, from, keep[i] - 1, 0);
+		from = keep[i] + 1;
+	}
+	syscall(SYS_close_range, from, ~0u, 0);
+}
+
+static struct helper_report failed(enum helper_step step, int error)
+{
+	return (struct helper_report){.step = step, .error = error, .inside_fd = -1};
+}
+
+/* A thread id may have been reused before we seized it; as long as we hold the thread it cannot be,
+ * so one look now is enough. */
+static int begin(const struct helper_job *job, struct borrow *b)
+{
+	int ret = borrow_begin(b, job->tid, job->insn, job->timeout_ms);
+
+	if (ret < 0)
+		return ret;
+	if (faccessat(job->proc_fd, job->task_path, F_OK, 0) < 0) {
+		borrow_end(b);
+		return -ESRCH;
+	}
+	return 0;
+}
+
+/* borrow_call and the system call's own result in one. */
+static long call(struct borrow *b, long nr, long arg0)
+{
+	long result;
+	int ret = borrow_call(b, nr, arg0, &result);
+
+	return ret < 0 ? ret : result;
+}
+
+static struct helper_report create_inside(const struct helper_job *job, struct borrow *b, int *fd)
+{
+	long inside = call(b, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | job->flags);
+	struct helper_report report = {.step = HELPER_DONE, .inside_fd = -1};
+
+	if (inside < 0)
+		return failed(HELPER_USERFAULTFD, (int)inside);
+	*fd = (int)syscall(SYS_pidfd_getfd, job->pidfd, (int)inside, 0);
+	if (*fd < 0)
+		report = failed(HELPER_FETCH, -errno);
+	if (job->keep && *fd >= 0) {
+		report.inside_fd = (int)inside;
+	} else {
+		long ret = call(b, SYS_close, inside);
+
+		if (ret < 0 && report.error == 0)
+			report = failed(HELPER_CLOSE, (int)ret);
+	}
+	return report;
+}
+
+static struct helper_report work(const struct helper_job *job, int *fd)
+{
+	struct helper_report report = {.step = HELPER_DONE, .inside_fd = -1};
+	struct borrow b;
+	int ret = begin(job, &b);
+
+	if (ret < 0)
+		return failed(HELPER_STOP, ret);
+	if (job->create) {
+		report = create_inside(job, &b, fd);
+	} else {
+		ret = (int)call(&b, SYS_close, job->inside_fd);
+		if (ret < 0)
+			report = failed(HELPER_CLOSE, ret);
+	}
+	ret = borrow_end(&b);
+	if (ret < 0 && report.error == 0)
+		report = failed(HELPER_RESTORE, ret);
+	return report;
+}
+
+static int send_report(int sock, const struct helper_report *report, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)report, .iov_len = sizeof(*report)};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		msg.msg_control = control.space;
+		msg.msg_controllen = sizeof(control.space);
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	}
+	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+static void undo(const struct helper_job *job, int inside_fd)
+{
+	struct helper_job closing = *job;
+
+	closing.create = false;
+	closing.inside_fd = inside_fd;
+	closing.timeout_ms = UNDO_MS;
+	work(&closing, NULL);
+}
+
+static _Noreturn void helper_main(const struct helper_job *job, int sock)
+{
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
+	struct helper_report report;
+	int fd = -1;
+	char confirmed;
+
+	setsid();
+	sigaction(SIGCHLD, &dfl, NULL);
+	close_all_but(sock, job->pidfd, job->proc_fd);
+	prctl(PR_SET_NAME, "dray-borrow");
+	report = work(job, &fd);
+	if (send_report(sock, &report, fd) < 0 || report.inside_fd >= 0) {
+		cleanup_close(&fd);
+		if (read(sock, &confirmed, 1) != 1 && report.inside_fd >= 0)
+			undo(job, report.inside_fd);
+	}
+	_exit(0);
+}
+
+/* ---- in the caller ---- */
+
+int helper_start(const struct helper_job *job, struct helper *h)
+{
+	sigset_t all, old;
+	int pair[2], error;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	h->pid = fork();
+	if (h->pid == 0)
+		helper_main(job, pair[1]);
+	error = errno;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	close(pair[1]);
+	h->sock = pair[0];
+	h->lost = false;
+	if (h->pid < 0) {
+		close(h->sock);
+		return -error;
+	}
+	return 0;
+}
+
+int helper_receive(struct helper *h, int timeout_ms, struct helper_report *report, int *fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {.iov_base = report, .iov_len = sizeof(*report)};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = sizeof(control.space)};
+	struct pollfd poll_fd = {.fd = h->sock, .events = POLLIN};
+	struct cmsghdr *c;
+	ssize_t n;
+	int ready;
+
+	*fd = -1;
+	while ((ready = poll(&poll_fd, 1, timeout_ms)) < 0 && errno == EINTR)
+		;
+	if (ready == 0) {
+		h->lost = true;
+		return -ETIMEDOUT;
+	}
+	n = recvmsg(h->sock, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	if (n != (ssize_t)sizeof(*report))
+		return -ECONNRESET;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(fd, CMSG_DATA(c), sizeof(*fd));
+	return 0;
+}
+
+void helper_finish(struct helper *h, bool confirmed)
+{
+	if (confirmed)
+		send(h->sock, "", 1, MSG_NOSIGNAL);
+	close(h->sock);
+	h->sock = -1;
+	while (waitpid(h->pid, NULL, h->lost ? WNOHANG : 0) < 0 && errno == EINTR)
+		;
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gate: two threads, one a direction; the client's is cut into messages.
+#include "gate.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include "cleanup.h"
+#include "libvirt_rpc.h"
+
+struct held {
+	uint8_t *message; /* owned; NULL: none */
+	size_t len;
+	bool may_pass;
+	bool passed;
+};
+
+struct gate {
+	/* constant after init */
+	struct gate_options opt;
+	char listen_path[108];
+	int listen_fd;
+	pthread_t to_server, to_client;
+	bool to_server_started;
+	bool to_client_started; /* private to to_server's thread until joined */
+
+	pthread_mutex_t lock; /* also orders writes to the server */
+	/* under lock */
+	int client_fd, server_fd;
+	bool cut;
+	struct held perform, confirm;
+};
+
+static int unix_address(const char *path, struct sockaddr_un *addr, struct errtext *err)
+{
+	*addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof(addr->sun_path))
+		return errtext_set(err, -ENAMETOOLONG, "%s: too long for a UNIX socket", path);
+	strcpy(addr->sun_path, path);
+	return 0;
+}
+
+static bool read_full(int fd, uint8_t *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = read(fd, buf, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		buf += n;
+		len -= n;
+	}
+	return true;
+}
+
+static bool write_full(int fd, const uint8_t *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = send(fd, buf, len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		buf += n;
+		len -= n;
+	}
+	return true;
+}
+
+/* Under lock. */
+static void let_pass(struct gate *g, struct held *held)
+{
+	held->may_pass = true;
+	if (!held->message)
+		return;
+	held->passed = true;
+	write_full(g->server_fd, held->message, held->len);
+	free(steal_ptr(&held->message));
+}
+
+/* Returns true if the message (now the gate's) was parked. Under lock. */
+static bool park(struct held *held, uint8_t *message, size_t len)
+{
+	if (held->may_pass || held->message) {
+		held->passed = true;
+		return false;
+	}
+	held->message = message;
+	held->len = len;
+	return true;
+}
+
+/* Takes the message. */
+static bool forward(struct gate *g, uint8_t *message, size_t len)
+{
+	_cleanup_free_ uint8_t *mine = message;
+	enum libvirt_rpc_call call = libvirt_rpc_classify(message, len);
+	void (*tell)(void *) = NULL;
+	bool ok = true;
+
+	pthread_mutex_lock(&g->lock);
+	if (call == LIBVIRT_RPC_PERFORM && park(&g->perform, message, len))
+		tell = g->opt.perform_held;
+	else if (call == LIBVIRT_RPC_CONFIRM_CANCELLED && park(&g->confirm, message, len))
+		tell = g->opt.confirm_held;
+	if (tell)
+		(void)steal_ptr(&mine);
+	else
+		ok = !g->cut && write_full(g->server_fd, message, len);
+	pthread_mutex_unlock(&g->lock);
+	if (tell)
+		tell(g->opt.opaque);
+	return ok;
+}
+
+static bool forward_next(struct gate *g, int client)
+{
+	uint8_t word[4];
+	uint32_t len;
+	uint8_t *message;
+
+	if (!read_full(client, word, sizeof(word)))
+		return false;
+	len = libvirt_rpc_length(word);
+	message = len ? malloc(len) : NULL;
+	if (!message)
+		return false;
+	memcpy(message, word, sizeof(word));
+	if (!read_full(client, message + sizeof(word), len - sizeof(word))) {
+		free(message);
+		return false;
+	}
+	return forward(g, message, len);
+}
+
+static void shut_both(struct gate *g)
+{
+	pthread_mutex_lock(&g->lock);
+	g->cut = true;
+	if (g->client_fd >= 0)
+		shutdown(g->client_fd, SHUT_RDWR);
+	if (g->server_fd >= 0)
+		shutdown(g->server_fd, SHUT_RDWR);
+	pthread_mutex_unlock(&g->lock);
+}
+
+static void *to_client_main(void *arg)
+{
+	struct gate *g = arg;
+	uint8_t buf[16384];
+	ssize_t n;
+
+	while ((n = read(g->server_fd, buf, sizeof(buf))) > 0)
+		if (!write_full(g->client_fd, buf, n))
+			break;
+	shut_both(g);
+	return NULL;
+}
+
+static int connect_server(const char *path)
+{
+	struct sockaddr_un addr;
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || unix_address(path, &addr, NULL) < 0 ||
+	    connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -1;
+	return steal_fd(&fd);
+}
+
+/* Waits for the library's connection; gate_cut wakes it by shutting the listener down. */
+static bool join_ends(struct gate *g)
+{
+	int client = accept4(g->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	int server = client >= 0 ? connect_server(g->opt.libvirt_path) : -1;
+	bool ok;
+
+	pthread_mutex_lock(&g->lock);
+	g->client_fd = client;
+	g->server_fd = server;
+	ok = client >= 0 && server >= 0 && !g->cut;
+	pthread_mutex_unlock(&g->lock);
+	return ok;
+}
+
+static void *to_server_main(void *arg)
+{
+	struct gate *g = arg;
+
+	if (join_ends(g) && pthread_create(&g->to_client, NULL, to_client_main, g) == 0) {
+		g->to_client_started = true;
+		while (forward_next(g, g->client_fd))
+			;
+	}
+	shut_both(g);
+	return NULL;
+}
+
+static int listen_on(struct gate *g, struct errtext *err)
+{
+	struct sockaddr_un addr;
+	int ret = unix_address(g->opt.listen_path, &addr, err);
+
+	if (ret < 0)
+		return ret;
+	strcpy(g->listen_path, g->opt.listen_path);
+	g->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	unlink(g->listen_path);
+	if (g->listen_fd < 0 || bind(g->listen_fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    chmod(g->listen_path, 0600) < 0 || listen(g->listen_fd, 1) < 0)
+		return errtext_set(err, -errno, "%s: cannot listen: %s", g->listen_path,
+				   strerror(errno));
+	return 0;
+}
+
+int gate_new(const struct gate_options *options, struct gate **out, struct errtext *err)
+{
+	struct gate *g = calloc(1, sizeof(*g));
+	int ret;
+
+	if (!g)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	g->opt = *options;
+	g->listen_fd = g->client_fd = g->server_fd = -1;
+	g->confirm.may_pass = true;
+	pthread_mutex_init(&g->lock, NULL);
+	ret = listen_on(g, err);
+	if (ret == 0)
+		ret = -pthread_create(&g->to_server, NULL, to_server_main, g);
+	if (ret < 0) {
+		gate_destroy(g);
+		return errtext_set(err, ret, "cannot start a thread: %s", strerror(-ret));
+	}
+	g->to_server_started = true;
+	*out = g;
+	return 0;
+}
+
+void gate_open(struct gate *g)
+{
+	pthread_mutex_lock(&g->lock);
+	let_pass(g, &g->perform);
+	pthread_mutex_unlock(&g->lock);
+}
+
+bool gate_forbid(struct gate *g)
+{
+	bool in_time;
+
+	pthread_mutex_lock(&g->lock);
+	in_time = !g->confirm.passed && !g->cut;
+	if (in_time)
+		g->confirm.may_pass = false;
+	pthread_mutex_unlock(&g->lock);
+	return in_time;
+}
+
+void gate_permit(struct gate *g)
+{
+	pthread_mutex_lock(&g->lock);
+	let_pass(g, &g->confirm);
+	pthread_mutex_unlock(&g->lock);
+}
+
+void gate_cut(struct gate *g)
+{
+	shutdown(g->listen_fd, SHUT_RDWR);
+	shut_both(g);
+}
+
+void gate_destroy(struct gate *g)
+{
+	if (!g)
+		return;
+	if (g->listen_fd >= 0)
+		gate_cut(g);
+	if (g->to_server_started)
+		pthread_join(g->to_server, NULL);
+	if (g->to_client_started)
+		pthread_join(g->to_client, NULL);
+	cleanup_close(&g->client_fd);
+	cleanup_close(&g->server_fd);
+	cleanup_close(&g->listen_fd);
+	if (g->listen_path[0])
+		unlink(g->listen_path);
+	free(g->perform.message);
+	free(g->confirm.message);
+	pthread_mutex_destroy(&g->lock);
+	free(g);
+}

@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+// One host's libvirt: connection, domains and their states, QEMU's events.
+#include "libvirt_host.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <libvirt/libvirt-qemu.h>
+#include <libvirt/virterror.h>
+#include <libxml/parser.h>
+#include <libxml/xpath.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uuid/uuid.h>
+#include "cleanup.h"
+#include "libvirt_host_private.h"
+
+struct watch {
+	host_event_fn *fn;
+	void *opaque;
+	pthread_mutex_t lock;
+	bool stopped; /* under lock */
+	atomic_uint refs;
+};
+
+static void ignore_error(void *opaque, virErrorPtr error)
+{
+	(void)opaque;
+	(void)error;
+}
+
+static void tick(int timer, void *opaque)
+{
+	(void)timer;
+	(void)opaque;
+}
+
+static void *event_main(void *arg)
+{
+	(void)arg;
+	for (;;)
+		virEventRunDefaultImpl();
+	return NULL;
+}
+
+int host_library_init(struct errtext *err)
+{
+	pthread_t thread;
+
+	virSetErrorFunc(NULL, ignore_error);
+	if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
+		return errtext_set(err, -EIO, "libvirt does not start: %s",
+				   virGetLastErrorMessage());
+	/* With no timer and no connection the loop would sleep for good. */
+	virEventAddTimeout(1000, tick, NULL, NULL);
+	if (pthread_create(&thread, NULL, event_main, NULL))
+		return errtext_set(err, -EAGAIN, "cannot start a thread");
+	pthread_detach(thread);
+	return 0;
+}
+
+int host_socket_path(const char *path, char out[108], struct errtext *err)
+{
+	static const char *const usual[] = {"/run/libvirt/libvirt-sock",
+					    "/run/libvirt/virtqemud-sock"};
+
+	if (path && strlen(path) >= 108)
+		return errtext_set(err, -ENAMETOOLONG, "%s: too long for a UNIX socket", path);
+	if (path) {
+		strcpy(out, path);
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(usual) / sizeof(*usual); i++) {
+		if (access(usual[i], F_OK) == 0) {
+			strcpy(out, usual[i]);
+			return 0;
+		}
+	}
+	return errtext_set(err, -ENOENT,
+			   "no libvirt socket (%s or %s): start libvirtd or virtqemud, or name "
+			   "its socket with --libvirt-socket",
+			   usual[0], usual[1]);
+}
+
+int host_failed(struct errtext *err, const char *what)
+{
+	virErrorPtr e = virGetLastError();
+	int code = e && e->code == VIR_ERR_NO_DOMAIN ? -ENOENT : -EIO;
+
+	return errtext_set(err, code, "%s: %s", what, virGetLastErrorMessage());
+}
+
+int host_open(const char *socket_path, struct host **out, struct errtext *err)
+{
+	struct host *h = calloc(1, sizeof(*h));
+	char uri[200];
+
+	if (!h)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	h->event_id = -1;
+	snprintf(uri, sizeof(uri), "qemu+unix:///system?socket=%s", socket_path);
+	h->conn = virConnectOpen(uri);
+	if (!h->conn) {
+		free(h);
+		return errtext_set(err, -EIO, "libvirt at %s does not answer: %s", socket_path,
+				   virGetLastErrorMessage());
+	}
+	*out = h;
+	return 0;
+}
+
+void host_close(struct host *h)
+{
+	if (!h)
+		return;
+	host_unwatch(h);
+	virConnectClose(h->conn);
+	free(h);
+}
+
+/* ---- facts ---- */
+
+static char *capability_text(struct host *h, const char *xpath, struct errtext *err)
+{
+	_cleanup_free_ char *xml = virConnectGetCapabilities(h->conn);
+	xmlDocPtr doc = xml ? xmlReadMemory(xml, strlen(xml), NULL, NULL, XML_PARSE_NONET) : NULL;
+	xmlXPathContextPtr context = doc ? xmlXPathNewContext(doc) : NULL;
+	xmlXPathObjectPtr found =
+		context ? xmlXPathEvalExpression((const xmlChar *)xpath, context) : NULL;
+	xmlChar *text = found ? xmlXPathCastToString(found) : NULL;
+	char *copy = text ? strdup((char *)text) : NULL;
+
+	if (!xml)
+		host_failed(err, "libvirt's capabilities");
+	xmlFree(text);
+	xmlXPathFreeObject(found);
+	xmlXPathFreeContext(context);
+	xmlFreeDoc(doc);
+	return copy;
+}
+
+int host_uuid(struct host *h, uint8_t uuid[16], struct errtext *err)
+{
+	_cleanup_free_ char *text = capability_text(h, "string(/capabilities/host/uuid)", err);
+
+	if (!text || uuid_parse(text, uuid) < 0)
+		return errtext_set(err, -EIO, "libvirt does not tell this host's UUID");
+	return 0;
+}
+
+int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err)
+{
+	_cleanup_free_ char *text = capability_text(
+		h,
+		"string(/capabilities/host/secmodel[model='dac']/baselabel[@type='kvm' or "
+		"@type='qemu'][1])",
+		err);
+	int u = 0, g = 0;
+
+	if (!text)
+		return errtext_set(err, -EIO, "libvirt does not tell QEMU's user");
+	if (*text && sscanf(text, "+%d:+%d", &u, &g) != 2)
+		return errtext_set(err, -EIO, "libvirt names QEMU's user as '%s'", text);
+	*uid = u;
+	*gid = g;
+	return 0;
+}
+
+int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, struct errtext *err)
+{
+	if (virConnectGetLibVersion(h->conn, libvirt) < 0 || virConnectGetVersion(h->conn, qemu) < 0)
+		return host_failed(err, "libvirt's version");
+	return 0;
+}
+
+/* ---- domains ---- */
+
+void host_domain_free(virDomainPtr *dom)
+{
+	if (*dom)
+		virDomainFree(*dom);
+}
+
+virDomainPtr host_domain(struct host *h, const char *uuid, struct errtext *err)
+{
+	virDomainPtr dom = virDomainLookupByUUIDString(h->conn, uuid);
+
+	if (!dom)
+		host_failed(err, uuid);
+	return dom;
+}
+
+static enum domain_state classify(int state, int reason)
+{
+	switch (state) {
+	case VIR_DOMAIN_SHUTOFF:
+	case VIR_DOMAIN_CRASHED:
+		return DOMAIN_SHUT_OFF;
+	case VIR_DOMAIN_PAUSED:
+		break;
+	default:
+		return DOMAIN_RUNNING;
+	}
+	switch (reason) {
+	case VIR_DOMAIN_PAUSED_MIGRATION:
+		return DOMAIN_PAUSED_MIGRATION;
+	case VIR_DOMAIN_PAUSED_STARTING_UP:
+		return DOMAIN_INCOMING;
+	case VIR_DOMAIN_PAUSED_POSTCOPY:
+	case VIR_DOMAIN_PAUSED_POSTCOPY_FAILED:
+		return DOMAIN_PAUSED_POSTCOPY;
+	default:
+		return DOMAIN_PAUSED_USER;
+	}
+}
+
+static int fill_info(virDomainPtr dom, struct domain_info *info, struct errtext *err)
+{
+	virDomainJobInfo job;
+	int state, reason;
+
+	snprintf(info->name, sizeof(info->name), "%s", virDomainGetName(dom));
+	if (virDomainGetUUIDString(dom, info->uuid) < 0 ||
+	    virDomainGetUUID(dom, info->uuid_bytes) < 0 ||
+	    virDomainGetState(dom, &state, &reason, 0) < 0)
+		return host_failed(err, info->name);
+	info->state = classify(state, reason);
+	info->persistent = virDomainIsPersistent(dom) == 1;
+	info->job = virDomainGetJobInfo(dom, &job) == 0 && job.type != VIR_DOMAIN_JOB_NONE &&
+		    job.type != VIR_DOMAIN_JOB_COMPLETED && job.type != VIR_DOMAIN_JOB_FAILED &&
+		    job.type != VIR_DOMAIN_JOB_CANCELLED;
+	return 0;
+}
+
+int host_find(struct host *h, const char *name_or_uuid, struct domain_info *info,
+	      struct errtext *err)
+{
+	uint8_t uuid[16];
+	_cleanup_(host_domain_free) virDomainPtr dom = virDomainLookupByName(h->conn, name_or_uuid);
+
+	if (!dom && uuid_parse(name_or_uuid, uuid) == 0)
+		dom = virDomainLookupByUUID(h->conn, uuid);
+	if (!dom && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
+		return errtext_set(err, -ENOENT,
+				   "domain %s: libvirt on this host knows no such domain; `virsh "
+				   "list --all` shows those it does",
+				   name_or_uuid);
+	if (!dom)
+		return host_failed(err, name_or_uuid);
+	return fill_info(dom, info, err);
+}
+
+int host_state(struct host *h, const char *uuid, struct domain_info *info, struct errtext *err)
+{
+	_cleanup_(host_domain_free) virDomainPtr dom = virDomainLookupByUUIDString(h->conn, uuid);
+
+	*info = (struct domain_info){.state = DOMAIN_ABSENT};
+	if (!dom && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
+		return 0;
+	if (!dom)
+		return host_failed(err, uuid);
+	return fill_info(dom, info, err);
+}
+
+int host_domain_xml(struct host *h, const char *uuid, bool persistent, char **xml,
+		    struct errtext *err)
+{
+	_cleanup_(host_domain_free) virDomainPtr dom = host_domain(h, uuid, err);
+
+	if (!dom)
+		return -ENOENT;
+	*xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_MIGRATABLE |
+						(persistent ? VIR_DOMAIN_XML_INACTIVE : 0));
+	return *xml ? 0 : host_failed(err, "domain XML");
+}
+
+/* ---- monitor passthrough ---- */
+
+static int monitor(struct host *h, const char *uuid, const char *command, json_object **ret,
+		   struct errtext *err)
+{
+	_cleanup_(host_domain_free) virDomainPtr dom = host_domain(h, uuid, err);
+	_cleanup_free_ char *answer = NULL;
+	json_object *reply, *value;
+
+	if (!dom)
+		return -ENOENT;
+	if (virDomainQemuMonitorCommand(dom, command, &answer, 0) < 0)
+		return host_failed(err, "QEMU's monitor, through libvirt");
+	reply = json_tokener_parse(answer);
+	if (!reply || !json_object_object_get_ex(reply, "return", &value)) {
+		json_object_put(reply);
+		return errtext_set(err, -EIO, "QEMU's monitor refuses %s: %s", command, answer);
+	}
+	if (ret)
+		*ret = json_object_get(value);
+	json_object_put(reply);
+	return 0;
+}
+
+/* A thread of the process leads to the process. */
+static int thread_group(int tid, pid_t *pid)
+{
+	char path[64], line[128];
+	_cleanup_fclose_ FILE *f = NULL;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Tgid: %d", pid) == 1)
+			return 0;
+	return -ESRCH;
+}
+
+int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *err)
+{
+	json_object *cpus = NULL, *cpu, *tid = NULL;
+	int ret = monitor(h, uuid, "{\"execute\":\"query-cpus-fast\"}", &cpus, err);
+
+	if (ret < 0)
+		return ret;
+	cpu = json_object_array_get_idx(cpus, 0);
+	if (cpu)
+		json_object_object_get_ex(cpu, "thread-id", &tid);
+	ret = tid ? thread_group(json_object_get_int(tid), pid) : -ESRCH;
+	json_object_put(cpus);
+	if (ret < 0)
+		return errtext_set(err, ret,
+				   "domain %s: cannot find its QEMU process; dray must run in the "
+				   "same PID namespace as QEMU",
+				   uuid);
+	return 0;
+}
+
+int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct errtext *err)
+{
+	char command[160];
+
+	snprintf(command, sizeof(command),
+		 "{\"execute\":\"migrate-set-capabilities\",\"arguments\":{\"capabilities\":"
+		 "[{\"capability\":\"x-ignore-shared\",\"state\":%s}]}}",
+		 on ? "true" : "false");
+	return monitor(h, uuid, command, NULL, err);
+}
+
+int host_get_ignore_shared(struct host *h, const char *uuid, bool *on, struct errtext *err)
+{
+	json_object *list = NULL;
+	int ret = monitor(h, uuid, "{\"execute\":\"query-migrate-capabilities\"}", &list, err);
+
+	*on = false;
+	for (size_t i = 0; ret == 0 && i < json_object_array_length(list); i++) {
+		json_object *item = json_object_array_get_idx(list, i), *name, *state;
+
+		if (json_object_object_get_ex(item, "capability", &name) &&
+		    json_object_object_get_ex(item, "state", &state) &&
+		    strcmp(json_object_get_string(name), "x-ignore-shared") == 0)
+			*on = json_object_get_boolean(state);
+	}
+	json_object_put(list);
+	return ret;
+}
+
+/* ---- actions ---- */
+
+static int act(struct host *h, const char *uuid, const char *what, int (*fn)(virDomainPtr),
+	       struct errtext *err)
+{
+	_cleanup_(host_domain_free) virDomainPtr dom = host_domain(h, uuid, err);
+
+	if (!dom)
+		return -ENOENT;
+	return fn(dom) < 0 ? host_failed(err, what) : 0;
+}
+
+int host_resume(struct host *h, const char *uuid, struct errtext *err)
+{
+	return act(h, uuid, "resume the domain", virDomainResume, err);
+}
+
+int host_destroy(struct host *h, const char *uuid, struct errtext *err)
+{
+	struct errtext local = {0};
+	int ret = act(h, uuid, "end the domain", virDomainDestroy, &local);
+	struct domain_info info;
+
+	if (ret < 0 && host_state(h, uuid, &info, NULL) == 0 && info.state <= DOMAIN_SHUT_OFF)
+		return 0;
+	return ret < 0 ? errtext_set(err, ret, "%s", local.text) : 0;
+}
+
+static int undefine(virDomainPtr dom)
+{
+	return virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+						   VIR_DOMAIN_UNDEFINE_KEEP_TPM);
+}
+
+int host_undefine(struct host *h, const char *uuid, struct errtext *err)
+{
+	return act(h, uuid, "undefine the domain", undefine, err);
+}
+
+int host_abort_job(struct host *h, const char *uuid, struct errtext *err)
+{
+	return act(h, uuid, "abort the migration job", virDomainAbortJob, err);
+}
+
+/* ---- events ---- */
+
+static void watch_unref(void *opaque)
+{
+	struct watch *w = opaque;
+
+	if (atomic_fetch_sub(&w->refs, 1) > 1)
+		return;
+	pthread_mutex_destroy(&w->lock);
+	free(w);
+}
+
+static void on_event(virConnectPtr conn, virDomainPtr dom, const char *event, long long seconds,
+		     unsigned int micros, const char *details, void *opaque)
+{
+	struct watch *w = opaque;
+	json_object *data = details ? json_tokener_parse(details) : NULL, *status = NULL;
+
+	(void)conn;
+	(void)dom;
+	if (data)
+		json_object_object_get_ex(data, "status", &status);
+	pthread_mutex_lock(&w->lock);
+	if (!w->stopped)
+		w->fn(w->opaque, event, status ? json_object_get_string(status) : "",
+		      (uint64_t)seconds * 1000000 + micros);
+	pthread_mutex_unlock(&w->lock);
+	json_object_put(data);
+}
+
+int host_watch(struct host *h, const char *uuid, host_event_fn *fn, void *opaque,
+	       struct errtext *err)
+{
+	_cleanup_(host_domain_free) virDomainPtr dom = host_domain(h, uuid, err);
+	struct watch *w = dom ? calloc(1, sizeof(*w)) : NULL;
+
+	if (!w)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	w->fn = fn;
+	w->opaque = opaque;
+	atomic_init(&w->refs, 2);
+	pthread_mutex_init(&w->lock, NULL);
+	h->watch = w;
+	h->event_id = virConnectDomainQemuMonitorEventRegister(h->conn, dom, NULL, on_event, w,
+							       watch_unref, 0);
+	if (h->event_id < 0) {
+		atomic_store(&w->refs, 1);
+		return host_failed(err, "QEMU's events, through libvirt");
+	}
+	return 0;
+}
+
+void host_unwatch(struct host *h)
+{
+	if (!h->watch)
+		return;
+	pthread_mutex_lock(&h->watch->lock);
+	h->watch->stopped = true;
+	pthread_mutex_unlock(&h->watch->lock);
+	if (h->event_id >= 0)
+		virConnectDomainQemuMonitorEventDeregister(h->conn, h->event_id);
+	h->event_id = -1;
+	watch_unref(h->watch);
+	h->watch = NULL;
+}

@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// Find guest RAM in /proc/PID/maps, and open it through /proc/PID/map_files.
+//
+//   7f0000000000-7f0010000000 rw-s 00000000 00:2a 77  /var/lib/libvirt/qemu/ram/1-vm/pc.ram
+//   7f0010000000-7f0020000000 rw-s 10000000 00:2a 77  /var/lib/libvirt/qemu/ram/1-vm/pc.ram
+//
+// The two lines are one block: mprotect, madvise and a userfaultfd registration split a mapping in
+// several. Lines of the same file that continue each other are put together first.
+//
+// The file is opened by its mapping, not by its path: the path is that of QEMU's mount namespace,
+// may be unlinked, and may have been replaced. As the name of a map_files entry is the exact range
+// of a line, a mapping that is split between reading and opening is not found; then all is read
+// again.
+//
+// Which shared files are RAM? Every regular file with a name that is mapped shared and writable,
+// and memfds called memory-backend-memfd. QEMU has no other use for such files; its memfds of other
+// names (vhost log, JIT code) are not RAM.
+#include "ram_find.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <linux/magic.h>
+#include "cleanup.h"
+#include "maps.h"
+
+#define TRIES 5
+
+struct finder {
+	pid_t pid;
+	int proc_fd; /* borrowed */
+	bool writable;
+	struct ram_map *map; /* NULL: only look */
+	struct ram_find_report *report;
+	struct errtext *err;
+};
+
+const char *ram_unusable_name(enum ram_unusable why)
+{
+	static const char *const names[] = {
+		[RAM_UNUSABLE_PRIVATE] = "private memory",
+		[RAM_UNUSABLE_ANONYMOUS] = "shared memory without a file",
+		[RAM_UNUSABLE_MEMFD] = "a memfd",
+		[RAM_UNUSABLE_DISK] = "a file on a disk file system",
+		[RAM_UNUSABLE_PARTIAL] = "a file that is mapped in parts",
+	};
+
+	static_assert(sizeof(names) / sizeof(names[0]) == RAM_UNUSABLE_END_, "a name each");
+	return (unsigned int)why < RAM_UNUSABLE_END_ ? names[why] : "?";
+}
+
+static void note(struct finder *f, const struct maps_entry *e, enum ram_unusable why,
+		 const char *fs)
+{
+	struct ram_find_report *r = f->report;
+	struct ram_find_item *item = &r->items[r->count];
+
+	if (r->count == RAM_FIND_ITEMS_MAX)
+		return;
+	r->count++;
+	item->why = why;
+	item->size = e->end - e->start;
+	snprintf(item->path, sizeof(item->path), "%s", e->path);
+	snprintf(item->fs, sizeof(item->fs), "%s", fs);
+}
+
+static const char *fs_name(long magic, char buf[16])
+{
+	static const struct {
+		long magic;
+		const char *name;
+	} known[] = {
+		{EXT4_SUPER_MAGIC, "ext4"},   {XFS_SUPER_MAGIC, "xfs"},
+		{BTRFS_SUPER_MAGIC, "btrfs"}, {OVERLAYFS_SUPER_MAGIC, "overlayfs"},
+		{NFS_SUPER_MAGIC, "nfs"},     {F2FS_SUPER_MAGIC, "f2fs"},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (known[i].magic == magic)
+			return known[i].name;
+	}
+	snprintf(buf, 16, "0x%lx", (unsigned long)magic);
+	return buf;
+}
+
+/* QEMU's name of the memory behind a path. It makes "qemu_back_mem.NAME.XXXXXX" itself in a
+ * directory it is given (hugetlbfs), with the NAME of older machine types a whole object path. */
+static int block_name(const char *path, bool unlinked, char name[RAM_BLOCK_NAME_MAX])
+{
+	static const char deleted[] = " (deleted)", made[] = "qemu_back_mem.",
+			  object[] = "_objects_";
+	const char *slash = strrchr(path, '/');
+	const char *base = slash ? slash + 1 : path;
+	size_t len = strlen(base);
+
+	if (unlinked && len > strlen(deleted) && !strcmp(base + len - strlen(deleted), deleted))
+		len -= strlen(deleted);
+	if (!strncmp(base, made, strlen(made)) && len > strlen(made) + 7 && base[len - 7] == '.') {
+		base += strlen(made);
+		len -= strlen(made) + 7;
+		if (len > strlen(object) && !strncmp(base, object, strlen(object))) {
+			base += strlen(object);
+			len -= strlen(object);
+		}
+	}
+	if (len == 0 || len >= RAM_BLOCK_NAME_MAX)
+		return -EINVAL;
+	memcpy(name, base, len);
+	name[len] = '\0';
+	return 0;
+}
+
+static int add_block(struct finder *f, const struct maps_entry *e, int *fd, uint32_t page_size,
+		     bool unlinked)
+{
+	struct ram_block block = {
+		.size = e->end - e->start,
+		.page_size = page_size,
+		.qemu_addr = e->start,
+		.fd = *fd,
+	};
+	int prot = f->writable ? PROT_READ | PROT_WRITE : PROT_READ;
+	void *map;
+	int ret = block_name(e->path, unlinked, block.name);
+
+	if (ret < 0)
+		return errtext_set(f->err, ret, "%s: no name for a RAM block", e->path);
+	map = mmap(NULL, block.size, prot, MAP_SHARED, *fd, 0);
+	if (map == MAP_FAILED)
+		return errtext_set(f->err, -errno, "RAM block %s: cannot map its file %s: %s",
+				   block.name, e->path, strerror(errno));
+	block.map = map;
+	ret = ram_map_add(f->map, &block, f->err);
+	if (ret < 0) {
+		munmap(map, block.size);
+		return ret;
+	}
+	*fd = -1;
+	return 0;
+}
+
+static bool seen_before(const struct maps *maps, const struct maps_entry *e)
+{
+	for (const struct maps_entry *other = maps->entries; other < e; other++) {
+		if (other->shared && other->ino == e->ino && other->dev_major == e->dev_major &&
+		    other->dev_minor == e->dev_minor)
+			return true;
+	}
+	return false;
+}
+
+static int consider_file(struct finder *f, const struct maps *maps, const struct maps_entry *e)
+{
+	char path[64], fs_buf[16];
+	struct statfs fs;
+	struct stat st;
+	_cleanup_close_ int fd = -1;
+
+	/* Under the first line's range; the merged range is no entry of map_files. */
+	snprintf(path, sizeof(path), "map_files/%" PRIx64 "-%" PRIx64, e->start, e->first_end);
+	fd = openat(f->proc_fd, path, (f->writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return errno == ENOENT ? -EAGAIN
+				       : errtext_set(f->err, -errno, "/proc/%d/%s (%s): %s%s",
+						     f->pid, path, e->path, strerror(errno),
+						     errno == EPERM ? " (run as root)" : "");
+	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return errtext_set(f->err, -errno, "%s: %s", e->path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return 0; /* a device's */
+	if (fs.f_type != TMPFS_MAGIC && fs.f_type != HUGETLBFS_MAGIC) {
+		note(f, e, RAM_UNUSABLE_DISK, fs_name(fs.f_type, fs_buf));
+		return 0;
+	}
+	if (e->offset != 0 || seen_before(maps, e)) {
+		note(f, e, RAM_UNUSABLE_PARTIAL, "");
+		return 0;
+	}
+	f->report->usable++;
+	if (!f->map)
+		return 0;
+	return add_block(f, e, &fd,
+			 fs.f_type == HUGETLBFS_MAGIC ? (uint32_t)fs.f_bsize : RAM_PAGE_SIZE,
+			 st.st_nlink == 0);
+}
+
+static bool starts_with(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static int consider(struct finder *f, const struct maps *maps, const struct maps_entry *e)
+{
+	if (!e->writable)
+		return 0;
+	if (!e->shared) {
+		/* JIT code is executable, stacks and heap have a name in brackets. */
+		if (!e->executable && e->path[0] != '[' &&
+		    e->end - e->start >= RAM_FIND_PRIVATE_MIN)
+			note(f, e, RAM_UNUSABLE_PRIVATE, "");
+		return 0;
+	}
+	if (starts_with(e->path, "/memfd:")) {
+		if (starts_with(e->path, "/memfd:memory-backend-memfd"))
+			note(f, e, RAM_UNUSABLE_MEMFD, "");
+		return 0;
+	}
+	if (starts_with(e->path, "/dev/zero")) {
+		note(f, e, RAM_UNUSABLE_ANONYMOUS, "");
+		return 0;
+	}
+	/* System V segments belong to a display; anon_inode: to KVM, io_uring and VFIO. */
+	if (e->path[0] != '/' || starts_with(e->path, "/SYSV"))
+		return 0;
+	return consider_file(f, maps, e);
+}
+
+static int find_once(struct finder *f)
+{
+	_cleanup_(maps_destroy) struct maps maps = {0};
+	int ret = maps_read(f->proc_fd, &maps);
+
+	if (ret < 0)
+		return errtext_set(f->err, ret, "/proc/%d/maps: %s", f->pid, strerror(-ret));
+	memset(f->report, 0, sizeof(*f->report));
+	for (size_t i = 0; i < maps.count && ret == 0; i++)
+		ret = consider(f, &maps, &maps.entries[i]);
+	return ret;
+}
+
+static int find(struct finder *f)
+{
+	char path[32];
+	_cleanup_close_ int proc_fd = -1;
+	int ret = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d", f->pid);
+	proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc_fd < 0)
+		return errtext_set(f->err, errno == ENOENT ? -ESRCH : -errno, "%s: %s", path,
+				   strerror(errno));
+	f->proc_fd = proc_fd;
+	for (int i = 0; i < TRIES; i++) {
+		ret = find_once(f);
+		if (ret != -EAGAIN)
+			return ret;
+		if (f->map)
+			ram_map_destroy(f->map);
+	}
+	return errtext_set(f->err, ret, "%s: its memory map keeps changing", path);
+}
+
+int ram_find_survey(pid_t pid, struct ram_find_report *report, struct errtext *err)
+{
+	struct finder f = {.pid = pid, .report = report, .err = err};
+
+	return find(&f);
+}
+
+static int refuse(pid_t pid, const struct ram_find_item *item, struct errtext *err)
+{
+	unsigned long long mib = item->size >> 20;
+
+	switch (item->why) {
+	case RAM_UNUSABLE_DISK:
+		return errtext_set(
+			err, -ENOTSUP,
+			"process %d has %llu MiB of RAM in %s, on %s, where writes cannot be "
+			"tracked; set memory_backing_dir in qemu.conf to a directory on "
+			"tmpfs and start the guest anew",
+			pid, mib, item->path, item->fs);
+	case RAM_UNUSABLE_PARTIAL:
+		return errtext_set(
+			err, -ENOTSUP,
+			"process %d has only a part of %s mapped, or has it mapped twice", pid,
+			item->path);
+	default:
+		return errtext_set(
+			err, -ENOTSUP,
+			"process %d has %llu MiB of RAM in %s; the direct lane needs a named "
+			"shared file: <memoryBacking><source type='file'/>"
+			"<access mode='shared'/></memoryBacking>",
+			pid, mib, ram_unusable_name(item->why));
+	}
+}
+
+/* What speaks against the direct lane, or NULL. Next to shared blocks, private memory is QEMU's own
+ * affair, and its own migration moves it. */
+static const struct ram_find_item *obstacle(const struct ram_find_report *r)
+{
+	const struct ram_find_item *worst = NULL;
+
+	for (unsigned int i = 0; i < r->count; i++) {
+		const struct ram_find_item *item = &r->items[i];
+
+		if (item->why != RAM_UNUSABLE_PRIVATE)
+			return item;
+		if (r->usable == 0 && (!worst || item->size > worst->size))
+			worst = item;
+	}
+	return worst;
+}
+
+int ram_find(pid_t pid, bool writable, struct ram_map *map, struct errtext *err)
+{
+	const struct ram_find_item *item;
+	struct ram_find_report report = {0};
+	struct finder f = {
+		.pid = pid,
+		.writable = writable,
+		.map = map,
+		.report = &report,
+		.err = err,
+	};
+	int ret = find(&f);
+
+	if (ret == 0) {
+		item = obstacle(&report);
+		if (item)
+			ret = refuse(pid, item, err);
+		else if (map->count == 0)
+			ret = errtext_set(err, -ENOTSUP, "process %d has no guest RAM mapped", pid);
+	}
+	if (ret < 0)
+		ram_map_destroy(map);
+	return ret;
+}

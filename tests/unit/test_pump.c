@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pump between two socket pairs: `left` is the far end of a, `right` that of b.
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "pump.h"
+#include "socket.h"
+
+#define BIG ((size_t)8 << 20) /* more than all buffers on the way take */
+#define MIB ((size_t)1 << 20)
+
+TestSuite(pump, .timeout = 60);
+
+struct fixture {
+	struct pump *pump;
+	int left, right;
+	atomic_int ends, result;
+};
+
+static void on_end(void *arg, int result)
+{
+	struct fixture *f = arg;
+
+	atomic_store(&f->result, result);
+	atomic_fetch_add(&f->ends, 1);
+}
+
+static void fixture_open(struct fixture *f, struct pump_options opt)
+{
+	struct errtext err = {};
+	int a[2], b[2];
+
+	*f = (struct fixture){};
+	opt.ended = on_end;
+	opt.arg = f;
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
+	f->left = a[0];
+	f->right = b[0];
+	cr_assert_eq(pump_start(a[1], b[1], &opt, &f->pump, &err), 0, "%s", err.text);
+}
+
+static void fixture_close(struct fixture *f, int expected)
+{
+	cr_assert_eq(pump_join(f->pump), expected, "%d", pump_join(f->pump));
+	cr_assert_eq(atomic_load(&f->ends), 1);
+	cr_assert_eq(atomic_load(&f->result), expected);
+	pump_destroy(f->pump);
+	close(f->left);
+	close(f->right);
+}
+
+static void say(int fd, const char *text)
+{
+	cr_assert_eq(socket_write_full(fd, text, strlen(text), -1), 0);
+}
+
+static void expect(int fd, const char *text)
+{
+	char buf[64] = "";
+
+	cr_assert_eq(socket_read_full(fd, buf, strlen(text), -1), 0);
+	cr_assert_str_eq(buf, text);
+}
+
+static void expect_end(int fd)
+{
+	char c;
+
+	cr_assert_eq(socket_read_full(fd, &c, 1, -1), -ENODATA);
+}
+
+static void expect_nothing(int fd)
+{
+	char c;
+
+	cr_assert_eq(recv(fd, &c, 1, MSG_DONTWAIT | MSG_PEEK), -1);
+	cr_assert_eq(errno, EAGAIN);
+}
+
+static void await_kept(struct fixture *f, uint64_t bytes)
+{
+	while (pump_bytes_kept(f->pump) != bytes)
+		sched_yield();
+}
+
+/* ---- flowing ---- */
+
+Test(pump, both_ways_and_half_close)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){});
+	say(f.left, "question");
+	expect(f.right, "question");
+	cr_assert_eq(shutdown(f.left, SHUT_WR), 0);
+	expect_end(f.right);
+	say(f.right, "answer");
+	expect(f.left, "answer");
+	cr_assert_eq(atomic_load(&f.ends), 0);
+	cr_assert_eq(shutdown(f.right, SHUT_WR), 0);
+	expect_end(f.left);
+	cr_assert_eq(pump_join(f.pump), 0);
+	cr_assert_eq(pump_bytes_a_to_b(f.pump), 8);
+	cr_assert_eq(pump_bytes_b_to_a(f.pump), 6);
+	fixture_close(&f, 0);
+}
+
+struct flood {
+	int fd;
+	pthread_t thread;
+};
+
+static char pattern(size_t i)
+{
+	return (char)(i % 251);
+}
+
+/* Writes BIG bytes, then closes its direction. */
+static void *flood_write(void *arg)
+{
+	struct flood *f = arg;
+	char *buf = malloc(BIG);
+
+	for (size_t i = 0; i < BIG; i++)
+		buf[i] = pattern(i);
+	if (!socket_write_full(f->fd, buf, BIG, -1))
+		shutdown(f->fd, SHUT_WR);
+	free(buf);
+	return NULL;
+}
+
+static void flood_start(struct flood *f, int fd)
+{
+	f->fd = fd;
+	cr_assert_eq(pthread_create(&f->thread, NULL, flood_write, f), 0);
+}
+
+static void *flood_read(void *arg)
+{
+	char *buf = malloc(BIG), c;
+	int fd = *(int *)arg, ret = socket_read_full(fd, buf, BIG, -1);
+
+	for (size_t i = 0; i < BIG && !ret; i++)
+		ret = buf[i] == pattern(i) ? 0 : -EILSEQ;
+	if (!ret && socket_read_full(fd, &c, 1, -1) != -ENODATA)
+		ret = -EOVERFLOW;
+	free(buf);
+	return (void *)(intptr_t)ret;
+}
+
+Test(pump, floods_both_ways_at_once)
+{
+	struct flood from_left, from_right;
+	pthread_t reader;
+	struct fixture f;
+	void *ret;
+
+	fixture_open(&f, (struct pump_options){});
+	flood_start(&from_left, f.left);
+	flood_start(&from_right, f.right);
+	cr_assert_eq(pthread_create(&reader, NULL, flood_read, &f.left), 0);
+	cr_assert_null(flood_read(&f.right));
+	pthread_join(reader, &ret);
+	cr_assert_null(ret);
+	pthread_join(from_left.thread, NULL);
+	pthread_join(from_right.thread, NULL);
+	cr_assert_eq(pump_join(f.pump), 0);
+	cr_assert_eq(pump_bytes_a_to_b(f.pump), BIG);
+	cr_assert_eq(pump_bytes_b_to_a(f.pump), BIG);
+	fixture_close(&f, 0);
+}
+
+Test(pump, stop_tears_both_down)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){});
+	say(f.left, "x");
+	expect(f.right, "x");
+	pump_stop(f.pump);
+	expect_end(f.left);
+	expect_end(f.right);
+	fixture_close(&f, -ECANCELED);
+}
+
+Test(pump, stop_ends_a_pump_that_cannot_write)
+{
+	struct flood flood;
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){});
+	flood_start(&flood, f.left);
+	while (!pump_bytes_a_to_b(f.pump))
+		sched_yield();
+	pump_stop(f.pump);
+	pthread_join(flood.thread, NULL);
+	fixture_close(&f, -ECANCELED);
+}
+
+Test(pump, destroy_alone_is_enough)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.held = true});
+	say(f.left, "kept");
+	pump_destroy(f.pump);
+	cr_assert_eq(atomic_load(&f.ends), 1);
+	expect_end(f.right);
+	close(f.left);
+	close(f.right);
+	pump_destroy(NULL);
+}
+
+/* The far end of b has closed, but what it said before still arrives. */
+Test(pump, last_words_survive_a_failed_write)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.held = true});
+	say(f.left, "unheard");
+	await_kept(&f, 7);
+	say(f.right, "bye");
+	close(f.right);
+	pump_release(f.pump);
+	expect(f.left, "bye");
+	expect_end(f.left);
+	cr_assert_eq(pump_join(f.pump), -EPIPE);
+	f.right = -1;
+	fixture_close(&f, -EPIPE);
+}
+
+/* ---- holding ---- */
+
+Test(pump, held_bytes_wait_and_the_way_back_flows)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.held = true});
+	say(f.left, "one");
+	await_kept(&f, 3);
+	say(f.right, "back");
+	expect(f.left, "back");
+	say(f.left, "two");
+	await_kept(&f, 6);
+	cr_assert_eq(shutdown(f.left, SHUT_WR), 0);
+	expect_nothing(f.right);
+	pump_release(f.pump);
+	expect(f.right, "onetwo");
+	expect_end(f.right);
+	close(f.right);
+	cr_assert_eq(pump_join(f.pump), 0);
+	cr_assert_eq(pump_bytes_kept(f.pump), 0);
+	f.right = -1;
+	fixture_close(&f, 0);
+}
+
+Test(pump, hold_takes_effect_at_once)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){});
+	say(f.left, "before");
+	expect(f.right, "before");
+	pump_hold(f.pump);
+	say(f.left, "after");
+	await_kept(&f, 5);
+	expect_nothing(f.right);
+	pump_release(f.pump);
+	expect(f.right, "after");
+	pump_stop(f.pump);
+	fixture_close(&f, -ECANCELED);
+}
+
+Test(pump, hold_limit_stops_the_writer)
+{
+	struct flood flood;
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.held = true, .hold_limit = MIB + 1});
+	flood_start(&flood, f.left);
+	await_kept(&f, MIB + 1);
+	/* The way back is served after the limit, and the pump has had its chance to read on. */
+	say(f.right, "back");
+	expect(f.left, "back");
+	cr_assert_eq(pump_bytes_kept(f.pump), MIB + 1);
+	expect_nothing(f.right);
+	pump_release(f.pump);
+	cr_assert_null(flood_read(&f.right));
+	pthread_join(flood.thread, NULL);
+	close(f.right);
+	cr_assert_eq(pump_join(f.pump), 0);
+	cr_assert_eq(pump_bytes_a_to_b(f.pump), BIG);
+	f.right = -1;
+	fixture_close(&f, 0);
+}
+
+/* A UNIX socket closed with unread bytes resets its peer: half a stream must not be released. */
+Test(pump, broken_source_ends_a_held_pump)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.held = true});
+	say(f.left, "half");
+	await_kept(&f, 4);
+	say(f.right, "unread");
+	while (pump_bytes_b_to_a(f.pump) != 6)
+		sched_yield();
+	close(f.left);
+	expect_end(f.right);
+	f.left = -1;
+	fixture_close(&f, -ECONNRESET);
+}
+
+Test(pump, held_end_of_file_is_not_passed_on)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.held = true});
+	cr_assert_eq(shutdown(f.left, SHUT_WR), 0);
+	say(f.right, "back");
+	expect(f.left, "back");
+	expect_nothing(f.right);
+	pump_release(f.pump);
+	expect_end(f.right);
+	pump_stop(f.pump);
+	fixture_close(&f, -ECANCELED);
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// dray check: can this guest be migrated, by which lane, and if not, why not.
+#include <argp.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "commands.h"
+#include "guest_check.h"
+#include "outgoing.h"
+
+enum { OPT_JSON = 256, OPT_SOCKET };
+
+struct arguments {
+	const char *domain, *socket_path;
+	bool json;
+};
+
+static const struct argp_option options[] = {
+	{"json", OPT_JSON, NULL, 0, "A JSON object on standard output", 0},
+	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *a = state->input;
+
+	switch (key) {
+	case OPT_JSON:
+		a->json = true;
+		break;
+	case OPT_SOCKET:
+		a->socket_path = arg;
+		break;
+	case ARGP_KEY_ARG:
+		if (a->domain)
+			return ARGP_ERR_UNKNOWN;
+		a->domain = arg;
+		break;
+	case ARGP_KEY_END:
+		if (!a->domain)
+			argp_error(state, "a domain is needed");
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static void print_json(const char *domain, int ret, const struct guest_facts *f, const char *why)
+{
+	json_object *o = json_object_new_object(), *blocks = json_object_new_array();
+
+	json_object_object_add(o, "domain", json_object_new_string(domain));
+	json_object_object_add(o, "migratable", json_object_new_boolean(ret == 0));
+	json_object_object_add(o, "lane", ret == 0 ? json_object_new_string("direct") : NULL);
+	json_object_object_add(o, "reason", json_object_new_string(why));
+	for (unsigned int i = 0; i < f->ram.count; i++) {
+		json_object *b = json_object_new_object();
+
+		json_object_object_add(b, "name", json_object_new_string(f->ram.blocks[i].name));
+		json_object_object_add(b, "bytes", json_object_new_uint64(f->ram.blocks[i].size));
+		json_object_object_add(b, "page_size",
+				       json_object_new_int64(f->ram.blocks[i].page_size));
+		json_object_array_add(blocks, b);
+	}
+	json_object_object_add(o, "ram_blocks", blocks);
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+						       JSON_C_TO_STRING_NOSLASHESCAPE));
+	json_object_put(o);
+}
+
+static void print_text(const char *domain, int ret, const struct guest_facts *f, const char *why)
+{
+	if (ret < 0) {
+		printf("%s cannot be migrated by dray now.\n%s\n", domain, why);
+		return;
+	}
+	printf("%s can be migrated by the direct lane:\n", domain);
+	for (unsigned int i = 0; i < f->ram.count; i++)
+		printf("  RAM block %s, %" PRIu64 " MiB in pages of %u KiB\n",
+		       f->ram.blocks[i].name, f->ram.blocks[i].size >> 20,
+		       f->ram.blocks[i].page_size >> 10);
+}
+
+int command_check(int argc, char **argv)
+{
+	static const struct argp argp = {
+		options, parse, "DOMAIN",
+		"Tell whether the guest DOMAIN can be migrated. Changes nothing.\v"
+		"Exit status: 0 it can, 1 it cannot.",
+		NULL, NULL, NULL};
+	struct arguments a = {0};
+	struct guest_facts facts = {0};
+	struct errtext err = {0};
+	struct host *host = NULL;
+	char socket[108];
+	int ret;
+
+	argp_err_exit_status = EXIT_REFUSED;
+	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	ret = guest_check_process(&err);
+	if (ret == 0)
+		ret = host_socket_path(a.socket_path, socket, &err);
+	if (ret == 0)
+		ret = host_library_init(&err);
+	if (ret == 0)
+		ret = host_open(socket, &host, &err);
+	if (ret == 0)
+		ret = guest_check(host, a.domain, &facts, &err);
+	if (a.json)
+		print_json(a.domain, ret, &facts, err.text);
+	else
+		print_text(a.domain, ret, &facts, err.text);
+	guest_facts_destroy(&facts);
+	host_close(host);
+	return ret < 0 ? EXIT_REFUSED : 0;
+}

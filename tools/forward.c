@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// A UNIX socket on the source whose one connection is carried to the destination.
+#include "forward.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include "cleanup.h"
+#include "pump.h"
+
+struct forward {
+	/* constant after init */
+	struct forward_options opt;
+	char path[108];
+	int listen_fd;
+	pthread_t thread;
+	bool started;
+
+	pthread_mutex_t lock;
+	/* under lock */
+	struct pump *pump;
+	bool cut;
+};
+
+static void pump_ended(void *arg, int result)
+{
+	struct forward *f = arg;
+
+	f->opt.ended(f->opt.opaque, result, result ? strerror(-result) : "");
+}
+
+static int join_ends(struct forward *f, int local, struct errtext *err)
+{
+	struct pump_options options = {.ended = pump_ended, .arg = f};
+	_cleanup_close_ int near = local;
+	_cleanup_close_ int far = -1;
+	int ret = dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&f->lock);
+	ret = f->cut ? -ECANCELED : pump_start(near, far, &options, &f->pump, err);
+	pthread_mutex_unlock(&f->lock);
+	if (ret == 0) {
+		steal_fd(&near);
+		steal_fd(&far);
+	}
+	return ret;
+}
+
+static void *forward_main(void *arg)
+{
+	struct forward *f = arg;
+	struct errtext err = {0};
+	int local = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	int ret = local < 0 ? -ECANCELED : join_ends(f, local, &err);
+
+	if (ret < 0)
+		f->opt.ended(f->opt.opaque, ret, err.text);
+	return NULL;
+}
+
+int forward_new(const struct forward_options *options, struct forward **out, struct errtext *err)
+{
+	struct forward *f = calloc(1, sizeof(*f));
+	int ret;
+
+	if (!f)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	f->opt = *options;
+	f->listen_fd = -1;
+	pthread_mutex_init(&f->lock, NULL);
+	ret = socket_unix_listen(options->path, 1, &f->listen_fd, err);
+	if (ret == 0) {
+		snprintf(f->path, sizeof(f->path), "%s", options->path);
+		if (chmod(f->path, 0600) < 0 || chown(f->path, options->owner, -1) < 0)
+			ret = errtext_set(err, -errno, "%s: %s", f->path, strerror(errno));
+	}
+	if (ret == 0)
+		ret = -pthread_create(&f->thread, NULL, forward_main, f);
+	if (ret < 0) {
+		forward_destroy(f);
+		return errtext_set(err, ret, "cannot start a thread: %s", strerror(-ret));
+	}
+	f->started = true;
+	*out = f;
+	return 0;
+}
+
+void forward_cut(struct forward *f)
+{
+	shutdown(f->listen_fd, SHUT_RDWR);
+	pthread_mutex_lock(&f->lock);
+	f->cut = true;
+	if (f->pump)
+		pump_stop(f->pump);
+	pthread_mutex_unlock(&f->lock);
+}
+
+uint64_t forward_bytes(struct forward *f)
+{
+	uint64_t bytes = 0;
+
+	pthread_mutex_lock(&f->lock);
+	if (f->pump)
+		bytes = pump_bytes_a_to_b(f->pump) + pump_bytes_b_to_a(f->pump);
+	pthread_mutex_unlock(&f->lock);
+	return bytes;
+}
+
+void forward_destroy(struct forward *f)
+{
+	if (!f)
+		return;
+	if (f->listen_fd >= 0)
+		forward_cut(f);
+	if (f->started)
+		pthread_join(f->thread, NULL);
+	pump_destroy(f->pump);
+	cleanup_close(&f->listen_fd);
+	if (f->path[0])
+		unlink(f->path);
+	pthread_mutex_destroy(&f->lock);
+	free(f);
+}

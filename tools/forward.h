@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// A UNIX socket on the source whose one connection is carried to the destination: libvirt's
+// calls (tunnel), and QEMU's stream (relay).
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+#include "dial.h"
+#include "errtext.h"
+
+struct forward;
+
+struct forward_options {
+	const char *path; /* UNIX socket, made here, removed by forward_destroy; copied */
+	uid_t owner;	  /* who may connect besides root; -1: nobody */
+	const struct peer *peer; /* outlives the forward */
+	enum wire_kind kind;
+	/* The connection has ended, or never came about. From a thread of ours. */
+	void (*ended)(void *opaque, int result, const char *text);
+	void *opaque;
+};
+
+int forward_new(const struct forward_options *options, struct forward **out, struct errtext *err);
+/* Stop waiting, cut both sides. Any thread. */
+void forward_cut(struct forward *f);
+/* Bytes carried, both ways. Any thread. */
+uint64_t forward_bytes(struct forward *f);
+void forward_destroy(struct forward *f);

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: Apache-2.0
+// One migration, as the destination serves it: the session and its end.
+//
+// Before RELEASE the guest belongs to the source: whatever breaks, everything here is taken down,
+// and libvirt, whose client connection (the tunnel) is cut, ends the QEMU it started. After RELEASE
+// libvirt's Finish call decides: it either came through the tunnel, and the guest runs here, or
+// the tunnel is cut and QEMU ended. Either way the answer to a later QUERY is definite.
+#include "incoming_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uuid/uuid.h>
+#include "cleanup.h"
+#include "clock.h"
+#include "digest.h"
+#include "guard.h"
+#include "uring_stream.h"
+
+#define FOREVER_US (3600ull * 1000000)
+#define WIND_UP_US 5000000
+#define SETTLE_US 15000000
+#define POLL_US 20000
+
+/* ---- begin ---- */
+
+static void on_message(void *opaque, struct wire_message *message)
+{
+	struct incoming *in = opaque;
+	struct mail *mail = calloc(1, sizeof(*mail));
+
+	if (!mail)
+		abort();
+	mail->kind = MAIL_MESSAGE;
+	mail->message = *message;
+	mailbox_post(in->mail, mail);
+	free(mail);
+}
+
+static void on_lost(void *opaque, int result, const char *text)
+{
+	struct incoming *in = opaque;
+
+	mailbox_note(in->mail, MAIL_CONTROL_LOST, result, text);
+}
+
+/* The guest must not be here already, in whatever state. */
+static int check_absent(struct incoming *in)
+{
+	struct domain_info info;
+	int ret = host_state(in->receiver->host, in->uuid, &info, &in->err);
+
+	if (ret < 0)
+		return ret;
+	in->record.defined_before = info.state == DOMAIN_SHUT_OFF;
+	if (info.state == DOMAIN_ABSENT || info.state == DOMAIN_SHUT_OFF)
+		return 0;
+	return errtext_set(&in->err, -EEXIST,
+			   "domain %s (%s) is already active on the destination: is it left from an "
+			   "earlier migration? `dray recover %s` there",
+			   in->prepare.name, in->uuid, in->prepare.name);
+}
+
+static int open_dir(struct incoming *in)
+{
+	uid_t uid;
+	gid_t gid;
+	int ret = host_qemu_owner(in->receiver->host, &uid, &gid, &in->err);
+
+	if (ret == 0)
+		ret = guest_dir_open(&in->dir, in->uuid, uid, gid, &in->err);
+	if (ret < 0)
+		return ret;
+	/* Of an earlier stay here; QEMU makes its own. */
+	unlink(in->dir.monitor);
+	unlink(in->dir.stream);
+	record_remove(&in->dir, RECORD_OUTGOING);
+	snprintf(in->record.domain, sizeof(in->record.domain), "%s", in->prepare.name);
+	snprintf(in->record.uuid, sizeof(in->record.uuid), "%s", in->uuid);
+	in->record.running = in->prepare.running;
+	ret = record_write(&in->dir, RECORD_INCOMING, &in->record, &in->err);
+	if (ret == 0)
+		ret = guard_start(in->uuid, in->receiver->libvirt_socket, &in->guard, &in->err);
+	return ret;
+}
+
+static int accept_guest(struct incoming *in, int fd)
+{
+	struct wire_message *m = calloc(1, sizeof(*m));
+	struct control_options control = {.fd = fd,
+					  .silence_ms = in->prepare.silence_ms,
+					  .message = on_message,
+					  .lost = on_lost,
+					  .opaque = in};
+	int ret = m ? control_new(&control, &in->control, &in->err) : -ENOMEM;
+
+	if (ret == 0)
+		ret = check_absent(in);
+	if (ret == 0)
+		ret = open_dir(in);
+	if (ret == 0) {
+		m->type = WIRE_PREPARED;
+		strcpy(m->prepared.monitor_path, in->dir.monitor);
+		strcpy(m->prepared.stream_path, in->dir.stream);
+		ret = control_send(in->control, m);
+	}
+	free(m);
+	return ret;
+}
+
+static void enlist(struct incoming *in)
+{
+	struct receiver *r = in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	in->next = r->sessions;
+	r->sessions = in;
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void delist(struct incoming *in)
+{
+	struct receiver *r = in->receiver;
+	struct incoming **at;
+
+	pthread_mutex_lock(&r->lock);
+	for (at = &r->sessions; *at && *at != in; at = &(*at)->next)
+		;
+	if (*at)
+		*at = in->next;
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* ---- mail ---- */
+
+static void send_digest(struct incoming *in)
+{
+	struct wire_message *m = calloc(1, sizeof(*m));
+	atomic_bool never = false;
+	int ret = -ENOMEM;
+
+	if (m) {
+		m->type = WIRE_DIGEST;
+		ret = digest_ram(&in->ram, in->prepare.streams, &never, &m->digest, &in->err);
+	}
+	if (ret == 0)
+		control_send(in->control, m);
+	else
+		in->aborted = true;
+	free(m);
+}
+
+static void release(struct incoming *in)
+{
+	struct receiver *r = in->receiver;
+	bool have;
+
+	in->released = true;
+	in->record.released = true;
+	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
+	pthread_mutex_lock(&r->lock);
+	have = in->relay;
+	if (have)
+		pump_release(in->relay);
+	pthread_mutex_unlock(&r->lock);
+	if (have)
+		control_send_type(in->control, WIRE_RELEASED);
+}
+
+static void take_message(struct incoming *in, struct wire_message *m)
+{
+	switch (m->type) {
+	case WIRE_DIGEST_REQUEST:
+		send_digest(in);
+		break;
+	case WIRE_RELEASE:
+		release(in);
+		break;
+	case WIRE_FINISH:
+		in->finished = true;
+		break;
+	case WIRE_ABORT:
+		in->aborted = true;
+		errtext_set(&in->err, -ECANCELED, "the source gave up: %s", m->abort.text);
+		break;
+	default:
+		in->aborted = true;
+		errtext_set(&in->err, -EPROTO, "the source sent %s, which has no place here",
+			    wire_type_name(m->type));
+	}
+	wire_message_destroy(m);
+}
+
+static void take_qemu_event(struct incoming *in, const struct mail *mail)
+{
+	struct wire_message m = {.type = WIRE_RESUMED, .resumed = {mail->a}};
+
+	if (strcmp(mail->text, "GONE") == 0 && !in->finished) {
+		in->aborted = true;
+		errtext_set(&in->err, -ECONNRESET, "QEMU of domain %s ended on the destination",
+			    in->prepare.name);
+	}
+	if (strcmp(mail->text, "RESUME") != 0 || in->resumed)
+		return;
+	in->resumed = true;
+	in->record.resumed = true;
+	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
+	control_send(in->control, &m);
+}
+
+bool incoming_take(struct incoming *in, uint64_t deadline_us)
+{
+	struct mail *mail = malloc(sizeof(*mail));
+	bool some;
+
+	if (!mail)
+		abort();
+	mailbox_take(in->mail, deadline_us, mail);
+	some = mail->kind != MAIL_NONE;
+	switch (mail->kind) {
+	case MAIL_MESSAGE:
+		take_message(in, &mail->message);
+		break;
+	case MAIL_CONTROL_LOST:
+		in->control_lost = true;
+		errtext_set(&in->err, mail->result, "lost the source: %s", mail->text);
+		break;
+	case MAIL_QEMU_EVENT:
+		take_qemu_event(in, mail);
+		break;
+	case MAIL_STREAM_LOST:
+		if (!in->released) {
+			in->aborted = true;
+			errtext_set(&in->err, mail->result, "%s", mail->text);
+		}
+		break;
+	default:
+		break;
+	}
+	free(mail);
+	return some;
+}
+
+/* ---- end ---- */
+
+static void tell_source(struct incoming *in)
+{
+	struct wire_message *m = calloc(1, sizeof(*m));
+
+	if (m && in->control && !in->control_lost) {
+		m->type = WIRE_ABORT;
+		snprintf(m->abort.text, sizeof(m->abort.text), "%s", in->err.text);
+		control_send(in->control, m);
+	}
+	free(m);
+}
+
+static void stop_streams(struct incoming *in)
+{
+	struct receiver *r = in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	in->ending = true;
+	for (unsigned int i = 0; i < WIRE_STREAMS_MAX; i++)
+		if (in->streams[i])
+			in->streams[i]->ops->shutdown(in->streams[i]);
+	pthread_cond_broadcast(&r->changed);
+	while (in->users)
+		pthread_cond_wait(&r->changed, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void cut_tunnels(struct incoming *in)
+{
+	for (unsigned int i = 0; i < in->tunnel_count; i++)
+		pump_stop(in->tunnels[i]);
+}
+
+/* The domain as libvirt has it, once it is no longer on its way; INCOMING if that takes too long. */
+static enum domain_state settle(struct incoming *in, uint64_t for_us)
+{
+	uint64_t end = clock_monotonic_us() + for_us;
+	struct domain_info info = {.state = DOMAIN_INCOMING};
+
+	for (;;) {
+		int ret = host_state(in->receiver->host, in->uuid, &info, NULL);
+
+		if (ret == 0 && info.state != DOMAIN_INCOMING &&
+		    info.state != DOMAIN_PAUSED_MIGRATION)
+			return info.state;
+		if (clock_monotonic_us() >= end)
+			return DOMAIN_INCOMING;
+		usleep(POLL_US);
+	}
+}
+
+/* Nothing came, or it was called off. libvirt's client at the source may still wind up in good
+ * order through the tunnel; if not, the cut tunnel makes libvirt end its QEMU. */
+static void undo(struct incoming *in)
+{
+	tell_source(in);
+	stop_streams(in);
+	if (in->relay)
+		pump_stop(in->relay);
+	if (in->control_lost || settle(in, WIND_UP_US) == DOMAIN_INCOMING)
+		cut_tunnels(in);
+	if (settle(in, SETTLE_US) == DOMAIN_INCOMING)
+		host_destroy(in->receiver->host, in->uuid, &in->err);
+}
+
+/* Released, then silence: give libvirt's Finish no more chance to arrive, then see what it did. */
+static bool arrived_after_all(struct incoming *in)
+{
+	enum domain_state state;
+
+	cut_tunnels(in);
+	state = settle(in, SETTLE_US);
+	return state == DOMAIN_RUNNING || state == DOMAIN_PAUSED_USER;
+}
+
+/* A capability left behind would make a later migration by somebody else skip the memory. */
+static int welcome(struct incoming *in)
+{
+	int ret;
+
+	incoming_detach(in);
+	ret = qmp_set_capability(in->monitor, "x-ignore-shared", false, &in->err);
+	in->record.resumed = true;
+	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
+	if (ret == 0)
+		control_send_type(in->control, WIRE_FINISHED);
+	return ret;
+}
+
+static bool arrived(struct incoming *in)
+{
+	if (in->finished || (in->released && in->resumed))
+		return true;
+	return in->released && arrived_after_all(in);
+}
+
+static void destroy(struct incoming *in)
+{
+	incoming_detach(in);
+	delist(in);
+	stop_streams(in);
+	for (unsigned int i = 0; i < in->tunnel_count; i++)
+		pump_destroy(in->tunnels[i]);
+	pump_destroy(in->relay);
+	control_destroy(in->control);
+	destination_destroy(in->destination);
+	qmp_close(in->monitor);
+	ram_map_destroy(&in->ram);
+	ram_map_destroy(&in->prepare.ram);
+	mailbox_destroy(in->mail);
+	guest_dir_close(&in->dir);
+	free(in);
+}
+
+/* Wait until it is decided. A guest that runs still has a FINISH to come, unless the source has
+ * gone. */
+static void wait_for_end(struct incoming *in)
+{
+	while (!in->finished && !in->aborted && !in->control_lost)
+		incoming_take(in, clock_monotonic_us() + FOREVER_US);
+}
+
+static void run(struct incoming *in, int fd, struct incoming_result *result)
+{
+	uint64_t begun = clock_monotonic_us();
+	int ret = accept_guest(in, fd);
+
+	if (ret == 0)
+		ret = incoming_attach(in);
+	if (ret == 0)
+		ret = control_send_type(in->control, WIRE_READY);
+	if (ret == 0)
+		wait_for_end(in);
+	else
+		errtext_set(&in->err, ret, "cannot take the guest in: %s", strerror(-ret));
+	result->arrived = ret == 0 && arrived(in);
+	if (result->arrived)
+		ret = welcome(in);
+	else if (in->dir.lock >= 0)
+		undo(in);
+	else
+		tell_source(in);
+	/* An untidy end is the guard's to finish. */
+	if (ret == 0 || !result->arrived)
+		guard_done(in->guard);
+	else if (in->guard >= 0)
+		close(in->guard);
+	result->ram_bytes = ram_map_bytes(&in->ram);
+	result->wire_bytes = in->wire_bytes;
+	result->streams = in->prepare.streams;
+	result->total_ms = (clock_monotonic_us() - begun) / 1000;
+	snprintf(result->reason, sizeof(result->reason), "%s",
+		 result->arrived ? "" : in->err.text);
+}
+
+void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],
+		    struct incoming_result *result)
+{
+	_cleanup_close_ int own = fd;
+	struct wire_message *m = calloc(1, sizeof(*m));
+	struct incoming *in = calloc(1, sizeof(*in));
+	struct errtext err = {0};
+	int ret = m && in ? control_read_one(fd, ANSWER_MS, m, &err) : -ENOMEM;
+
+	*result = (struct incoming_result){0};
+	if (ret == 0 && m->type != WIRE_PREPARE) {
+		ret = errtext_set(&err, -EPROTO, "PREPARE was expected, %s came",
+				  wire_type_name(m->type));
+		wire_message_destroy(m);
+	}
+	if (ret == 0)
+		ret = mailbox_new(&in->mail);
+	if (ret < 0) {
+		snprintf(result->reason, sizeof(result->reason), "%s", err.text);
+		free(m);
+		free(in);
+		return;
+	}
+	in->receiver = r;
+	memcpy(in->session, session, sizeof(in->session));
+	in->prepare = m->prepare;
+	in->guard = in->monitor_stop = in->dir.lock = -1;
+	uuid_unparse_lower(in->prepare.uuid, in->uuid);
+	snprintf(result->domain, sizeof(result->domain), "%s", in->prepare.name);
+	free(m);
+	enlist(in);
+	run(in, steal_fd(&own), result);
+	destroy(in);
+}

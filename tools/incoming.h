@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// One migration, as the destination serves it.
+//
+// A session is made by the control connection's thread, which then runs it to its end; the other
+// connections' threads find it by its number and join in.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "errtext.h"
+#include "libvirt_host.h"
+#include "wire.h"
+
+struct incoming;
+struct receiver; /* sessions under way; shared by all connection threads */
+
+struct incoming_result {
+	char domain[WIRE_NAME_MAX + 1];
+	bool arrived;
+	char reason[ERRTEXT_SIZE];
+	uint64_t ram_bytes, wire_bytes, total_ms;
+	unsigned int streams;
+};
+
+/* host and libvirt_socket are borrowed for the receiver's life. */
+int receiver_new(struct host *host, const char *libvirt_socket, struct receiver **out);
+
+/* Serve a control connection whose hello has been answered: read PREPARE and carry the migration
+ * to its end. fd becomes ours. Blocks for the whole migration. */
+void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],
+		    struct incoming_result *result);
+/* Serve one of its other connections (ram, tunnel, relay). fd becomes ours. Blocks for a ram
+ * stream's life. -ENOENT if there is no such session. */
+int incoming_join(struct receiver *r, int fd, const struct wire_hello *hello, struct errtext *err);
+/* Serve a recover connection. fd becomes ours. */
+void incoming_recover(struct receiver *r, int fd);

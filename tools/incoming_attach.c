@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// The destination's hold on the QEMU that libvirt started: monitor, RAM.
+#include "incoming_private.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include "cleanup.h"
+#include "clock.h"
+#include "ram_find.h"
+
+#define TRY_US 5000
+#define START_MS 300000
+
+/* QEMU opens its monitor when it has set up its machine, RAM included, and so answers only then.
+ * Meanwhile mail must be heeded: libvirt may have failed. */
+static int reach_monitor(struct incoming *in)
+{
+	uint64_t end = clock_monotonic_us() + START_MS * 1000ull;
+
+	while (clock_monotonic_us() < end) {
+		struct errtext ignored = {0};
+
+		if (access(in->dir.monitor, F_OK) == 0 &&
+		    qmp_open(in->dir.monitor, ANSWER_MS, &in->monitor, &ignored) == 0)
+			return 0;
+		incoming_take(in, clock_monotonic_us() + TRY_US);
+		if (in->control_lost || in->aborted)
+			return errtext_set(&in->err, -ECANCELED, "the source gave up");
+	}
+	return errtext_set(&in->err, -ETIMEDOUT, "QEMU's monitor %s did not come up in %d s",
+			   in->dir.monitor, START_MS / 1000);
+}
+
+static void on_event(void *opaque, const char *name, json_object *data, uint64_t time_us)
+{
+	struct incoming *in = opaque;
+	struct mail *mail = calloc(1, sizeof(*mail));
+
+	(void)data;
+	if (!mail)
+		abort();
+	mail->kind = MAIL_QEMU_EVENT;
+	mail->a = time_us;
+	snprintf(mail->text, sizeof(mail->text), "%s", name);
+	mailbox_post(in->mail, mail);
+	free(mail);
+}
+
+static void *monitor_main(void *arg)
+{
+	struct incoming *in = arg;
+	struct pollfd p[2] = {{.fd = qmp_fd(in->monitor), .events = POLLIN},
+			      {.fd = in->monitor_stop, .events = POLLIN}};
+	struct errtext err = {0};
+
+	while (poll(p, 2, -1) >= 0 || errno == EINTR) {
+		if (p[1].revents)
+			return NULL;
+		if (p[0].revents && qmp_process(in->monitor, &err) < 0)
+			break;
+	}
+	mailbox_note(in->mail, MAIL_QEMU_EVENT, -ECONNRESET, "GONE");
+	return NULL;
+}
+
+static int watch_monitor(struct incoming *in)
+{
+	qmp_on_event(in->monitor, on_event, in);
+	in->monitor_stop = eventfd(0, EFD_CLOEXEC);
+	if (in->monitor_stop < 0 ||
+	    pthread_create(&in->monitor_thread, NULL, monitor_main, in) != 0)
+		return errtext_set(&in->err, -EAGAIN, "cannot watch QEMU's monitor");
+	in->monitor_running = true;
+	return 0;
+}
+
+static void publish(struct incoming *in, struct destination *d)
+{
+	pthread_mutex_lock(&in->receiver->lock);
+	in->destination = d;
+	pthread_cond_broadcast(&in->receiver->changed);
+	pthread_mutex_unlock(&in->receiver->lock);
+}
+
+static void on_synced(void *opaque, unsigned int stream, uint32_t round)
+{
+	struct incoming *in = opaque;
+	struct wire_message m = {.type = WIRE_SYNCED, .synced = {stream, round}};
+
+	control_send(in->control, &m);
+}
+
+int incoming_attach(struct incoming *in)
+{
+	struct destination_options options = {.ram = &in->ram, .synced = on_synced, .opaque = in};
+	struct destination *d = NULL;
+	pid_t pid;
+	int ret = reach_monitor(in);
+
+	if (ret < 0)
+		return ret;
+	pid = qmp_peer_pid(in->monitor);
+	ret = qmp_set_capability(in->monitor, "x-ignore-shared", true, &in->err);
+	if (ret == 0)
+		ret = ram_find(pid, true, &in->ram, &in->err);
+	if (ret == 0)
+		ret = ram_map_match(&in->ram, &in->prepare.ram, &in->err);
+	if (ret == 0)
+		ret = destination_new(&options, &d, &in->err);
+	if (ret == 0)
+		ret = watch_monitor(in);
+	if (ret < 0) {
+		destination_destroy(d);
+		return ret;
+	}
+	publish(in, d);
+	return 0;
+}
+
+void incoming_detach(struct incoming *in)
+{
+	if (in->monitor_running) {
+		eventfd_write(in->monitor_stop, 1);
+		pthread_join(in->monitor_thread, NULL);
+		in->monitor_running = false;
+	}
+	cleanup_close(&in->monitor_stop);
+	in->monitor_stop = -1;
+	if (in->monitor)
+		qmp_on_event(in->monitor, NULL, NULL);
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// A queue of things that happened.
+#include "mailbox.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A linked list: the rare mail may allocate, and none is ever dropped. */
+struct node {
+	struct node *next;
+	struct mail mail;
+};
+
+struct mailbox {
+	pthread_mutex_t lock;
+	pthread_cond_t wake; /* CLOCK_MONOTONIC */
+	/* under lock */
+	struct node *first, **last;
+};
+
+int mailbox_new(struct mailbox **out)
+{
+	struct mailbox *m = calloc(1, sizeof(*m));
+	pthread_condattr_t attr;
+
+	if (!m)
+		return -ENOMEM;
+	m->last = &m->first;
+	pthread_mutex_init(&m->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&m->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	*out = m;
+	return 0;
+}
+
+static struct node *pop(struct mailbox *m)
+{
+	struct node *n = m->first;
+
+	if (n) {
+		m->first = n->next;
+		if (!m->first)
+			m->last = &m->first;
+	}
+	return n;
+}
+
+void mailbox_destroy(struct mailbox *m)
+{
+	struct node *n;
+
+	if (!m)
+		return;
+	while ((n = pop(m))) {
+		if (n->mail.kind == MAIL_MESSAGE)
+			wire_message_destroy(&n->mail.message);
+		free(n);
+	}
+	pthread_cond_destroy(&m->wake);
+	pthread_mutex_destroy(&m->lock);
+	free(m);
+}
+
+void mailbox_post(struct mailbox *m, const struct mail *mail)
+{
+	struct node *n = malloc(sizeof(*n));
+
+	/* Nothing sensible is left to do without a few kilobytes, and a lost mail could mean a
+	 * lost guest: better to die, which both sides know how to survive. */
+	if (!n)
+		abort();
+	n->next = NULL;
+	n->mail = *mail;
+	pthread_mutex_lock(&m->lock);
+	*m->last = n;
+	m->last = &n->next;
+	pthread_cond_signal(&m->wake);
+	pthread_mutex_unlock(&m->lock);
+}
+
+void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char *text)
+{
+	struct mail mail = {.kind = kind, .result = result};
+
+	snprintf(mail.text, sizeof(mail.text), "%s", text ? text : "");
+	mailbox_post(m, &mail);
+}
+
+void mailbox_take(struct mailbox *m, uint64_t deadline_us, struct mail *mail)
+{
+	struct timespec until = {deadline_us / 1000000, deadline_us % 1000000 * 1000};
+	struct node *n;
+
+	pthread_mutex_lock(&m->lock);
+	while (!m->first)
+		if (pthread_cond_timedwait(&m->wake, &m->lock, &until) == ETIMEDOUT)
+			break;
+	n = pop(m);
+	pthread_mutex_unlock(&m->lock);
+	mail->kind = MAIL_NONE;
+	if (n)
+		*mail = n->mail;
+	free(n);
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// A queue of things that happened, from any thread to the one thread that decides.
+#pragma once
+
+#include <stdint.h>
+#include "wire.h"
+
+enum mail_kind {
+	MAIL_NONE,	    /* the wait timed out */
+	MAIL_MESSAGE,	    /* from the peer: message */
+	MAIL_CONTROL_LOST,  /* result, text */
+	MAIL_ROUND_DONE,    /* result, text, a = pages, b = microseconds */
+	MAIL_QEMU_EVENT,    /* text = event, status; a = CLOCK_REALTIME microseconds */
+	MAIL_PERFORM_HELD,
+	MAIL_CONFIRM_HELD,
+	MAIL_JOB_DONE,	    /* result, text */
+	MAIL_RELAY,	    /* QEMU's stream: result, text */
+	MAIL_STREAM_LOST,   /* a RAM stream: result, text */
+	MAIL_CANCEL,	    /* text = why */
+};
+
+struct mail {
+	enum mail_kind kind;
+	int result;
+	uint64_t a, b;
+	char text[WIRE_TEXT_MAX + 1];
+	char status[64];
+	struct wire_message message; /* owned by whoever takes the mail out */
+};
+
+struct mailbox;
+
+int mailbox_new(struct mailbox **out);
+void mailbox_destroy(struct mailbox *m);
+/* Any thread; never blocks for long; copies *mail. */
+void mailbox_post(struct mailbox *m, const struct mail *mail);
+/* Shorthand without a message; text may be NULL. */
+void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char *text);
+/* The oldest mail, waiting at most until the CLOCK_MONOTONIC deadline; MAIL_NONE then. */
+void mailbox_take(struct mailbox *m, uint64_t deadline_us, struct mail *mail);

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// dray: a table of subcommands.
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include "commands.h"
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *arguments, *help; /* NULL: not for people */
+} commands[] = {
+	{"migrate", command_migrate, "[options] DOMAIN HOST[:PORT]",
+	 "move a running guest to HOST, where `dray receive` runs"},
+	{"receive", command_receive, "[options]", "take in guests on this host"},
+	{"check", command_check, "[--json] DOMAIN", "can it be migrated, and if not, why not"},
+	{"probe", command_probe, "[--json]", "what this kernel, QEMU and libvirt offer"},
+	{"recover", command_recover, "DOMAIN", "after a crash: find the guest, finish or undo"},
+	{"guard", command_guard, NULL, NULL},
+};
+
+static void print_help(FILE *to)
+{
+	fputs("usage: dray COMMAND ...\n\nLive migration of QEMU/KVM guests between libvirt hosts."
+	      "\n\n",
+	      to);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (commands[i].help)
+			fprintf(to, "  %-8s %-30s %s\n", commands[i].name, commands[i].arguments,
+				commands[i].help);
+	fputs("\n`dray COMMAND --help` tells the options; the manual is dray(8).\n", to);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_help(stderr);
+		return 1;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		print_help(stdout);
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("dray " DRAY_VERSION);
+		return 0;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "dray: no command '%s'; `dray --help` lists them\n", argv[1]);
+	return 1;
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// One migration, as the source drives it.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "errtext.h"
+#include "report.h"
+#include "socket.h"
+
+enum exit_status { /* of dray migrate; a contract */
+	EXIT_COMPLETED = 0,
+	EXIT_REFUSED = 1,  /* bad usage, or the guest cannot be migrated; nothing was touched */
+	EXIT_FAILED = 2,   /* the guest is still on the source */
+	EXIT_ABORTED = 3,  /* by time-out or cancel; the guest is still on the source */
+	EXIT_OPERATOR = 4, /* the guest needs an operator */
+};
+
+struct outgoing_options {
+	const char *domain;	    /* name or UUID */
+	const char *destination;    /* HOST[:PORT] as given */
+	const char *libvirt_socket; /* NULL: the usual one */
+	struct socket_options socket;
+	unsigned int streams;
+	uint32_t max_downtime_ms;
+	uint32_t completion_s_per_gib; /* 0: no limit */
+	uint32_t connect_ms;	       /* to reach the receiver */
+	uint32_t silence_ms;	       /* peer counts as lost while the guest runs */
+	uint32_t stopped_ms;	       /* most waiting for the network while the guest is stopped */
+	uint32_t resolve_ms;	       /* asking the destination after a broken hand-over */
+	bool verify;
+};
+
+void outgoing_defaults(struct outgoing_options *o);
+/* Returns the exit status; everything has been reported. Signals SIGINT and SIGTERM must be blocked
+ * in all threads: they are taken here and mean cancel. */
+int outgoing_run(const struct outgoing_options *options, struct report *report);

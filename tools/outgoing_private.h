@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the outgoing_*.c files share: the state of one migration on the source.
+//
+// Everything belongs to the one driving thread. Other threads (control reader, gate, libvirt's job,
+// event loop, round workers, signal catcher) only post to the mailbox.
+#pragma once
+
+#include "byte_stream.h"
+#include "control.h"
+#include "convergence.h"
+#include "dial.h"
+#include "forward.h"
+#include "gate.h"
+#include "guest_dir.h"
+#include "libvirt_host.h"
+#include "libvirt_job.h"
+#include "mailbox.h"
+#include "outgoing.h"
+#include "qmp.h"
+#include "source.h"
+
+struct outgoing {
+	const struct outgoing_options *opt;
+	struct report *report;
+	struct mailbox *mail;
+	enum phase phase;
+	struct errtext err; /* why it failed; the first reason */
+	int failed;	    /* negative errno of the first failure, or 0 */
+	bool cancelled;	    /* ... which was a request, or a time-out */
+
+	/* the guest */
+	struct domain_info guest;
+	struct ram_map ram;
+	pid_t qemu;
+	bool was_running;
+	bool persistent;
+
+	/* this host; owned, NULL until made */
+	char libvirt_socket[108];
+	struct host *host;
+	struct guest_dir dir;
+	struct record record;
+	struct qmp *monitor; /* the private one; only to drain I/O */
+	bool gate_opened;
+	bool ignore_shared;  /* set on the source's QEMU, to be taken back */
+	int guard;	     /* pipe to the guard process, or -1 */
+
+	/* the other host */
+	struct peer peer;
+	struct control *control;
+	struct byte_stream **streams;
+	struct wire_prepared prepared;
+
+	/* machinery; owned, NULL until made */
+	struct tracker *tracker;
+	struct source *source;
+	struct forward *tunnel, *relay;
+	struct gate *gate;
+	struct libvirt_job *job;
+
+	/* what the mail said */
+	bool got_prepared, got_ready, got_digest, released_there, resumed_there, finished_there;
+	bool perform_held, job_done, control_lost, relay_ended;
+	int job_result;
+	char job_text[WIRE_TEXT_MAX + 1];
+	bool stopped; /* guest does not run and its I/O is drained */
+	uint64_t stop_us, resume_us; /* CLOCK_REALTIME here; STOP and RESUME events */
+	struct wire_digest digest;
+
+	/* rounds */
+	uint32_t round;
+	bool round_running;
+	unsigned int synced; /* streams that acknowledged the round */
+	uint64_t round_pages, round_started_us, last_round_us;
+	struct convergence convergence;
+
+	/* times, CLOCK_MONOTONIC */
+	uint64_t begun_us, precopy_us, stopped_at_us, next_progress_us;
+	char verified[33];
+};
+
+/* outgoing.c */
+typedef bool until_fn(const struct outgoing *o);
+/* Handle mail until `until` holds: 0. A failure ends the wait: its negative errno. Past timeout_ms:
+ * -ETIMEDOUT, recorded as a failure with a text about `what`, unless what is NULL. */
+int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, const char *what);
+/* Record the first failure; returns code. */
+int outgoing_fail(struct outgoing *o, int code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void outgoing_enter(struct outgoing *o, enum phase phase);
+uint64_t outgoing_wire_bytes(struct outgoing *o);
+
+/* outgoing_setup.c */
+int outgoing_check(struct outgoing *o); /* touches nothing */
+int outgoing_connect(struct outgoing *o);
+int outgoing_prepare(struct outgoing *o);
+int outgoing_attach(struct outgoing *o);
+
+/* outgoing_rounds.c */
+int outgoing_precopy(struct outgoing *o);
+int outgoing_switchover(struct outgoing *o);
+int outgoing_last_pass(struct outgoing *o);
+int outgoing_verify(struct outgoing *o);
+
+/* outgoing_end.c */
+int outgoing_handover(struct outgoing *o);
+int outgoing_finish(struct outgoing *o);
+void outgoing_rollback(struct outgoing *o);
+void outgoing_release_all(struct outgoing *o);

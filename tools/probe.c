@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// dray probe: what this kernel, QEMU and libvirt offer.
+#include <argp.h>
+#include <fcntl.h>
+#include <json-c/json.h>
+#include <linux/userfaultfd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include "cleanup.h"
+#include "commands.h"
+#include "kernel_abi.h"
+#include "libvirt_host.h"
+#include "outgoing.h"
+#include "socket.h"
+#include "tracker.h"
+#include "wire.h"
+
+enum { OPT_JSON = 256, OPT_SOCKET };
+
+struct arguments {
+	const char *socket_path;
+	bool json;
+};
+
+static const struct argp_option options[] = {
+	{"json", OPT_JSON, NULL, 0, "A JSON object on standard output", 0},
+	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 0},
+	{0},
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *a = state->input;
+
+	(void)state;
+	if (key == OPT_JSON)
+		a->json = true;
+	else if (key == OPT_SOCKET)
+		a->socket_path = arg;
+	else
+		return ARGP_ERR_UNKNOWN;
+	return 0;
+}
+
+static uint64_t userfaultfd_features(void)
+{
+	_cleanup_close_ int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	struct uffdio_api api = {.api = UFFD_API};
+
+	return fd >= 0 && ioctl(fd, UFFDIO_API, &api) == 0 ? api.features : 0;
+}
+
+static void add_flag(json_object *o, const char *key, bool yes)
+{
+	json_object_object_add(o, key, json_object_new_boolean(yes));
+}
+
+static void add_version(json_object *o, const char *key, unsigned long v)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "%lu.%lu.%lu", v / 1000000, v / 1000 % 1000, v % 1000);
+	json_object_object_add(o, key, json_object_new_string(text));
+}
+
+static void probe_kernel(json_object *o)
+{
+	uint64_t f = userfaultfd_features();
+	struct utsname u;
+
+	uname(&u);
+	json_object_object_add(o, "kernel", json_object_new_string(u.release));
+	add_flag(o, "pagemap_scan", tracker_supported(NULL) == 0);
+	add_flag(o, "userfaultfd_wp_async", f & UFFD_FEATURE_WP_ASYNC);
+	add_flag(o, "userfaultfd_wp_unpopulated", f & UFFD_FEATURE_WP_UNPOPULATED);
+	add_flag(o, "userfaultfd_wp_hugetlbfs_shmem", f & UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
+	add_flag(o, "userfaultfd_missing_shmem", f & UFFD_FEATURE_MISSING_SHMEM);
+	add_flag(o, "userfaultfd_missing_hugetlbfs", f & UFFD_FEATURE_MISSING_HUGETLBFS);
+}
+
+static void probe_libvirt(json_object *o, const char *socket_path)
+{
+	struct errtext err = {0};
+	struct host *host = NULL;
+	unsigned long libvirt, qemu;
+	char socket[108];
+
+	if (host_socket_path(socket_path, socket, &err) == 0 && host_library_init(&err) == 0 &&
+	    host_open(socket, &host, &err) == 0 &&
+	    host_versions(host, &libvirt, &qemu, &err) == 0) {
+		add_version(o, "libvirt", libvirt);
+		add_version(o, "qemu", qemu);
+	} else {
+		json_object_object_add(o, "libvirt", NULL);
+		json_object_object_add(o, "libvirt_error", json_object_new_string(err.text));
+	}
+	host_close(host);
+}
+
+static void print_text(json_object *o)
+{
+	json_object_object_foreach(o, key, value)
+		printf("%-30s %s\n", key,
+		       json_object_is_type(value, json_type_boolean)
+			       ? (json_object_get_boolean(value) ? "yes" : "no")
+			       : json_object_get_string(value));
+}
+
+int command_probe(int argc, char **argv)
+{
+	static const struct argp argp = {
+		options, parse, "", "Tell what this kernel, QEMU and libvirt offer to dray.",
+		NULL, NULL, NULL};
+	struct arguments a = {0};
+	json_object *o = json_object_new_object();
+
+	argp_err_exit_status = EXIT_REFUSED;
+	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	json_object_object_add(o, "dray", json_object_new_string(DRAY_VERSION));
+	json_object_object_add(o, "protocol", json_object_new_int(WIRE_VERSION_MAX));
+	probe_kernel(o);
+	probe_libvirt(o, a.socket_path);
+	if (a.json)
+		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
+	else
+		print_text(o);
+	json_object_put(o);
+	return 0;
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the user sees: JSON lines, or one live line on a terminal and a summary.
+#include "report.h"
+
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+void report_init(struct report *r, bool json)
+{
+	r->json = json;
+	r->terminal = !json && isatty(STDERR_FILENO);
+	r->live = false;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
+/* ---- JSON ---- */
+
+static json_object *begin_json(const char *event)
+{
+	json_object *o = json_object_new_object();
+	char text[64], stamp[40];
+	struct timespec now;
+	struct tm tm;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(stamp, sizeof(stamp), "%.20s.%06ldZ", text, now.tv_nsec / 1000);
+	json_object_object_add(o, "event", json_object_new_string(event));
+	json_object_object_add(o, "time", json_object_new_string(stamp));
+	return o;
+}
+
+static void put_text(json_object *o, const char *key, const char *text)
+{
+	json_object_object_add(o, key, text ? json_object_new_string(text) : NULL);
+}
+
+static void put_number(json_object *o, const char *key, uint64_t n)
+{
+	json_object_object_add(o, key, json_object_new_uint64(n));
+}
+
+static void end_json(json_object *o)
+{
+	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
+						       JSON_C_TO_STRING_NOSLASHESCAPE));
+	fflush(stdout);
+	json_object_put(o);
+}
+
+/* ---- text ---- */
+
+/* "12.3 MiB". */
+static const char *size_text(uint64_t bytes, char buf[32])
+{
+	static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+	double n = (double)bytes;
+	int i = 0;
+
+	for (; n >= 1024 && i < 4; i++)
+		n /= 1024;
+	snprintf(buf, 32, i ? "%.1f %s" : "%.0f %s", n, unit[i]);
+	return buf;
+}
+
+static void clear_live(struct report *r)
+{
+	if (r->live)
+		fputs("\r\033[K", stderr);
+	r->live = false;
+}
+
+static void draw_bar(char bar[21], uint64_t done, uint64_t total)
+{
+	int filled = total ? (int)(done * 20 / total) : 0;
+
+	filled = filled > 20 ? 20 : filled;
+	memset(bar, '#', filled);
+	memset(bar + filled, '.', 20 - filled);
+	bar[20] = 0;
+}
+
+void report_progress(struct report *r, const struct report_progress *p)
+{
+	char rate[32], dirty[32], remaining[32], bar[21];
+	uint64_t left = p->remaining_bytes < p->total_bytes ? p->remaining_bytes : p->total_bytes;
+
+	if (r->json) {
+		json_object *o = begin_json("progress");
+
+		put_text(o, "phase", phase_name(p->phase));
+		put_number(o, "round", p->round);
+		put_number(o, "remaining_bytes", p->remaining_bytes);
+		put_number(o, "transferred_bytes", p->transferred_bytes);
+		put_number(o, "dirty_bytes_per_s", p->dirty_bytes_per_s);
+		put_number(o, "bytes_per_s", p->bytes_per_s);
+		put_number(o, "eta_ms", p->eta_ms);
+		end_json(o);
+		return;
+	}
+	if (!r->terminal)
+		return;
+	draw_bar(bar, p->total_bytes - left, p->total_bytes);
+	fprintf(stderr, "\r\033[K%-11s [%s] %s left, %s/s, dirty %s/s, round %u, ETA %.1f s",
+		phase_name(p->phase), bar, size_text(p->remaining_bytes, remaining),
+		size_text(p->bytes_per_s, rate), size_text(p->dirty_bytes_per_s, dirty), p->round,
+		(double)p->eta_ms / 1000);
+	fflush(stderr);
+	r->live = true;
+}
+
+void report_event(struct report *r, const char *event, enum phase phase, const char *text)
+{
+	if (r->json) {
+		json_object *o = begin_json(event);
+
+		put_text(o, "phase", phase_name(phase));
+		put_text(o, "message", text);
+		end_json(o);
+		return;
+	}
+	clear_live(r);
+	if (strcmp(event, "phase") != 0)
+		fprintf(stderr, "dray: %s\n", text);
+}
+
+static void result_json(const struct report_result *x)
+{
+	json_object *o = begin_json("result");
+
+	put_text(o, "result", x->result);
+	put_text(o, "domain", x->domain);
+	put_text(o, "lane", x->lane);
+	put_text(o, "mode", x->mode);
+	put_text(o, "reason", x->reason);
+	put_number(o, "total_ms", x->total_ms);
+	put_number(o, "setup_ms", x->setup_ms);
+	json_object_object_add(o, "downtime_ms", json_object_new_double(x->downtime_ms));
+	put_number(o, "rounds", x->rounds);
+	put_number(o, "ram_bytes", x->ram_bytes);
+	put_number(o, "wire_bytes", x->wire_bytes);
+	put_number(o, "pages_sent", x->pages_sent);
+	put_number(o, "pages_zero", x->pages_zero);
+	put_number(o, "pages_skipped", x->pages_skipped);
+	put_number(o, "streams", x->streams);
+	put_text(o, "compression", "none");
+	json_object_object_add(o, "tls", json_object_new_boolean(x->tls));
+	put_number(o, "faults", 0);
+	put_number(o, "fault_p50_us", 0);
+	put_number(o, "fault_p99_us", 0);
+	put_text(o, "guest_on", x->guest_on);
+	put_text(o, "host", x->host);
+	if (x->verified)
+		put_text(o, "verified", x->verified);
+	end_json(o);
+}
+
+void report_result(struct report *r, const struct report_result *x)
+{
+	char wire[32], ram[32];
+
+	if (r->json) {
+		result_json(x);
+		return;
+	}
+	clear_live(r);
+	if (strcmp(x->result, "completed") != 0) {
+		fprintf(stderr, "dray: migration of %s to %s %s: %s\n", x->domain, x->host,
+			x->result, x->reason);
+		fprintf(stderr, "dray: the guest is on: %s\n", x->guest_on);
+		return;
+	}
+	printf("%s now runs on %s\n", x->domain, x->host);
+	printf("  total     %.3f s, of it %.3f s set-up\n", (double)x->total_ms / 1000,
+	       (double)x->setup_ms / 1000);
+	printf("  downtime  %.1f ms\n", x->downtime_ms);
+	printf("  moved     %s over the wire for %s of RAM, %" PRIu64 " rounds, %u stream%s\n",
+	       size_text(x->wire_bytes, wire), size_text(x->ram_bytes, ram), x->rounds, x->streams,
+	       x->streams == 1 ? "" : "s");
+	printf("  pages     %" PRIu64 " sent, %" PRIu64 " zero or holes, %" PRIu64
+	       " written but unchanged\n",
+	       x->pages_sent, x->pages_zero, x->pages_skipped);
+	if (x->verified)
+		printf("  verified  all RAM equal on both hosts, digest %s\n", x->verified);
+}
+
+void report_error(struct report *r, const char *text)
+{
+	clear_live(r);
+	fprintf(stderr, "dray: %s\n", text);
+	if (r->json) {
+		json_object *o = begin_json("error");
+
+		put_text(o, "message", text);
+		end_json(o);
+	}
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the user sees: JSON lines, or one live line on a terminal and a summary.
+//
+// One thread. The JSON contract: one object a line with `event` and `time` (RFC 3339, UTC); the
+// last is the result.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "phase.h"
+
+struct report {
+	bool json;
+	bool terminal; /* standard error is one, and not json */
+	bool live;     /* a live line stands on the terminal */
+};
+
+struct report_progress {
+	enum phase phase;
+	uint32_t round;
+	uint64_t remaining_bytes, transferred_bytes, total_bytes;
+	uint64_t dirty_bytes_per_s, bytes_per_s, eta_ms;
+};
+
+struct report_result {
+	const char *result; /* completed, aborted, failed, lost */
+	const char *domain, *lane, *mode, *reason;
+	uint64_t total_ms, setup_ms, rounds, ram_bytes, wire_bytes;
+	double downtime_ms;
+	uint64_t pages_sent, pages_zero, pages_skipped;
+	unsigned int streams;
+	bool tls;
+	const char *guest_on; /* source, destination, unknown */
+	const char *host;     /* the destination, as given */
+	const char *verified; /* NULL, or the digest both sides agree on */
+};
+
+void report_init(struct report *r, bool json);
+/* A plain event with a text, {"event":event,"phase":...,"message":text}. */
+void report_event(struct report *r, const char *event, enum phase phase, const char *text);
+void report_progress(struct report *r, const struct report_progress *p);
+void report_result(struct report *r, const struct report_result *result);
+/* An error before anything began: standard error, and with JSON an object as well. */
+void report_error(struct report *r, const char *text);

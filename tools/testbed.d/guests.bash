@@ -1,0 +1,393 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# The guests: making, watching and ending them. A part of tools/testbed. A guest's files are in $DATA/guests/N:
+#
+#     domain.xml    as given to libvirt
+#     serial.log    the witness' lines; QEMU appends to it, on whichever host it runs
+#     hugepages     how many 2 MiB pages it needs on each host
+#     disk          path of a disk image made for it, to be removed with it
+#     ondisk        its RAM is on disk (read by qemu-hook), in ram-dray-a and ram-dray-b
+
+# shellcheck source=/dev/null
+source "$PARTS/hosts.bash"
+
+readonly KERNEL_MIB=160       # what a guest's kernel, initramfs and tables take
+readonly DISK_MIB=64          # a new disk image
+readonly BOOT_TIMEOUT_S=90    # until the first tick, and more for much memory
+readonly FILL_MIB_PER_S=30    # slowest fill to put up with
+
+check_name() {
+	[[ ${1-} =~ ^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$ ]] ||
+		die "${1:-(nothing)}: not a guest's name; use letters, digits and . _ -"
+}
+
+check_guest() {
+	check_name "${1-}"
+	check_up
+	[[ -d $DATA/guests/$1 ]] || die "guest $1: not made by testbed guest; see: tools/testbed where $1"
+}
+
+on_libvirt() {
+	local host=$1
+	shift
+	virsh -q -c "$(uri "$host")" "$@"
+}
+
+# ---- options -----------------------------------------------------------------------------------------------
+
+declare -A GUEST=()
+
+options_default() {
+	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [disk]=''
+		[ram]=file [reporting]=off [xml-only]='')
+}
+
+options_read() {
+	while (($# > 0)); do
+		case $1 in
+		--name | --memory | --fill | --dirty | --rate | --host | --vcpus | --numa | --disk)
+			(($# > 1)) || die "guest: $1 needs a value; see tools/testbed --help"
+			GUEST[${1#--}]=$2
+			shift
+			;;
+		--hugepages | --private | --memfd | --ondisk) GUEST[ram]=${1#--} ;;
+		--reporting) GUEST[reporting]=on ;;
+		--xml-only) GUEST[xml-only]=yes ;;
+		*) die "guest: $1: no such option; see tools/testbed --help" ;;
+		esac
+		shift
+	done
+}
+
+options_check() {
+	local name=${GUEST[name]} option
+	check_name "$name"
+	check_host "${GUEST[host]}"
+	for option in memory fill dirty rate vcpus numa; do
+		[[ ${GUEST[$option]} =~ ^[0-9]{1,7}$ ]] ||
+			die "guest $name: --$option ${GUEST[$option]:-is missing}: it must be a whole number"
+	done
+	((GUEST[fill] + GUEST[dirty] + KERNEL_MIB <= GUEST[memory])) ||
+		die "guest $name: --memory ${GUEST[memory]} is too little for fill, dirty and a kernel; give at least" \
+			"$((GUEST[fill] + GUEST[dirty] + KERNEL_MIB))"
+	((GUEST[numa] <= 8)) || die "guest $name: --numa ${GUEST[numa]}: at most 8 nodes"
+	((GUEST[vcpus] >= 1 && GUEST[vcpus] <= 64)) || die "guest $name: --vcpus ${GUEST[vcpus]}: 1 to 64"
+	((GUEST[numa] <= GUEST[vcpus])) || GUEST[vcpus]=${GUEST[numa]} # a node without CPUs would be odd
+	[[ ${GUEST[ram]} != hugepages ]] || ((GUEST[memory] % (2 * (GUEST[numa] > 1 ? GUEST[numa] : 1)) == 0)) ||
+		die "guest $name: --memory ${GUEST[memory]}: not a whole number of 2 MiB pages in each node"
+	disk_option_read
+}
+
+# FILE[:CACHE] becomes disk and cache.
+disk_option_read() {
+	GUEST[cache]=none
+	[[ -n ${GUEST[disk]} ]] || return 0
+	if [[ ${GUEST[disk]} =~ ^(.+):(none|directsync|writeback|writethrough|unsafe|default)$ ]]; then
+		GUEST[disk]=${BASH_REMATCH[1]}
+		GUEST[cache]=${BASH_REMATCH[2]}
+	fi
+	GUEST[disk]=$(realpath -m "${GUEST[disk]}")
+	case ${GUEST[disk]} in
+	/run/* | /sys/* | /etc/libvirt/* | /var/*/libvirt/*)
+		die "guest ${GUEST[name]}: disk ${GUEST[disk]}: each host has its own; choose a path outside"
+		;;
+	esac
+}
+
+# ---- XML ---------------------------------------------------------------------------------------------------
+
+xml_memory() {
+	case ${GUEST[ram]} in
+	private) return ;;
+	file | ondisk) printf "<source type='file'/>" ;;
+	memfd) printf "<source type='memfd'/>" ;;
+	hugepages) printf "<hugepages><page size='2' unit='MiB'/></hugepages>" ;;
+	esac | sed "s|.*|  <memoryBacking>&<access mode='shared'/></memoryBacking>|"
+}
+
+xml_cpu() {
+	local node nodes=${GUEST[numa]} vcpus=${GUEST[vcpus]}
+	printf "  <cpu mode='custom' match='exact' check='none'>\n    <model fallback='forbid'>qemu64</model>\n"
+	if ((nodes > 0)); then
+		printf '    <numa>\n'
+		for ((node = 0; node < nodes; node++)); do
+			printf "      <cell id='%d' cpus='%d-%d' memory='%d' unit='KiB'/>\n" "$node" \
+				$((node * vcpus / nodes)) $(((node + 1) * vcpus / nodes - 1)) \
+				$((GUEST[memory] * 1024 / nodes))
+		done
+		printf '    </numa>\n'
+	fi
+	printf '  </cpu>\n'
+}
+
+# The disk is read-only, which is what makes libvirt accept a migration whatever its cache mode.
+xml_disk() {
+	[[ -n ${GUEST[disk]} ]] || return 0
+	cat <<-END
+		    <disk type='file' device='disk'>
+		      <driver name='qemu' type='raw' cache='${GUEST[cache]}'/>
+		      <source file='${GUEST[disk]}'><seclabel model='dac' relabel='no'/></source>
+		      <target dev='vda' bus='virtio'/>
+		      <readonly/>
+		    </disk>
+	END
+}
+
+# loglevel keeps the kernel off the witness' line unless it is dying; nowatchdog, because a guest that is
+# stopped for long is nothing to report here.
+kernel_arguments() {
+	printf 'console=ttyS0 loglevel=3 nowatchdog panic=0 mitigations=off '
+	printf 'witness.fill=%d witness.dirty=%d witness.rate=%d ' "${GUEST[fill]}" "${GUEST[dirty]}" "${GUEST[rate]}"
+	printf 'witness.threads=%d witness.nodes=%d ' "${GUEST[vcpus]}" "${GUEST[numa]}"
+	[[ -z ${GUEST[disk]} ]] || printf 'witness.disk=1'
+}
+
+# Neither seclabel lets libvirt give the file back to root when a guest leaves, as the other host is using it.
+xml() {
+	cat <<-END
+		<domain type='qemu'>
+		  <name>${GUEST[name]}</name>
+		  <memory unit='MiB'>${GUEST[memory]}</memory>
+		$(xml_memory)
+		  <vcpu>${GUEST[vcpus]}</vcpu>
+		  <os>
+		    <type arch='x86_64' machine='pc'>hvm</type>
+		    <kernel>$VMLINUZ</kernel>
+		    <initrd>$INITRAMFS</initrd>
+		    <cmdline>$(kernel_arguments)</cmdline>
+		  </os>
+		  <features><acpi/></features>
+		$(xml_cpu)
+		  <on_reboot>destroy</on_reboot>
+		  <on_crash>destroy</on_crash>
+		  <devices>
+		    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+		$(xml_disk)
+		    <controller type='usb' model='none'/>
+		    <serial type='file'>
+		      <source path='$DATA/guests/${GUEST[name]}/serial.log' append='on'>
+		        <seclabel model='dac' relabel='no'/>
+		      </source>
+		    </serial>
+		    <memballoon model='virtio' freePageReporting='${GUEST[reporting]}'/>
+		  </devices>
+		</domain>
+	END
+}
+
+# ---- guest -------------------------------------------------------------------------------------------------
+
+disk_make() {
+	local file=${GUEST[disk]}
+	[[ -n $file ]] || return 0
+	if [[ ! -e $file ]]; then
+		[[ -d ${file%/*} ]] || die "guest ${GUEST[name]}: disk $file: there is no directory ${file%/*}; make it"
+		"$WITNESS" "$file" "$DISK_MIB" || die "guest ${GUEST[name]}: disk $file: cannot be made (message above)"
+		chown libvirt-qemu:libvirt-qemu "$file"
+		printf '%s\n' "$file" >"$DATA/guests/${GUEST[name]}/disk"
+	fi
+	setpriv --reuid libvirt-qemu --regid libvirt-qemu --clear-groups test -r "$file" ||
+		die "guest ${GUEST[name]}: disk $file: user libvirt-qemu cannot read it; see: namei -l $file"
+}
+
+# Room for every guest on both hosts at once, as there is when one migrates. The pool only grows, for a pool in
+# use is fast, until `down` restores it.
+# shellcheck disable=SC2153 # STATE is testbed's
+hugepages_reserve() {
+	local name=${GUEST[name]} file pages=0 pool=/proc/sys/vm/nr_hugepages
+	[[ ${GUEST[ram]} == hugepages ]] || return 0
+	printf '%d\n' $((GUEST[memory] / 2)) >"$DATA/guests/$name/hugepages"
+	[[ -e $STATE/nr_hugepages ]] || cat "$pool" >"$STATE/nr_hugepages"
+	for file in "$DATA"/guests/*/hugepages; do
+		pages=$((pages + 2 * $(<"$file")))
+	done
+	pages=$((pages + $(<"$STATE/nr_hugepages")))
+	(($(<"$pool") < pages)) || return 0
+	printf '%d\n' "$pages" >"$pool"
+	(($(<"$pool") >= pages)) && return
+	printf '3\n' >/proc/sys/vm/drop_caches # page cache in the way
+	printf '1\n' >/proc/sys/vm/compact_memory
+	printf '%d\n' "$pages" >"$pool"
+	(($(<"$pool") >= pages)) ||
+		die "guest $name: the machine has no $pages huge pages to give, only $(<"$pool"); free some memory"
+}
+
+guest_files_make() {
+	local directory=$DATA/guests/${GUEST[name]}
+	mkdir "$directory" 2>/dev/null ||
+		die "guest ${GUEST[name]}: exists; run: tools/testbed destroy ${GUEST[name]}"
+	install -o libvirt-qemu -g libvirt-qemu -m 0644 /dev/null "$directory/serial.log"
+	[[ ${GUEST[ram]} != ondisk ]] || touch "$directory/ondisk"
+	xml >"$directory/domain.xml"
+}
+
+guest_start() {
+	local name=${GUEST[name]} host=${GUEST[host]}
+	on_libvirt "$host" define "$DATA/guests/$name/domain.xml" >/dev/null &&
+		on_libvirt "$host" start "$name" >/dev/null && return
+	guest_end "$name"
+	die "guest $name: libvirt on host $host does not start it (message above); its QEMU's log, if there is one," \
+		"is $DATA/$host/log/qemu/$name.log"
+}
+
+guest_await() {
+	local name=${GUEST[name]} host=${GUEST[host]} timeout
+	timeout=$((BOOT_TIMEOUT_S + (GUEST[fill] + GUEST[dirty]) / FILL_MIB_PER_S))
+	count_follow "$name" ticks 1 "$timeout" "$host" || die "guest $name: no tick within $timeout s, or its QEMU ended;" \
+		"read $DATA/guests/$name/serial.log and $DATA/$host/log/qemu/$name.log"
+}
+
+cmd_guest() {
+	options_default
+	options_read "$@"
+	options_check
+	check_up
+	images_make
+	if [[ -n ${GUEST[xml-only]} ]]; then
+		xml
+		return
+	fi
+	lock # for the pool, and for guests made at the same time
+	guest_files_make
+	trap 'guest_end "${GUEST[name]}"' EXIT # nothing half made stays behind
+	disk_make
+	hugepages_reserve
+	trap - EXIT
+	exec 9<&-
+	guest_start
+	guest_await
+}
+
+# ---- watching ----------------------------------------------------------------------------------------------
+
+# The last whole line of ticks.
+last_line() {
+	local file=$DATA/guests/$1/serial.log line
+	line=$(tail -c 4096 "$file" | grep -a '^{"ticks":.*}$' | tail -n 1) ||
+		line=$(grep -a '^{"ticks":.*}$' "$file" | tail -n 1) || return 1
+	printf '%s\n' "$line"
+}
+
+cmd_witness() {
+	check_guest "${1-}"
+	last_line "$1" || die "guest $1: no tick yet; read $DATA/guests/$1/serial.log"
+}
+
+# count_follow NAME FIELD GOAL TIMEOUT_S [HOST]: returns 0 when a count of the guest reaches GOAL, 1 on timeout, or
+# when the QEMU on HOST ends; dies on corruption. tail waits in the kernel for the file to grow.
+count_follow() {
+	local name=$1 goal=$3 deadline=$((SECONDS + $4 + 1)) host=${5-} file=$DATA/guests/$1/serial.log line status=1 fd
+	local pattern='"corrupt":([0-9]+),' counts="\"$2\":([0-9]+)[,}]"
+	exec {fd}< <(exec tail -c 4096 -f "$file" 2>/dev/null)
+	local tail=$!
+	while ((SECONDS < deadline)); do
+		if ! IFS= read -r -t 1 -u "$fd" line; then
+			[[ -z $host ]] || qemu_pid "$host" "$name" >/dev/null || break
+			continue
+		fi
+		[[ $line =~ $pattern ]] || continue
+		if ((BASH_REMATCH[1] > 0)); then
+			status=2
+			break
+		fi
+		if [[ $line =~ $counts ]] && ((BASH_REMATCH[1] >= goal)); then
+			status=0
+			break
+		fi
+	done
+	kill "$tail" 2>/dev/null || true
+	exec {fd}<&-
+	((status != 2)) || die_corrupt "$name" "$line"
+	return "$status"
+}
+
+die_corrupt() {
+	local first
+	first=$(grep -a -m 1 '^{"corruption"' "$DATA/guests/$1/serial.log" || true)
+	die "guest $1: its memory is corrupt: $2 $first; whatever moved it last lost data"
+}
+
+# count_await NAME FIELD MORE TIMEOUT_S
+count_await() {
+	local name=$1 field=$2 more=$3 timeout=$4 line now=0
+	check_guest "$name"
+	[[ $more =~ ^[0-9]+$ && $timeout =~ ^[0-9]+$ ]] ||
+		die "guest $name: $more more $field within $timeout s: these must be whole numbers"
+	if line=$(last_line "$name") && [[ $line =~ \"$field\":([0-9]+) ]]; then
+		now=${BASH_REMATCH[1]}
+	fi
+	count_follow "$name" "$field" $((now + more)) "$timeout" ||
+		die "guest $name: no $more further $field within $timeout s, the last: ${line:-none};" \
+			"see: tools/testbed where $name, and $DATA/guests/$name/serial.log"
+}
+
+cmd_wait_tick() {
+	count_await "${1-}" ticks "${2:-3}" "${3:-30}"
+}
+
+# Two, as the pass that is under way began before now.
+cmd_wait_verified() {
+	count_await "${1-}" passes 2 "${2:-120}"
+}
+
+qemu_pid() {
+	local pid
+	pid=$(cat "$STATE/$1/run/libvirt/qemu/$2.pid" 2>/dev/null) || return 1
+	# The number may be another process' by now.
+	tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -q "^guest=$2," || return 1
+	[[ $(process_state "$pid") != [ZX] ]] || return 1
+	printf '%s\n' "$pid"
+}
+
+cmd_qemu_pid() {
+	check_host "${1-}"
+	check_name "${2-}"
+	check_up
+	qemu_pid "$1" "$2"
+}
+
+guest_state() {
+	local state
+	if state=$(LC_ALL=C on_libvirt "$1" domstate "$2" 2>/dev/null); then
+		printf '%s' "${state// /-}"
+	elif libvirtd_answers "$1"; then
+		printf 'absent'
+	else
+		printf 'unknown'
+	fi
+}
+
+cmd_where() {
+	check_name "${1-}"
+	check_up
+	printf 'a=%s b=%s\n' "$(guest_state a "$1")" "$(guest_state b "$1")"
+}
+
+# ---- destroy -----------------------------------------------------------------------------------------------
+
+guest_end_on() {
+	local host=$1 name=$2 pid
+	on_libvirt "$host" destroy "$name" >/dev/null 2>&1 || true # not running there
+	on_libvirt "$host" undefine "$name" >/dev/null 2>&1 || true # not defined there
+	pid=$(qemu_pid "$host" "$name") || return 0
+	kill -KILL "$pid" # libvirt does not know it, or does not answer
+	wait_gone "$pid"
+}
+
+guest_end() {
+	local host directory=$DATA/guests/$1
+	for host in a b; do
+		guest_end_on "$host" "$1"
+	done
+	if [[ -e $directory/disk ]]; then
+		rm -f "$(<"$directory/disk")"
+	fi
+	rm -rf "$directory"
+}
+
+cmd_destroy() {
+	check_name "${1-}"
+	check_up
+	guest_end "$1"
+}

@@ -1,0 +1,148 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# What must be on the machine before a guest can boot: Debian packages, a kernel (unpacked, not installed), and
+# an initramfs with the witness. A part of tools/testbed. All in $CACHE; kept by `down`.
+
+readonly PACKAGES=(libvirt-daemon-system libvirt-clients qemu-system-x86 iproute2 nftables cpio kmod gcc libc6-dev)
+readonly KERNEL_META=linux-image-cloud-amd64
+readonly MODULES=(virtio_pci virtio_blk virtio_balloon)
+readonly WITNESS_SOURCE=$PARTS/../witness.c
+
+# ---- packages ----------------------------------------------------------------------------------------------
+
+packages_missing() {
+	local package
+	for package in "${PACKAGES[@]}"; do
+		[[ -e /var/lib/dpkg/info/$package.list || -e /var/lib/dpkg/info/$package:amd64.list ]] ||
+			printf '%s\n' "$package"
+	done
+}
+
+# Runs a command while Debian's policy forbids that packages start their services.
+without_services() {
+	local policy=/usr/sbin/policy-rc.d status=0
+	if [[ -e $policy ]]; then
+		mv "$policy" "$policy.dray-testbed"
+	fi
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 0755 "$policy"
+	"$@" || status=$?
+	rm -f "$policy"
+	if [[ -e $policy.dray-testbed ]]; then
+		mv "$policy.dray-testbed" "$policy"
+	fi
+	return "$status"
+}
+
+packages_install() {
+	local -a missing
+	mapfile -t missing < <(packages_missing)
+	((${#missing[@]} > 0)) || return 0
+	say "installing ${missing[*]}"
+	apt_update
+	DEBIAN_FRONTEND=noninteractive without_services \
+		apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null ||
+		die "cannot install ${missing[*]}; try: apt-get install ${missing[*]}"
+}
+
+apt_update() {
+	apt-get -qq update || die "apt-get update failed; the machine's package sources must work"
+}
+
+# ---- kernel ------------------------------------------------------------------------------------------------
+
+# The newest complete kernel: a directory with vmlinuz and modules/.
+kernel_directory() {
+	local -a found
+	mapfile -t found < <(find "$CACHE/kernel" -mindepth 2 -maxdepth 2 -name complete -printf '%h\n' 2>/dev/null | sort -V)
+	((${#found[@]} > 0)) || return 1
+	printf '%s\n' "${found[-1]}"
+}
+
+kernel_package() {
+	LC_ALL=C apt-cache depends --important "$KERNEL_META" 2>/dev/null | awk '/Depends: linux-image-[0-9]/ { print $2; exit }'
+}
+
+kernel_unpack() {
+	local package=$1 work=$2 version=${1#linux-image-}
+	(cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$package") ||
+		die "$package: cannot be downloaded; the machine's package sources must work"
+	dpkg-deb -x "$work"/*.deb "$work/tree"
+	depmod -b "$work/tree" "$version"
+	mkdir -p "$work/kernel"
+	mv "$work/tree/boot/vmlinuz-$version" "$work/kernel/vmlinuz"
+	mv "$work/tree/lib" "$work/kernel/lib"
+	touch "$work/kernel/complete"
+	rm -rf "$CACHE/kernel/$version"
+	mkdir -p "$CACHE/kernel"
+	mv "$work/kernel" "$CACHE/kernel/$version"
+}
+
+kernel_make() {
+	local package work
+	kernel_directory >/dev/null && return
+	package=$(kernel_package)
+	if [[ -z $package ]]; then
+		apt_update
+		package=$(kernel_package)
+	fi
+	[[ -n $package ]] || die "$KERNEL_META: not in the machine's package sources; add Debian's main"
+	say "unpacking $package"
+	work=$(mktemp -d "$CACHE/work.XXXXXX")
+	kernel_unpack "$package" "$work"
+	rm -rf "$work"
+}
+
+# ---- initramfs ---------------------------------------------------------------------------------------------
+
+# Files in dependency order, each once.
+module_files() {
+	local kernel=$1
+	modprobe -d "$kernel" -S "${kernel##*/}" --all --show-depends "${MODULES[@]}" |
+		awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
+}
+
+# The witness' text, the kernel and how they are put together decide what the image holds.
+images_key() {
+	local kernel
+	kernel=$(kernel_directory) || return 1
+	{
+		cat "$WITNESS_SOURCE" "$PARTS/images.bash"
+		printf '%s' "$kernel"
+	} | sha256sum | cut -c1-16
+}
+
+initramfs_build() {
+	local work=$1 kernel file number=10
+	kernel=$(kernel_directory)
+	mkdir -p "$work/root/modules"
+	gcc -static -O2 -std=gnu11 -Wall -Wextra -Werror -pthread -s -o "$work/witness" "$WITNESS_SOURCE" ||
+		die "$WITNESS_SOURCE: does not compile (message above)"
+	cp "$work/witness" "$work/root/init"
+	while read -r file; do
+		cp "$file" "$work/root/modules/$number-${file##*/}"
+		number=$((number + 1))
+	done < <(module_files "$kernel")
+	(cd "$work/root" && find . | cpio --quiet -o -H newc -R 0:0) >"$work/initramfs"
+}
+
+# Sets VMLINUZ, INITRAMFS and WITNESS; builds them first if they are not there.
+# shellcheck disable=SC2034 # used by guests.bash
+images_make() {
+	local key work
+	mkdir -p "$CACHE"
+	kernel_make
+	key=$(images_key)
+	VMLINUZ=$(kernel_directory)/vmlinuz
+	INITRAMFS=$CACHE/initramfs-$key
+	WITNESS=$CACHE/witness-$key
+	[[ ! -e $INITRAMFS ]] || return 0
+	say "building the witness and its initramfs"
+	work=$(mktemp -d "$CACHE/work.XXXXXX")
+	initramfs_build "$work"
+	chmod 0644 "$work/initramfs"
+	mv "$work/witness" "$WITNESS"
+	mv "$work/initramfs" "$INITRAMFS" # last, and in one step: who finds it finds all of it
+	rm -rf "$work"
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// A first-in first-out queue of bytes between two sockets, in chunks, so that growing to hundreds
+// of MiB moves nothing. Belongs to one thread.
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#define CHUNK_SIZE ((size_t)256 << 10)
+
+struct chunk;
+
+struct chunk_queue {
+	struct chunk *head, *tail;
+	struct chunk *spare; /* one empty chunk is kept: no allocation while bytes just flow */
+	size_t bytes;
+};
+
+/* Receive from fd, without blocking, at most limit (> 0) bytes and at most one chunk. Returns the
+ * number of bytes, 0 at the end of file, or a negative errno (-EAGAIN: nothing there). */
+ssize_t chunk_queue_fill(struct chunk_queue *q, int fd, size_t limit);
+/* Send to fd, without blocking, from a queue that is not empty. Returns the number of bytes or a
+ * negative errno. */
+ssize_t chunk_queue_flush(struct chunk_queue *q, int fd);
+/* Drop everything. A zeroed queue is an empty one. */
+void chunk_queue_clear(struct chunk_queue *q);

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control channel: wire messages over one socket, heartbeats, and the two clocks' difference.
+//
+// A reader thread delivers messages and answers PINGs by itself; it sends PINGs, and when it has
+// heard nothing at all for the agreed silence it reports the peer lost. Sending may be done by any
+// thread.
+#pragma once
+
+#include <stdint.h>
+#include "errtext.h"
+#include "wire.h"
+
+struct control;
+
+struct control_options {
+	int fd;		     /* connected, hellos exchanged; owned */
+	uint32_t silence_ms; /* peer counts as lost after so long */
+	/* From the reader thread. PING and PONG are not delivered. The message is the callee's
+	 * to wire_message_destroy. */
+	void (*message)(void *opaque, struct wire_message *message);
+	/* Once, the last call: -ENODATA for a clean close, -ETIMEDOUT for silence, ... */
+	void (*lost)(void *opaque, int result, const char *text);
+	void *opaque;
+};
+
+int control_new(const struct control_options *options, struct control **out, struct errtext *err);
+/* 0 or a negative errno: -ETIMEDOUT when the socket took nothing for the silence. Any thread. */
+int control_send(struct control *c, const struct wire_message *message);
+/* Shorthand for a message without body. */
+int control_send_type(struct control *c, enum wire_type type);
+/* Any thread. */
+void control_set_silence(struct control *c, uint32_t silence_ms);
+/* Peer's CLOCK_REALTIME minus ours, from the quickest PING so far, and that PING's round trip;
+ * both in microseconds, 0 before the first. Any thread. */
+void control_clock(struct control *c, int64_t *offset_us, uint64_t *round_trip_us);
+/* Ends the reader (lost is called), any thread. */
+void control_shutdown(struct control *c);
+/* Shuts down, joins and frees. Not from a callback. */
+void control_destroy(struct control *c);
+
+/* One message before the reader exists (PREPARE is read so). */
+int control_read_one(int fd, int timeout_ms, struct wire_message *message, struct errtext *err);

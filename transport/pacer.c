@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+// A bandwidth cap: an absolute schedule, and a queue of those who wait for it.
+//
+// The schedule is one number: the time at which all that went so far has been paid for at the
+// given rate (next_ns). A take may go once that time has come, and moves it by its own cost.
+// Since it moves by cost and not from "now", waking up late is made good by the following takes:
+// the average is exact. That credit, which is also what is left of idle time, is limited to
+// SLACK_NS, or it would go out as a burst.
+//
+//     takes |##        ##  ####      ##      (2nd late, so 3rd follows at once)
+//     next      |----|----|----|----|
+//
+// In any window of W, what goes is at most rate * (W + slack) plus one take. With quanta of
+// QUANTUM_NS that is rate * 109 ms for 100 ms: the promised 1.1, with a little in hand.
+//
+// Alternative rejected: a reservation per taker (add the cost first, then sleep until the slot).
+// Takers that all wake late would go at once, without limit, and pacer_set could not
+// recall the slots given out.
+//
+// Waiters queue in order of arrival; only the head watches the clock, each sleeps on a condition
+// of its own, and whoever leaves wakes the next: no herd at each grant.
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+#include "cleanup.h"
+#include "pacer.h"
+
+#define NS_PER_S 1000000000ull
+#define SLACK_NS 7000000ull
+#define QUANTUM_NS 2000000ull
+#define QUANTUM_MIN ((size_t)1024)    /* below 512 KiB/s rather bursts than tiny packets */
+#define QUANTUM_MAX ((size_t)1 << 20) /* beyond, nothing is gained by larger sends */
+
+/* ---- the schedule ---- */
+
+static uint64_t earliest_start(const struct pacer_schedule *s, uint64_t now_ns)
+{
+	uint64_t oldest = now_ns > SLACK_NS ? now_ns - SLACK_NS : 0;
+
+	return s->next_ns > oldest ? s->next_ns : oldest;
+}
+
+void pacer_schedule_set(struct pacer_schedule *s, uint64_t rate, uint64_t now_ns)
+{
+	uint64_t debt_ns = s->rate && s->next_ns > now_ns ? s->next_ns - now_ns : 0;
+
+	/* What is owed is bytes, not time: at the new rate it takes the longer or the shorter. */
+	s->next_ns = now_ns;
+	s->owed = 0;
+	if (rate && debt_ns) {
+		unsigned __int128 bytes = (unsigned __int128)debt_ns * s->rate / NS_PER_S;
+
+		s->next_ns += (uint64_t)(bytes * NS_PER_S / rate);
+	}
+	s->rate = rate;
+}
+
+uint64_t pacer_schedule_wait(const struct pacer_schedule *s, uint64_t now_ns)
+{
+	return s->rate && s->next_ns > now_ns ? s->next_ns - now_ns : 0;
+}
+
+void pacer_schedule_charge(struct pacer_schedule *s, uint64_t bytes, uint64_t now_ns)
+{
+	unsigned __int128 cost;
+
+	if (!s->rate)
+		return;
+	/* The remainder is carried along: takes of a few bytes must not be free. */
+	cost = (unsigned __int128)bytes * NS_PER_S + s->owed;
+	s->next_ns = earliest_start(s, now_ns) + (uint64_t)(cost / s->rate);
+	s->owed = (uint64_t)(cost % s->rate);
+}
+
+size_t pacer_schedule_quantum(uint64_t rate)
+{
+	uint64_t bytes = rate / (NS_PER_S / QUANTUM_NS);
+
+	if (!rate)
+		return SIZE_MAX;
+	if (bytes < QUANTUM_MIN)
+		return QUANTUM_MIN;
+	return bytes > QUANTUM_MAX ? QUANTUM_MAX : (size_t)bytes;
+}
+
+/* ---- waiting for it ---- */
+
+struct waiter {
+	struct waiter *next;
+	pthread_cond_t wake;
+};
+
+struct pacer {
+	/* copy of schedule.rate for those without the lock; relaxed: a late reader is paced by the
+	 * old rate for one take */
+	_Atomic uint64_t rate;
+
+	pthread_mutex_t lock;
+	/* under lock */
+	struct pacer_schedule schedule;
+	struct waiter *head, **tail;
+	bool stopped;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+}
+
+int pacer_new(uint64_t bytes_per_s, struct pacer **out)
+{
+	struct pacer *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	pthread_mutex_init(&p->lock, NULL);
+	p->tail = &p->head;
+	pacer_set(p, bytes_per_s);
+	*out = p;
+	return 0;
+}
+
+void pacer_destroy(struct pacer *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}
+
+static void wake_all(struct pacer *p)
+{
+	for (struct waiter *w = p->head; w; w = w->next)
+		pthread_cond_signal(&w->wake);
+}
+
+void pacer_set(struct pacer *p, uint64_t bytes_per_s)
+{
+	pthread_mutex_lock(&p->lock);
+	pacer_schedule_set(&p->schedule, bytes_per_s, now_ns());
+	atomic_store_explicit(&p->rate, bytes_per_s, memory_order_relaxed);
+	wake_all(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+uint64_t pacer_rate(const struct pacer *p)
+{
+	return atomic_load_explicit(&p->rate, memory_order_relaxed);
+}
+
+size_t pacer_quantum(const struct pacer *p)
+{
+	return pacer_schedule_quantum(pacer_rate(p));
+}
+
+static void waiter_add(struct pacer *p, struct waiter *w)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	w->next = NULL;
+	*p->tail = w;
+	p->tail = &w->next;
+}
+
+static void waiter_remove(struct pacer *p, struct waiter *w)
+{
+	struct waiter **at = &p->head;
+
+	while (*at != w)
+		at = &(*at)->next;
+	*at = w->next;
+	if (!w->next)
+		p->tail = at;
+	if (p->head)
+		pthread_cond_signal(&p->head->wake);
+	pthread_cond_destroy(&w->wake);
+}
+
+static bool cancelled(const struct pacer *p, const atomic_bool *cancel)
+{
+	/* acquire: what the canceller did before is seen by whoever gives up */
+	return p->stopped || (cancel && atomic_load_explicit(cancel, memory_order_acquire));
+}
+
+static void wait_turn(struct pacer *p, struct waiter *w, uint64_t wait_ns, uint64_t now)
+{
+	uint64_t until = now + wait_ns;
+	struct timespec at = {(time_t)(until / NS_PER_S), (long)(until % NS_PER_S)};
+
+	if (p->head == w)
+		pthread_cond_timedwait(&w->wake, &p->lock, &at);
+	else
+		pthread_cond_wait(&w->wake, &p->lock);
+}
+
+int pacer_take_unless(struct pacer *p, size_t bytes, const atomic_bool *cancel)
+{
+	struct waiter self;
+	uint64_t now, wait;
+	int ret = 0;
+
+	pthread_mutex_lock(&p->lock);
+	waiter_add(p, &self);
+	for (;;) {
+		now = now_ns();
+		wait = pacer_schedule_wait(&p->schedule, now);
+		if (cancelled(p, cancel)) {
+			ret = -ECANCELED;
+			break;
+		}
+		if (p->head == &self && !wait) {
+			pacer_schedule_charge(&p->schedule, bytes, now);
+			break;
+		}
+		wait_turn(p, &self, wait, now);
+	}
+	waiter_remove(p, &self);
+	pthread_mutex_unlock(&p->lock);
+	return ret;
+}
+
+int pacer_take(struct pacer *p, size_t bytes)
+{
+	return pacer_take_unless(p, bytes, NULL);
+}
+
+void pacer_kick(struct pacer *p)
+{
+	pthread_mutex_lock(&p->lock);
+	wake_all(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pacer_charge(struct pacer *p, size_t bytes)
+{
+	pthread_mutex_lock(&p->lock);
+	pacer_schedule_charge(&p->schedule, bytes, now_ns());
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pacer_stop(struct pacer *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->stopped = true;
+	wake_all(p);
+	pthread_mutex_unlock(&p->lock);
+}

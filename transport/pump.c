@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two lanes, a to b and b to a, each a queue between a socket read and a socket written.
+//
+// A lane lives through these states, forwards only:
+//
+//   OPEN      reads its source while the queue has room, writes what is queued
+//   FLUSHING  the source has ended; writes what is queued, then passes the end on
+//   DONE      nothing moves any more
+//
+//   read   end of file   lane from it: OPEN -> FLUSHING
+//          error         the same, and the lane to that socket is DONE: it is broken both ways.
+//                        If bytes are held: the pump ends, see pump.h
+//   write  error         lane to it: DONE. The other lane goes on: a peer that has closed may have
+//                        left last words
+//
+// The pump's thread polls; other threads change `held` and `stopping` and wake it by an eventfd.
+// It holds the lock while it writes a to b, non-blocking: that is what makes the return of
+// pump_hold a promise.
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include "chunk_queue.h"
+#include "cleanup.h"
+#include "pump.h"
+
+#define FLOW_LIMIT CHUNK_SIZE /* queued per lane while bytes just flow */
+
+enum lane_state { LANE_OPEN, LANE_FLUSHING, LANE_DONE };
+
+struct lane {
+	/* constant after init */
+	int from, to;
+
+	/* the pump's thread */
+	enum lane_state state;
+	struct chunk_queue queue;
+
+	/* written by the pump's thread, read by any; relaxed: statistics */
+	_Atomic uint64_t moved, kept;
+};
+
+struct pump {
+	/* constant after init */
+	struct pump_options opt;
+	int wake; /* eventfd */
+	pthread_t thread;
+
+	/* the pump's thread, until it has been joined */
+	struct lane ab, ba;
+	int result;
+
+	/* one joining thread */
+	bool joined;
+
+	pthread_mutex_t lock;
+	/* under lock */
+	bool held;
+	bool stopping;
+};
+
+/* ---- lanes ---- */
+
+static void lane_set(struct lane *l, enum lane_state state)
+{
+	if (state <= l->state)
+		return;
+	l->state = state;
+	if (state != LANE_DONE)
+		return;
+	chunk_queue_clear(&l->queue);
+	atomic_store_explicit(&l->kept, 0, memory_order_relaxed);
+	/* The end travels on; and whoever still writes to `from` learns that nobody reads. */
+	shutdown(l->to, SHUT_WR);
+	shutdown(l->from, SHUT_RD);
+}
+
+static void pump_note(struct pump *p, int error)
+{
+	if (!p->result)
+		p->result = error;
+}
+
+static struct lane *other_lane(struct pump *p, const struct lane *l)
+{
+	return l == &p->ab ? &p->ba : &p->ab;
+}
+
+static bool lane_held(const struct pump *p, const struct lane *l, bool held)
+{
+	return held && l == &p->ab;
+}
+
+static size_t lane_room(const struct pump *p, const struct lane *l, bool held)
+{
+	size_t limit = lane_held(p, l, held) ? p->opt.hold_limit : FLOW_LIMIT;
+
+	return l->queue.bytes < limit ? limit - l->queue.bytes : 0;
+}
+
+static void lane_count(struct lane *l, size_t moved)
+{
+	atomic_fetch_add_explicit(&l->moved, moved, memory_order_relaxed);
+	atomic_store_explicit(&l->kept, l->queue.bytes, memory_order_relaxed);
+}
+
+static void lane_read(struct pump *p, struct lane *l, bool held)
+{
+	size_t room = lane_room(p, l, held);
+	ssize_t n;
+
+	if (l->state != LANE_OPEN || !room)
+		return;
+	n = chunk_queue_fill(&l->queue, l->from, room);
+	if (n == -EAGAIN)
+		return;
+	if (n > 0) {
+		lane_count(l, 0);
+		return;
+	}
+	if (n < 0) {
+		pump_note(p, (int)n);
+		lane_set(other_lane(p, l), LANE_DONE);
+		if (lane_held(p, l, held))
+			lane_set(l, LANE_DONE);
+	}
+	lane_set(l, LANE_FLUSHING);
+}
+
+static void lane_write(struct pump *p, struct lane *l)
+{
+	ssize_t n;
+
+	while (l->queue.bytes && l->state != LANE_DONE) {
+		n = chunk_queue_flush(&l->queue, l->to);
+		if (n == -EAGAIN)
+			return;
+		if (n < 0) {
+			pump_note(p, (int)n);
+			lane_set(l, LANE_DONE);
+			return;
+		}
+		lane_count(l, (size_t)n);
+	}
+	if (l->state == LANE_FLUSHING)
+		lane_set(l, LANE_DONE);
+}
+
+/* ---- the thread ---- */
+
+static bool pump_held(struct pump *p)
+{
+	bool held;
+
+	pthread_mutex_lock(&p->lock);
+	held = p->held;
+	pthread_mutex_unlock(&p->lock);
+	return held;
+}
+
+/* Returns false when told to stop. */
+static bool pump_move(struct pump *p)
+{
+	bool held, stopping;
+
+	held = pump_held(p);
+	lane_read(p, &p->ab, held);
+	lane_read(p, &p->ba, held);
+	lane_write(p, &p->ba);
+	pthread_mutex_lock(&p->lock);
+	stopping = p->stopping;
+	if (!stopping && !p->held)
+		lane_write(p, &p->ab);
+	pthread_mutex_unlock(&p->lock);
+	return !stopping;
+}
+
+/* A descriptor nothing is wanted from must not be polled: its hang-up would be reported for ever.
+ */
+static struct pollfd interest(int fd, bool in, bool out)
+{
+	short events = (short)((in ? POLLIN : 0) | (out ? POLLOUT : 0));
+
+	return (struct pollfd){.fd = events ? fd : -1, .events = events};
+}
+
+static bool wants_in(struct pump *p, struct lane *l, bool held)
+{
+	return l->state == LANE_OPEN && lane_room(p, l, held);
+}
+
+static bool wants_out(struct pump *p, struct lane *l, bool held)
+{
+	return l->state != LANE_DONE && l->queue.bytes && !lane_held(p, l, held);
+}
+
+static int pump_wait(struct pump *p)
+{
+	bool held = pump_held(p);
+	struct pollfd fds[] = {
+		interest(p->ab.from, wants_in(p, &p->ab, held), wants_out(p, &p->ba, held)),
+		interest(p->ab.to, wants_in(p, &p->ba, held), wants_out(p, &p->ab, held)),
+		interest(p->wake, true, false),
+	};
+	uint64_t ignored;
+
+	if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0 && errno != EINTR)
+		return -errno;
+	if (fds[2].revents && read(p->wake, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
+		return -errno;
+	return 0;
+}
+
+static void *pump_main(void *arg)
+{
+	struct pump *p = arg;
+	int ret = 0;
+
+	while (!ret && (p->ab.state != LANE_DONE || p->ba.state != LANE_DONE)) {
+		if (!pump_move(p))
+			ret = -ECANCELED;
+		else if (p->ab.state != LANE_DONE || p->ba.state != LANE_DONE)
+			ret = pump_wait(p);
+	}
+	pump_note(p, ret);
+	lane_set(&p->ab, LANE_DONE);
+	lane_set(&p->ba, LANE_DONE);
+	if (p->opt.ended)
+		p->opt.ended(p->opt.arg, p->result);
+	return NULL;
+}
+
+/* ---- the interface ---- */
+
+static void pump_free(struct pump *p)
+{
+	pthread_mutex_destroy(&p->lock);
+	if (p->wake >= 0)
+		close(p->wake);
+	free(p);
+}
+
+int pump_start(int a, int b, const struct pump_options *opt, struct pump **out, struct errtext *err)
+{
+	struct pump *p = calloc(1, sizeof(*p));
+	int ret;
+
+	if (!p)
+		return errtext_set(err, -ENOMEM, "cannot start forwarding: out of memory");
+	if (opt)
+		p->opt = *opt;
+	if (!p->opt.hold_limit)
+		p->opt.hold_limit = PUMP_HOLD_LIMIT;
+	p->held = p->opt.held;
+	p->ab.from = p->ba.to = a;
+	p->ab.to = p->ba.from = b;
+	pthread_mutex_init(&p->lock, NULL);
+	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ret = p->wake < 0 ? errno : pthread_create(&p->thread, NULL, pump_main, p);
+	if (ret) {
+		pump_free(p);
+		return errtext_set(err, -ret, "cannot start forwarding: %s", strerror(ret));
+	}
+	*out = p;
+	return 0;
+}
+
+static void pump_tell(struct pump *p, bool *what, bool value)
+{
+	const uint64_t one = 1;
+	ssize_t n;
+
+	pthread_mutex_lock(&p->lock);
+	*what = value;
+	pthread_mutex_unlock(&p->lock);
+	/* It can only fail when full, which wakes just as well. */
+	n = write(p->wake, &one, sizeof(one));
+	(void)n;
+}
+
+void pump_hold(struct pump *p)
+{
+	pump_tell(p, &p->held, true);
+}
+
+void pump_release(struct pump *p)
+{
+	pump_tell(p, &p->held, false);
+}
+
+void pump_stop(struct pump *p)
+{
+	pump_tell(p, &p->stopping, true);
+}
+
+int pump_join(struct pump *p)
+{
+	if (!p->joined)
+		pthread_join(p->thread, NULL);
+	p->joined = true;
+	return p->result;
+}
+
+void pump_destroy(struct pump *p)
+{
+	if (!p)
+		return;
+	pump_stop(p);
+	pump_join(p);
+	close(p->ab.from);
+	close(p->ab.to);
+	pump_free(p);
+}
+
+uint64_t pump_bytes_a_to_b(const struct pump *p)
+{
+	return atomic_load_explicit(&p->ab.moved, memory_order_relaxed);
+}
+
+uint64_t pump_bytes_b_to_a(const struct pump *p)
+{
+	return atomic_load_explicit(&p->ba.moved, memory_order_relaxed);
+}
+
+uint64_t pump_bytes_kept(const struct pump *p)
+{
+	return atomic_load_explicit(&p->ab.kept, memory_order_relaxed);
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forwards raw bytes both ways between two stream sockets, a and b, on a thread of its own.
+//
+// End of file on one side becomes shutdown(SHUT_WR) on the other, after the bytes before it; the
+// other direction goes on. The pump ends when both directions have ended, or by pump_stop().
+//
+// The direction a to b can be held: what a sends is still read, but kept in memory until released.
+// b to a always flows. An a that breaks (rather than ends) while held ends the pump, since half a
+// stream must not be released.
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "errtext.h"
+
+struct pump;
+
+struct pump_options {
+	bool held;	   /* start with a to b held */
+	size_t hold_limit; /* bytes kept before reading from a stops; 0 = PUMP_HOLD_LIMIT */
+	/* Called once on the pump's thread when it has ended; sockets are shut down, not closed.
+	 * result: 0 after an orderly end of both directions, -ECANCELED after pump_stop(), else
+	 * the first error. Must not call pump_join or pump_destroy. May be NULL. */
+	void (*ended)(void *arg, int result);
+	void *arg;
+};
+
+#define PUMP_HOLD_LIMIT ((size_t)512 << 20)
+
+/* Owns a and b on success only; they are closed by pump_destroy. opt may be NULL. */
+int pump_start(int a, int b, const struct pump_options *opt, struct pump **out,
+	       struct errtext *err);
+
+/* Any thread. After pump_hold has returned, no further byte goes from a to b until the release. */
+void pump_hold(struct pump *p);
+/* Any thread. What was kept goes out at once, then all flows. */
+void pump_release(struct pump *p);
+
+/* Any thread: tear both directions down. Returns at once; kept bytes are dropped. */
+void pump_stop(struct pump *p);
+/* Wait for the end, which does not come by itself while a side is open or held. Returns the
+ * result as for `ended`. One thread, once or more. */
+int pump_join(struct pump *p);
+/* Stop, join, close both sockets, release. NULL is fine. No other call may be under way. */
+void pump_destroy(struct pump *p);
+
+/* Any thread. Bytes written to b, or to a, so far; and those read from a and not yet written. */
+uint64_t pump_bytes_a_to_b(const struct pump *p);
+uint64_t pump_bytes_b_to_a(const struct pump *p);
+uint64_t pump_bytes_kept(const struct pump *p);
