@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One stream's sender: extents, zero pages, unchanged pages, frames.
+// One stream's sender: holes, zero pages, unchanged pages.
 //
 // What the destination holds of a page is known from two records:
 //   sent[block]   the page's data went over at least once since it was last announced as zero;
@@ -18,34 +18,32 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <xxhash.h>
-#include "wire.h"
+#include "frame_writer.h"
 #include "zero.h"
 
 struct block_record {
 	struct bitmap sent;
 	uint64_t *hash; /* one per page, 0 unknown; NULL for small pages */
-	/* The hole that the last SEEK_DATA ended: no need to ask again before this page. */
-	uint64_t next_data;
+	struct bitmap used; /* one bit a granule: it has had data, and is scanned */
+	uint64_t next_data; /* no data before this page, as of this round */
 };
 
 struct sender {
 	/* constant after init */
 	const struct ram_map *ram;
 	struct tracker *tracker;
-	struct byte_stream *stream;
+	struct frame_writer *writer;
 	struct block_record *records;
 
 	/* private to the worker */
 	uint32_t round;
 	bool live;
 	uint64_t round_pages;
-	struct wire_frame frame; /* being filled; runs == 0: empty */
-	uint32_t frame_pages;
-	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
-	unsigned int head_next;
 	struct wire_run runs[TRACKER_RUNS_MAX];
+	unsigned char in_core[TRACKER_GRANULE_PAGES]; /* bit 0, as from mincore(2) */
 	struct {
 		bool set;
 		unsigned int block;
@@ -69,8 +67,11 @@ static int init_records(struct sender *s)
 	for (unsigned int i = 0; i < s->ram->count; i++) {
 		const struct ram_block *b = &s->ram->blocks[i];
 		struct block_record *r = &s->records[i];
-		int ret = bitmap_init(&r->sent, ram_block_pages(b));
+		uint64_t pages = ram_block_pages(b);
+		int ret = bitmap_init(&r->sent, pages);
 
+		if (ret == 0)
+			ret = bitmap_init(&r->used, pages / sender_granule_pages(b) + 1);
 		if (ret < 0)
 			return ret;
 		if (b->page_size > RAM_PAGE_SIZE) {
@@ -92,8 +93,9 @@ int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_s
 		return -ENOMEM;
 	s->ram = ram;
 	s->tracker = tracker;
-	s->stream = stream;
-	ret = init_records(s);
+	ret = frame_writer_new(ram, stream, &s->writer);
+	if (ret == 0)
+		ret = init_records(s);
 	if (ret < 0) {
 		sender_destroy(s);
 		return ret;
@@ -108,9 +110,11 @@ void sender_destroy(struct sender *s)
 		return;
 	for (unsigned int i = 0; s->records && i < s->ram->count; i++) {
 		bitmap_destroy(&s->records[i].sent);
+		bitmap_destroy(&s->records[i].used);
 		free(s->records[i].hash);
 	}
 	free(s->records);
+	frame_writer_destroy(s->writer);
 	free(s);
 }
 
@@ -126,74 +130,9 @@ void sender_begin(struct sender *s, uint32_t round, bool live)
 	s->round = round;
 	s->live = live;
 	s->round_pages = 0;
+	frame_writer_round(s->writer, round);
 	for (unsigned int i = 0; i < s->ram->count; i++)
 		s->records[i].next_data = 0;
-}
-
-/* ---- frames ---- */
-
-static int stream_failed(int ret, struct errtext *err)
-{
-	return errtext_set(err, ret, "RAM stream to the destination broke: %s", strerror(-ret));
-}
-
-static int send_frame(struct sender *s, struct errtext *err)
-{
-	const struct ram_block *b = &s->ram->blocks[s->frame.block];
-	struct iovec iov[1 + WIRE_FRAME_RUNS_MAX];
-	uint8_t *head = s->head[s->head_next++ % 2];
-	unsigned int n = 0;
-	int ret;
-
-	wire_frame_encode(&s->frame, head);
-	iov[n++] = (struct iovec){head, WIRE_FRAME_SIZE};
-	for (unsigned int i = 0; i < s->frame.runs && s->frame.type == WIRE_FRAME_PAGES; i++)
-		iov[n++] = (struct iovec){
-			b->map + (s->frame.run[i].first << RAM_PAGE_SHIFT),
-			(size_t)s->frame.run[i].count << RAM_PAGE_SHIFT,
-		};
-	ret = s->stream->ops->send(s->stream, iov, n);
-	s->frame.runs = 0;
-	s->frame_pages = 0;
-	return ret < 0 ? stream_failed(ret, err) : 0;
-}
-
-static int flush_frame(struct sender *s, struct errtext *err)
-{
-	return s->frame.runs ? send_frame(s, err) : 0;
-}
-
-/* Does [first, first + 1) continue the frame's last run? */
-static bool continues_run(const struct sender *s, uint64_t page)
-{
-	const struct wire_run *last = &s->frame.run[s->frame.runs - 1];
-
-	return s->frame.runs && last->first + last->count == page &&
-	       last->count < WIRE_RUN_PAGES_MAX;
-}
-
-static int add_page(struct sender *s, enum wire_frame_type type, unsigned int block, uint64_t page,
-		    struct errtext *err)
-{
-	bool other = s->frame.runs && (s->frame.type != type || s->frame.block != block);
-	bool full = s->frame.runs == WIRE_FRAME_RUNS_MAX && !continues_run(s, page);
-
-	full |= type == WIRE_FRAME_PAGES && s->frame_pages == WIRE_FRAME_PAGES_MAX;
-	if (other || full) {
-		int ret = send_frame(s, err);
-
-		if (ret < 0)
-			return ret;
-	}
-	if (continues_run(s, page))
-		s->frame.run[s->frame.runs - 1].count++;
-	else
-		s->frame.run[s->frame.runs++] = (struct wire_run){page, 1};
-	s->frame.type = type;
-	s->frame.block = block;
-	s->frame.round = s->round;
-	s->frame_pages++;
-	return 0;
 }
 
 /* ---- pages ---- */
@@ -211,7 +150,7 @@ static int send_zero(struct sender *s, unsigned int block, uint64_t page, struct
 	if (r->hash)
 		r->hash[page] = 0;
 	count_up(&s->pages_zero, 1);
-	return add_page(s, WIRE_FRAME_ZERO, block, page, err);
+	return frame_writer_add(s->writer, WIRE_FRAME_ZERO, block, page, 1, err);
 }
 
 /* True if the destination holds exactly this content. */
@@ -243,17 +182,44 @@ static int send_page(struct sender *s, unsigned int block, uint64_t page, struct
 	bitmap_set(&r->sent, page, 1);
 	count_up(&s->pages_sent, 1);
 	s->round_pages++;
-	return add_page(s, WIRE_FRAME_PAGES, block, page, err);
+	return frame_writer_add(s->writer, WIRE_FRAME_PAGES, block, page, 1, err);
 }
 
-static int send_run(struct sender *s, unsigned int block, const struct wire_run *run,
-		    struct errtext *err)
+/* Is the page a hole of the file? Reading one through a shared mapping would allocate it. What is
+ * not in the page cache may still have been swapped out, which SEEK_DATA knows. */
+static bool is_hole(struct sender *s, unsigned int block, uint64_t page, unsigned char in_core)
 {
-	for (uint64_t page = run->first; page < run->first + run->count; page++) {
-		int ret = send_page(s, block, page, err);
+	off_t at = (off_t)(page << RAM_PAGE_SHIFT);
+	off_t data;
 
-		if (ret < 0)
-			return ret;
+	if (in_core & 1)
+		return false;
+	data = lseek(s->ram->blocks[block].fd, at, SEEK_DATA);
+	return data < 0 ? errno == ENXIO : data != at;
+}
+
+/* Runs of one granule, ascending. */
+static int send_runs(struct sender *s, unsigned int block, const struct wire_run *runs, int n,
+		     struct errtext *err)
+{
+	const struct ram_block *b = &s->ram->blocks[block];
+	uint64_t first = n ? runs[0].first : 0;
+	uint64_t span = n ? runs[n - 1].first + runs[n - 1].count - first : 0;
+	bool small = b->page_size == RAM_PAGE_SIZE; /* huge pages are preallocated: no holes */
+
+	if (n && small &&
+	    mincore(b->map + (first << RAM_PAGE_SHIFT), span << RAM_PAGE_SHIFT, s->in_core) < 0)
+		return errtext_set(err, -errno, "RAM block %s: mincore: %s", b->name,
+				   strerror(errno));
+	for (int i = 0; i < n; i++) {
+		for (uint64_t page = runs[i].first; page < runs[i].first + runs[i].count; page++) {
+			bool hole = small && is_hole(s, block, page, s->in_core[page - first]);
+			int ret = hole ? send_zero(s, block, page, err)
+				       : send_page(s, block, page, err);
+
+			if (ret < 0)
+				return ret;
+		}
 	}
 	return 0;
 }
@@ -274,12 +240,9 @@ static int recheck_hashes(struct sender *s, struct errtext *err)
 	if (!s->recheck.set)
 		return 0;
 	s->recheck.set = false;
-	ret = flush_frame(s, err);
+	ret = frame_writer_drain(s->writer, err);
 	if (ret < 0)
 		return ret;
-	ret = s->stream->ops->drain(s->stream);
-	if (ret < 0)
-		return stream_failed(ret, err);
 	n = tracker_collect(s->tracker, s->recheck.block, s->recheck.first, s->recheck.count,
 			    false, s->runs);
 	for (int i = 0; i < n; i++)
@@ -297,115 +260,68 @@ static void recheck_later(struct sender *s, unsigned int block, uint64_t first, 
 	s->recheck.count = count;
 }
 
-/* ---- extents ---- */
+/* ---- granules ---- */
 
-/* Data extent [*from, *to) at or after `at`, within [at, end); *from == end if there is none.
- * Only what is data is ever scanned or read: reading a hole of a shared mapping would allocate. */
-static void next_extent(struct sender *s, unsigned int block, uint64_t at, uint64_t end,
-			uint64_t *from, uint64_t *to)
+/* True while no page of the granule [at, end) has memory behind it. SEEK_DATA jumps over holes, so
+ * what the guest never used costs next to nothing, however large. */
+static bool is_unused(struct sender *s, unsigned int block, uint64_t at, uint64_t end)
 {
+	const struct ram_block *b = &s->ram->blocks[block];
 	struct block_record *r = &s->records[block];
-	int fd = s->ram->blocks[block].fd;
+	uint64_t granule = at / sender_granule_pages(b);
 	off_t off;
 
-	*from = *to = end;
+	if (bitmap_test(&r->used, granule))
+		return false;
 	if (r->next_data >= end)
-		return;
-	off = lseek(fd, (off_t)(at << RAM_PAGE_SHIFT), SEEK_DATA);
-	if (off < 0) { /* ENXIO: no data up to the end of the file */
-		r->next_data = errno == ENXIO ? UINT64_MAX : 0;
-		*from = errno == ENXIO ? end : at;
-		return;
+		return true;
+	off = lseek(b->fd, (off_t)(at << RAM_PAGE_SHIFT), SEEK_DATA);
+	if (off < 0 && errno == ENXIO) {
+		r->next_data = UINT64_MAX;
+		return true;
 	}
-	if ((uint64_t)off >> RAM_PAGE_SHIFT >= end) {
+	if (off >= 0) {
 		r->next_data = (uint64_t)off >> RAM_PAGE_SHIFT;
-		return;
+		if (r->next_data >= end)
+			return true;
 	}
-	*from = (uint64_t)off >> RAM_PAGE_SHIFT;
-	off = lseek(fd, off, SEEK_HOLE);
-	if (off >= 0 && (uint64_t)off >> RAM_PAGE_SHIFT < end)
-		*to = ((uint64_t)off + RAM_PAGE_SIZE - 1) >> RAM_PAGE_SHIFT;
+	bitmap_set(&r->used, granule, 1);
+	return false;
 }
 
-static int zero_hole(struct sender *s, unsigned int block, uint64_t from, uint64_t to,
-		     struct errtext *err)
+/* The destination may have been preallocated, and dirtied by its QEMU: it is told once. */
+static int announce_unused(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+			   struct errtext *err)
 {
-	struct block_record *r = &s->records[block];
-
-	while (from < to) {
-		int ret;
-
-		if (s->round > 1)
-			from = bitmap_next_set(&r->sent, from, to);
-		if (from == to)
-			break;
-		ret = send_zero(s, block, from++, err);
-		if (ret < 0)
-			return ret;
-	}
-	return 0;
+	if (s->round > 1)
+		return 0;
+	count_up(&s->pages_zero, count);
+	return frame_writer_add(s->writer, WIRE_FRAME_ZERO, block, first, count, err);
 }
 
-typedef int extent_fn(struct sender *s, unsigned int block, uint64_t from, uint64_t to,
-		      struct bitmap *todo, bool protect, struct errtext *err);
-
-static int each_extent(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
-		       extent_fn *fn, struct bitmap *todo, bool protect, struct errtext *err)
+/* Runs written in a granule in s->runs. Returns their number, 0 for an unused granule. */
+static int collect(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		   bool protect, struct errtext *err)
 {
-	uint64_t end = first + count;
+	int n;
 
-	for (uint64_t at = first; at < end;) {
-		uint64_t from, to;
-		int ret;
-
-		next_extent(s, block, at, end, &from, &to);
-		ret = zero_hole(s, block, at, from, err);
-		if (ret == 0 && from < to)
-			ret = fn(s, block, from, to, todo, protect, err);
-		if (ret < 0)
-			return ret;
-		at = to;
-	}
-	return 0;
-}
-
-static int send_extent(struct sender *s, unsigned int block, uint64_t from, uint64_t to,
-		       struct bitmap *todo, bool protect, struct errtext *err)
-{
-	int n = tracker_collect(s->tracker, block, from, to - from, protect, s->runs);
-
-	(void)todo;
-	if (n < 0)
-		return collect_failed(n, s, block, err);
-	for (int i = 0; i < n; i++) {
-		int ret = send_run(s, block, &s->runs[i], err);
-
-		if (ret < 0)
-			return ret;
-	}
-	return 0;
-}
-
-static int note_extent(struct sender *s, unsigned int block, uint64_t from, uint64_t to,
-		       struct bitmap *todo, bool protect, struct errtext *err)
-{
-	int n = tracker_collect(s->tracker, block, from, to - from, protect, s->runs);
-
-	if (n < 0)
-		return collect_failed(n, s, block, err);
-	for (int i = 0; i < n; i++)
-		bitmap_set(todo, s->runs[i].first, s->runs[i].count);
-	return 0;
+	if (is_unused(s, block, first, first + count))
+		return announce_unused(s, block, first, count, err);
+	n = tracker_collect(s->tracker, block, first, count, protect, s->runs);
+	return n < 0 ? collect_failed(n, s, block, err) : n;
 }
 
 int sender_granule(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		   struct bitmap *todo, bool protect, struct errtext *err)
 {
-	int ret = recheck_hashes(s, err);
+	int n, ret = recheck_hashes(s, err);
 
-	if (ret == 0)
-		ret = each_extent(s, block, first, count, send_extent, todo, protect, err);
-	if (ret == 0)
+	(void)todo;
+	if (ret < 0)
+		return ret;
+	n = collect(s, block, first, count, protect, err);
+	ret = n < 0 ? n : send_runs(s, block, s->runs, n, err);
+	if (ret == 0 && n)
 		recheck_later(s, block, first, count);
 	return ret;
 }
@@ -413,24 +329,31 @@ int sender_granule(struct sender *s, unsigned int block, uint64_t first, uint64_
 int sender_collect(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		   struct bitmap *todo, bool protect, struct errtext *err)
 {
-	return each_extent(s, block, first, count, note_extent, todo, protect, err);
+	int n = collect(s, block, first, count, protect, err);
+
+	for (int i = 0; i < n; i++)
+		bitmap_set(todo, s->runs[i].first, s->runs[i].count);
+	return n < 0 ? n : 0;
 }
 
 int sender_collected(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		     struct bitmap *todo, bool protect, struct errtext *err)
 {
-	uint64_t end = first + count;
-	int ret = recheck_hashes(s, err);
+	uint64_t end = first + count, at = first;
+	int n = 0, ret = recheck_hashes(s, err);
 
 	(void)protect;
-	for (uint64_t at = first; ret == 0;) {
-		at = bitmap_next_set(todo, at, end);
-		if (at == end)
-			break;
-		bitmap_clear(todo, at, 1);
-		ret = send_page(s, block, at++, err);
+	if (ret < 0)
+		return ret;
+	while ((at = bitmap_next_set(todo, at, end)) < end) {
+		uint64_t clear = bitmap_next_clear(todo, at, end);
+
+		s->runs[n++] = (struct wire_run){at, (uint32_t)(clear - at)};
+		at = clear;
 	}
-	if (ret == 0)
+	bitmap_clear(todo, first, count);
+	ret = send_runs(s, block, s->runs, n, err);
+	if (ret == 0 && n)
 		recheck_later(s, block, first, count);
 	return ret;
 }
@@ -439,18 +362,7 @@ int sender_sync(struct sender *s, struct errtext *err)
 {
 	int ret = recheck_hashes(s, err);
 
-	if (ret == 0)
-		ret = flush_frame(s, err);
-	if (ret < 0)
-		return ret;
-	s->frame.type = WIRE_FRAME_SYNC;
-	s->frame.block = 0;
-	s->frame.round = s->round;
-	ret = send_frame(s, err);
-	if (ret < 0)
-		return ret;
-	ret = s->stream->ops->drain(s->stream);
-	return ret < 0 ? stream_failed(ret, err) : 0;
+	return ret < 0 ? ret : frame_writer_sync(s->writer, err);
 }
 
 uint64_t sender_round_pages(const struct sender *s)

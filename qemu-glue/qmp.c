@@ -119,6 +119,7 @@ static json_object *parse(struct qmp *q, const char *line, size_t len)
 	json_object *o;
 
 	json_tokener_reset(q->tokener);
+	json_tokener_set_flags(q->tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 	o = json_tokener_parse_ex(q->tokener, line, (int)len);
 	if (o && (json_tokener_get_error(q->tokener) != json_tokener_success ||
 		  !json_object_is_type(o, json_type_object))) {

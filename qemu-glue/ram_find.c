@@ -132,7 +132,8 @@ static int add_block(struct finder *f, const struct maps_entry *e, int *fd, uint
 
 	if (ret < 0)
 		return errtext_set(f->err, ret, "%s: no name for a RAM block", e->path);
-	map = mmap(NULL, block.size, prot, MAP_SHARED, *fd, 0);
+	/* Huge pages are reserved, or deliberately not, by QEMU. */
+	map = mmap(NULL, block.size, prot, MAP_SHARED | MAP_NORESERVE, *fd, 0);
 	if (map == MAP_FAILED)
 		return errtext_set(f->err, -errno, "RAM block %s: cannot map its file %s: %s",
 				   block.name, e->path, strerror(errno));

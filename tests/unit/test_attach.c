@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/ptrace.h>
@@ -43,6 +45,7 @@ static const struct situation {
 	{"futex", victim_futex, SYS_futex},
 	{"read", victim_read, SYS_read},
 	{"computing", victim_spin, -1},
+	{"restartable sequence", victim_rseq, -1},
 };
 
 /* By number: a test may run in a process with other addresses. */
@@ -161,6 +164,107 @@ Test(attach, stopped_process_stays_stopped)
 	kill(v.pid, SIGCONT);
 	waitpid(v.pid, &status, WCONTINUED);
 	cr_assert(WIFCONTINUED(status));
+	cr_assert(victim_end(&v), "%s", v.shared->what);
+}
+
+/* ---- threads ---- */
+
+static void *thread_polls(void *opaque)
+{
+	struct victim *v = opaque;
+
+	atomic_store(&v->shared->word, 1);
+	victim_poll(v);
+	return NULL;
+}
+
+/* The main thread waits uninterruptibly, for a vfork child that waits for the pipe. */
+static void wait_uninterruptibly(struct victim *v)
+{
+	struct pollfd p = {.fd = v->to[0], .events = POLLIN};
+	pid_t child = vfork();
+
+	if (child == 0) {
+		poll(&p, 1, -1);
+		_exit(0);
+	}
+	waitpid(child, NULL, 0);
+}
+
+static void wait_uninterruptibly_with_thread(struct victim *v)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, thread_polls, v);
+	while (!atomic_load(&v->shared->word))
+		sched_yield();
+	wait_uninterruptibly(v);
+	pthread_join(thread, NULL);
+}
+
+Test(attach, takes_another_thread_if_main_is_stuck)
+{
+	struct victim v;
+
+	need_root();
+	victim_start(&v, wait_uninterruptibly_with_thread);
+	victim_wait_syscall(&v, SYS_vfork);
+	close(attach(&v, TRACKING));
+	cr_assert_eq(victim_userfaultfds(&v, NULL), 0);
+	cr_assert(victim_end(&v), "%s", v.shared->what);
+}
+
+Test(attach, gives_up_if_every_thread_is_stuck)
+{
+	struct errtext err = {0};
+	struct victim v;
+	int fd;
+
+	need_root();
+	victim_start(&v, wait_uninterruptibly);
+	victim_wait_syscall(&v, SYS_vfork);
+	cr_assert_eq(attach_userfaultfd(v.pid, TRACKING, false, &fd, NULL, &err), -EBUSY);
+	cr_assert_not_null(strstr(err.text, "none of its threads"), "%s", err.text);
+	cr_assert_eq(victim_tracer(&v), 0);
+	cr_assert(victim_end(&v), "%s", v.shared->what);
+}
+
+/* ---- a seccomp filter that refuses userfaultfd ---- */
+
+static void refuse_userfaultfd(struct victim *v)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSPC),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog filter = {.len = sizeof(code) / sizeof(code[0]), .filter = code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) < 0)
+		victim_error(v, "seccomp", 0);
+	atomic_store(&v->shared->word, 1);
+	victim_read(v);
+	if (syscall(SYS_userfaultfd, 0) >= 0 || errno != ENOSPC)
+		victim_error(v, "the filter is gone", 0);
+}
+
+Test(attach, passes_a_seccomp_filter_that_stays_in_force)
+{
+	struct errtext err = {0};
+	struct victim v;
+	int fd, ret;
+
+	need_root();
+	victim_start(&v, refuse_userfaultfd);
+	while (!atomic_load(&v.shared->word))
+		sched_yield();
+	ret = attach_userfaultfd(v.pid, TRACKING, false, &fd, NULL, &err);
+	if (ret == -ENOSPC)
+		cr_skip_test("the kernel has no CONFIG_CHECKPOINT_RESTORE");
+	cr_assert_eq(ret, 0, "%s", err.text);
+	close(fd);
 	cr_assert(victim_end(&v), "%s", v.shared->what);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pump between two socket pairs: `left` is the far end of a, `right` that of b.
 #include <criterion/criterion.h>
+#include <criterion/parameterized.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -31,7 +32,24 @@ static void on_end(void *arg, int result)
 	atomic_fetch_add(&f->ends, 1);
 }
 
-static void fixture_open(struct fixture *f, struct pump_options opt)
+static void tcp_pair(int fds[2])
+{
+	struct socket_options opt = {.bind = "127.0.0.1"};
+	char peer[SOCKET_PEER_SIZE];
+	struct errtext err = {};
+	uint16_t port;
+	int listener;
+
+	cr_assert_eq(socket_listen(&opt, 0, &listener, &err), 0, "%s", err.text);
+	cr_assert_eq(socket_port(listener, &port), 0);
+	cr_assert_eq(socket_connect("127.0.0.1", port, NULL, 5000, &fds[0], &err), 0, "%s",
+		     err.text);
+	cr_assert_eq(socket_accept(listener, NULL, &fds[1], peer, &err), 0, "%s", err.text);
+	close(listener);
+}
+
+/* a is TCP or UNIX, b is UNIX: as between a connection and QEMU. */
+static void fixture_open_on(struct fixture *f, struct pump_options opt, bool tcp)
 {
 	struct errtext err = {};
 	int a[2], b[2];
@@ -39,11 +57,19 @@ static void fixture_open(struct fixture *f, struct pump_options opt)
 	*f = (struct fixture){};
 	opt.ended = on_end;
 	opt.arg = f;
-	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
+	if (tcp)
+		tcp_pair(a);
+	else
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, a), 0);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
 	f->left = a[0];
 	f->right = b[0];
 	cr_assert_eq(pump_start(a[1], b[1], &opt, &f->pump, &err), 0, "%s", err.text);
+}
+
+static void fixture_open(struct fixture *f, struct pump_options opt)
+{
+	fixture_open_on(f, opt, false);
 }
 
 static void fixture_close(struct fixture *f, int expected)
@@ -92,11 +118,18 @@ static void await_kept(struct fixture *f, uint64_t bytes)
 
 /* ---- flowing ---- */
 
-Test(pump, both_ways_and_half_close)
+static bool kinds[] = {false, true}; /* is a TCP? */
+
+ParameterizedTestParameters(pump, both_ways_and_half_close)
+{
+	return cr_make_param_array(bool, kinds, 2);
+}
+
+ParameterizedTest(bool *tcp, pump, both_ways_and_half_close)
 {
 	struct fixture f;
 
-	fixture_open(&f, (struct pump_options){});
+	fixture_open_on(&f, (struct pump_options){}, *tcp);
 	say(f.left, "question");
 	expect(f.right, "question");
 	cr_assert_eq(shutdown(f.left, SHUT_WR), 0);
@@ -155,14 +188,19 @@ static void *flood_read(void *arg)
 	return (void *)(intptr_t)ret;
 }
 
-Test(pump, floods_both_ways_at_once)
+ParameterizedTestParameters(pump, floods_both_ways_at_once)
+{
+	return cr_make_param_array(bool, kinds, 2);
+}
+
+ParameterizedTest(bool *tcp, pump, floods_both_ways_at_once)
 {
 	struct flood from_left, from_right;
 	pthread_t reader;
 	struct fixture f;
 	void *ret;
 
-	fixture_open(&f, (struct pump_options){});
+	fixture_open_on(&f, (struct pump_options){}, *tcp);
 	flood_start(&from_left, f.left);
 	flood_start(&from_right, f.right);
 	cr_assert_eq(pthread_create(&reader, NULL, flood_read, &f.left), 0);

@@ -18,6 +18,7 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/rseq.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -288,6 +289,36 @@ static inline void victim_spin(struct victim *v)
 		expected = got;
 	else if (got != expected)
 		victim_error(v, "the computation has another result", (long)got);
+}
+
+/* A long restartable sequence. When somebody takes the thread in its midst, it must be aborted: to
+ * go on, after the kernel has cancelled it (rseq_cs is 0), would be to work on another CPU's data.
+ */
+static inline void victim_rseq(struct victim *v)
+{
+	struct rseq *r = (struct rseq *)((char *)__builtin_thread_pointer() + __rseq_offset);
+	uint64_t cs_at_end = 1;
+
+	__asm__ volatile(".pushsection __rseq_cs, \"aw\"\n"
+			 ".balign 32\n"
+			 "3: .long 0, 0\n"
+			 ".quad 1f, 2f - 1f, 4f\n"
+			 ".popsection\n"
+			 "lea 3b(%%rip), %%rax\n"
+			 "movq %%rax, %[cs]\n"
+			 "1: movl $2000000, %%ecx\n"
+			 "5: decl %%ecx\n"
+			 "jnz 5b\n"
+			 "movq %[cs], %[end]\n"
+			 "2: jmp 4f\n"
+			 ".byte 0x0f, 0xb9, 0x3d\n"
+			 ".long 0x53053053\n" /* the signature that glibc registers */
+			 "4:\n"
+			 : [end] "+r"(cs_at_end), [cs] "+m"(r->rseq_cs)
+			 :
+			 : "rax", "rcx", "cc", "memory");
+	if (cs_at_end == 0)
+		victim_error(v, "a cancelled sequence went on", 0);
 }
 
 /* Takes orders from a pipe: 'w' writes page 3, 'k' lets the kernel write page 5, 'r' reads page 7.

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// Collects pages into RAM frames.
+#include "frame_writer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct frame_writer {
+	const struct ram_map *ram;
+	struct byte_stream *stream;
+	uint32_t round;
+	struct wire_frame frame; /* being filled; runs == 0: empty */
+	uint32_t pages;		 /* in it */
+	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
+	unsigned int head_next;
+};
+
+int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
+		     struct frame_writer **out)
+{
+	struct frame_writer *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return -ENOMEM;
+	w->ram = ram;
+	w->stream = stream;
+	*out = w;
+	return 0;
+}
+
+void frame_writer_destroy(struct frame_writer *w)
+{
+	free(w);
+}
+
+void frame_writer_round(struct frame_writer *w, uint32_t round)
+{
+	w->round = round;
+}
+
+static int stream_failed(int ret, struct errtext *err)
+{
+	return errtext_set(err, ret, "RAM stream to the destination broke: %s", strerror(-ret));
+}
+
+static int send_frame(struct frame_writer *w, struct errtext *err)
+{
+	const struct wire_frame *f = &w->frame;
+	const struct ram_block *b = &w->ram->blocks[f->block];
+	struct iovec iov[1 + WIRE_FRAME_RUNS_MAX];
+	uint8_t *head = w->head[w->head_next++ % 2];
+	unsigned int n = 0;
+	int ret;
+
+	wire_frame_encode(f, head);
+	iov[n++] = (struct iovec){head, WIRE_FRAME_SIZE};
+	for (unsigned int i = 0; i < f->runs && f->type == WIRE_FRAME_PAGES; i++)
+		iov[n++] = (struct iovec){
+			b->map + (f->run[i].first << RAM_PAGE_SHIFT),
+			(size_t)f->run[i].count << RAM_PAGE_SHIFT,
+		};
+	ret = w->stream->ops->send(w->stream, iov, n);
+	w->frame.runs = 0;
+	w->pages = 0;
+	return ret < 0 ? stream_failed(ret, err) : 0;
+}
+
+/* How many of the pages from `first` can join the frame's last run. */
+static uint64_t fits_last_run(const struct frame_writer *w, uint64_t first, uint64_t count)
+{
+	const struct wire_run *last = &w->frame.run[w->frame.runs - 1];
+	uint64_t room = WIRE_RUN_PAGES_MAX;
+
+	if (w->frame.runs == 0 || last->first + last->count != first)
+		return 0;
+	room -= last->count;
+	return count < room ? count : room;
+}
+
+static bool must_flush(const struct frame_writer *w, enum wire_frame_type type, unsigned int block,
+		       uint64_t first, uint64_t count)
+{
+	if (w->frame.runs == 0)
+		return false;
+	if (w->frame.type != type || w->frame.block != block)
+		return true;
+	if (type == WIRE_FRAME_PAGES && w->pages + count > WIRE_FRAME_PAGES_MAX)
+		return true;
+	return w->frame.runs == WIRE_FRAME_RUNS_MAX && fits_last_run(w, first, count) < count;
+}
+
+/* Room is certain. */
+static void append(struct frame_writer *w, uint64_t first, uint64_t count)
+{
+	uint64_t joined = fits_last_run(w, first, count);
+
+	if (joined)
+		w->frame.run[w->frame.runs - 1].count += (uint32_t)joined;
+	if (count > joined)
+		w->frame.run[w->frame.runs++] =
+			(struct wire_run){first + joined, (uint32_t)(count - joined)};
+	w->pages += (uint32_t)count;
+}
+
+int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned int block,
+		     uint64_t first, uint64_t count, struct errtext *err)
+{
+	while (count) {
+		uint64_t part = count < WIRE_RUN_PAGES_MAX ? count : WIRE_RUN_PAGES_MAX;
+
+		if (must_flush(w, type, block, first, part)) {
+			int ret = send_frame(w, err);
+
+			if (ret < 0)
+				return ret;
+		}
+		w->frame.type = type;
+		w->frame.block = (uint16_t)block;
+		w->frame.round = w->round;
+		append(w, first, part);
+		first += part;
+		count -= part;
+	}
+	return 0;
+}
+
+int frame_writer_drain(struct frame_writer *w, struct errtext *err)
+{
+	int ret = w->frame.runs ? send_frame(w, err) : 0;
+
+	if (ret == 0) {
+		ret = w->stream->ops->drain(w->stream);
+		if (ret < 0)
+			return stream_failed(ret, err);
+	}
+	return ret;
+}
+
+int frame_writer_sync(struct frame_writer *w, struct errtext *err)
+{
+	int ret = w->frame.runs ? send_frame(w, err) : 0;
+
+	if (ret < 0)
+		return ret;
+	w->frame.type = WIRE_FRAME_SYNC;
+	w->frame.block = 0;
+	w->frame.round = w->round;
+	ret = send_frame(w, err);
+	return ret < 0 ? ret : frame_writer_drain(w, err);
+}

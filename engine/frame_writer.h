@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Collects pages into RAM frames and hands them to a stream, straight out of guest RAM.
+//
+// Private to one thread.
+#pragma once
+
+#include <stdint.h>
+#include "byte_stream.h"
+#include "errtext.h"
+#include "ram_map.h"
+#include "wire.h"
+
+struct frame_writer;
+
+/* Both borrowed. -ENOMEM. */
+int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
+		     struct frame_writer **out);
+void frame_writer_destroy(struct frame_writer *w);
+
+/* Number of the round that the next frames belong to. Nothing may be pending. */
+void frame_writer_round(struct frame_writer *w, uint32_t round);
+/* Add `count` pages from `first` of a block: PAGES with count at most WIRE_FRAME_PAGES_MAX, or ZERO
+ * with any. Sends what is full. Their memory is in use until the next drain or sync. */
+int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned int block,
+		     uint64_t first, uint64_t count, struct errtext *err);
+/* Send what is pending and wait until nothing uses guest RAM any more. */
+int frame_writer_drain(struct frame_writer *w, struct errtext *err);
+/* The same with a SYNC frame at the end. */
+int frame_writer_sync(struct frame_writer *w, struct errtext *err);
