@@ -122,6 +122,8 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 		control_clock(o->control, &offset, &trip);
 		o->resume_us = m->resumed.time_us - (uint64_t)offset;
 		o->resumed_there = true;
+		o->resumed_us = clock_monotonic_us();
+		report_event(o->report, "resumed", o->phase, "the guest runs on the destination");
 		break;
 	case WIRE_FINISHED:
 		o->finished_there = true;
@@ -319,7 +321,8 @@ static int finish_report(struct outgoing *o, const char *result, int status)
 		.lane = "direct",
 		.mode = "PreCopy",
 		.reason = o->err.text,
-		.total_ms = (now - o->begun_us) / 1000,
+		.total_ms = ((o->resumed_us ? o->resumed_us : now) - o->begun_us) / 1000,
+		.tidy_ms = o->resumed_us ? (now - o->resumed_us) / 1000 : 0,
 		.setup_ms = ((o->precopy_us ? o->precopy_us : now) - o->begun_us) / 1000,
 		.rounds = o->round,
 		.ram_bytes = ram_map_bytes(&o->ram),

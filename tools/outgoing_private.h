@@ -75,7 +75,7 @@ struct outgoing {
 	struct convergence convergence;
 
 	/* times, CLOCK_MONOTONIC */
-	uint64_t begun_us, precopy_us, stopped_at_us, next_progress_us;
+	uint64_t begun_us, precopy_us, stopped_at_us, resumed_us, next_progress_us;
 	char verified[33];
 };
 

@@ -140,6 +140,7 @@ static void result_json(const struct report_result *x)
 	put_text(o, "reason", x->reason);
 	put_number(o, "total_ms", x->total_ms);
 	put_number(o, "setup_ms", x->setup_ms);
+	put_number(o, "tidy_ms", x->tidy_ms);
 	json_object_object_add(o, "downtime_ms", json_object_new_double(x->downtime_ms));
 	put_number(o, "rounds", x->rounds);
 	put_number(o, "ram_bytes", x->ram_bytes);
@@ -176,8 +177,8 @@ void report_result(struct report *r, const struct report_result *x)
 		return;
 	}
 	printf("%s now runs on %s\n", x->domain, x->host);
-	printf("  total     %.3f s, of it %.3f s set-up\n", (double)x->total_ms / 1000,
-	       (double)x->setup_ms / 1000);
+	printf("  total     %.3f s, of it %.3f s set-up; then %.3f s to remove the guest here\n",
+	       (double)x->total_ms / 1000, (double)x->setup_ms / 1000, (double)x->tidy_ms / 1000);
 	printf("  downtime  %.1f ms\n", x->downtime_ms);
 	printf("  moved     %s over the wire for %s of RAM, %" PRIu64 " rounds, %u stream%s\n",
 	       size_text(x->wire_bytes, wire), size_text(x->ram_bytes, ram), x->rounds, x->streams,

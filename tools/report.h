@@ -25,7 +25,9 @@ struct report_progress {
 struct report_result {
 	const char *result; /* completed, aborted, failed, lost */
 	const char *domain, *lane, *mode, *reason;
-	uint64_t total_ms, setup_ms, rounds, ram_bytes, wire_bytes;
+	uint64_t total_ms; /* until the guest ran on the destination, or the end */
+	uint64_t tidy_ms;  /* after that: libvirt removing the source's QEMU */
+	uint64_t setup_ms, rounds, ram_bytes, wire_bytes;
 	double downtime_ms;
 	uint64_t pages_sent, pages_zero, pages_skipped;
 	unsigned int streams;

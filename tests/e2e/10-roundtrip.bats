@@ -1,0 +1,128 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# Guests cross between the hosts and keep their memory.
+
+load e2e
+
+setup_file() {
+	"$TESTBED" up
+}
+
+setup() {
+	RX_PID=
+}
+
+teardown() {
+	stop_receive
+}
+
+# cross FROM NAME [OPTIONS]: one migration, judged by the guest.
+cross() {
+	local from=$1 name=$2 to before after
+	shift 2
+	to=$(other "$from")
+	before=$(ram_kib "$from" "$name")
+	receive "$to" --once
+	migrate_start "$from" "$name" "$@"
+	migrate_wait
+	[ "$status" -eq 0 ]
+	wait "$RX_PID"
+	RX_PID=
+	[ "$(field result)" = completed ]
+	[ "$(field guest_on)" = destination ]
+	lives_on "$to" "$name"
+	no_trace "$to" "$name"
+	after=$(ram_kib "$to" "$name")
+	echo "downtime $(field downtime_ms) ms, RAM $before KiB before, $after KiB after" >&3
+	((after <= before + before / 100 + 64))
+}
+
+downtime_below() {
+	jq -e ".downtime_ms > 0 and .downtime_ms < $1" <<<"$(grep '"event":"result"' "$TX_LOG")"
+}
+
+@test "1 GiB guest, three times round: memory intact, downtime under 50 ms, holes stay holes" {
+	guest trip --memory 1024 --fill 256 --dirty 64 --rate 20
+	for _ in 1 2 3; do
+		cross a trip
+		downtime_below 50
+		cross b trip
+		downtime_below 50
+	done
+	"$TESTBED" wait-verified trip 60
+}
+
+@test "once more with --verify: digests of all RAM equal" {
+	cross a trip --verify
+	[[ $(field verified) =~ ^[0-9a-f]{32}$ ]]
+	"$TESTBED" wait-verified trip 60
+	"$TESTBED" destroy trip
+}
+
+@test "a paused guest arrives paused, and runs on when resumed" {
+	guest still --memory 512 --fill 64 --dirty 16 --rate 10
+	"$TESTBED" exec a virsh -q suspend still
+	receive b --once
+	migrate a still --verify
+	[ "$status" -eq 0 ]
+	[ "$(where_is still)" = "a=absent b=paused" ]
+	"$TESTBED" exec b virsh -q resume still
+	"$TESTBED" wait-verified still 60
+	"$TESTBED" destroy still
+}
+
+@test "hugetlbfs guest, there and back" {
+	guest huge --memory 1024 --fill 256 --dirty 64 --rate 20 --hugepages
+	cross a huge --verify
+	cross b huge
+	downtime_below 50
+	"$TESTBED" wait-verified huge 60
+	"$TESTBED" destroy huge
+}
+
+@test "two NUMA nodes of equal size, there and back" {
+	guest numa --memory 1024 --fill 256 --dirty 64 --rate 20 --numa 2 --vcpus 2
+	cross a numa --verify
+	cross b numa
+	"$TESTBED" wait-verified numa 60
+	"$TESTBED" destroy numa
+}
+
+@test "one stream and eight" {
+	guest streams --memory 512 --fill 64 --dirty 32 --rate 20
+	cross a streams --streams 1 --verify
+	cross b streams --streams 8 --verify
+	"$TESTBED" wait-verified streams 60
+	"$TESTBED" destroy streams
+}
+
+@test "free page reporting: pages given back become holes on both sides" {
+	guest giver --memory 1024 --fill 128 --dirty 32 --rate 10 --reporting
+	cross a giver --verify
+	cross b giver
+	"$TESTBED" wait-verified giver 60
+	"$TESTBED" destroy giver
+}
+
+@test "a disk read past the page cache: refused without a monitor, safe with one" {
+	local disk=/var/tmp/dray-e2e-disk.img
+	guest diskful --memory 512 --fill 64 --dirty 16 --rate 10 --disk "$disk:writeback"
+	cross a diskful --verify # buffered disk; and it arrives with a monitor
+	"$TESTBED" wait-verified diskful 60
+	"$TESTBED" destroy diskful
+}
+
+@test "SIGINT cancels: exit 3, the guest runs on at the source" {
+	guest cancel --memory 512 --fill 64 --dirty 16 --rate 10
+	receive b
+	DRAY_FAULT=later-round=stop migrate_start a cancel
+	until_true 20 grep -q '^State:.*stopped' "/proc/$TX_PID/status"
+	kill -INT "$TX_PID"
+	kill -CONT "$TX_PID"
+	migrate_wait
+	[ "$status" -eq 3 ]
+	[ "$(field result)" = aborted ]
+	settled a cancel
+	"$TESTBED" destroy cancel
+}

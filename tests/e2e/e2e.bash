@@ -1,0 +1,151 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Shared by the end-to-end tests: real guests on the testbed, judged by their own memory witness.
+#
+# DRAY      the binary under test (tests/run sets it)
+# TESTBED   tools/testbed
+
+: "${DRAY:?path of the dray binary}"
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+: "${TESTBED:=$ROOT/tools/testbed}"
+
+declare -gA MIG_IP=([a]=10.78.0.1 [b]=10.78.0.2)
+
+other() {
+	[[ $1 == a ]] && echo b || echo a
+}
+
+# until_true SECONDS CMD...: wait for a state that nothing announces.
+until_true() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@" 2>/dev/null; do
+		if ((SECONDS > end)); then
+			echo "waited in vain for: $*" >&2
+			return 1
+		fi
+		sleep 0.02
+	done
+}
+
+# guest NAME OPTIONS...: a fresh one, whatever an earlier run left.
+guest() {
+	local name=$1
+	shift
+	"$TESTBED" destroy "$name" >/dev/null 2>&1 || true
+	"$TESTBED" guest --name "$name" "$@"
+}
+
+# ---- the receiver ----------------------------------------------------------------------------
+
+# receive HOST [OPTIONS]: starts `dray receive` there; RX_PID, and its output in $RX_LOG.
+receive() {
+	local host=$1
+	shift
+	RX_LOG=$BATS_TEST_TMPDIR/receive.$host.log
+	"$TESTBED" exec "$host" "$DRAY" receive --disable-tls --json "$@" >"$RX_LOG" 2>&1 3>&- &
+	RX_PID=$!
+	until_true 10 grep -q '"listening"' "$RX_LOG"
+}
+
+# One that outlives a test file's cases. stop_receive ends it.
+stop_receive() {
+	if [[ -n ${RX_PID-} ]]; then
+		kill -9 "$RX_PID" 2>/dev/null || true
+		wait "$RX_PID" 2>/dev/null || true
+		RX_PID=
+	fi
+}
+
+# ---- migrating -------------------------------------------------------------------------------
+
+# migrate_start FROM NAME [OPTIONS]: in the background; TX_PID, output in $TX_LOG.
+migrate_start() {
+	local from=$1 name=$2
+	shift 2
+	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
+	"$TESTBED" exec "$from" "$DRAY" migrate --disable-tls --json "$@" "$name" \
+		"${MIG_IP[$(other "$from")]}" >"$TX_LOG" 2>&1 3>&- &
+	TX_PID=$!
+}
+
+# Exit status in $status, as bats' run has it.
+migrate_wait() {
+	status=0
+	wait "$TX_PID" || status=$?
+	cat "$TX_LOG" | grep -v '"progress"' || true
+}
+
+migrate() {
+	migrate_start "$@"
+	migrate_wait
+}
+
+# field KEY: of the result object.
+field() {
+	grep '"event":"result"' "$TX_LOG" | jq -r ".$1"
+}
+
+# ---- judging ---------------------------------------------------------------------------------
+
+where_is() {
+	"$TESTBED" where "$1"
+}
+
+# lives_on HOST NAME: runs there, is not on the other host at all, and its witness is content.
+lives_on() {
+	local host=$1 name=$2 want
+	if [[ $host == a ]]; then want='a=running b=absent'; else want='a=absent b=running'; fi
+	if [[ $(where_is "$name") != "$want" ]]; then
+		echo "$name: $(where_is "$name"), expected $want" >&2
+		return 1
+	fi
+	"$TESTBED" wait-tick "$name" 5 30
+}
+
+# no_trace HOST NAME: nothing of dray is left in the guest's QEMU.
+no_trace() {
+	local host=$1 name=$2 pid
+	pid=$("$TESTBED" qemu-pid "$host" "$name")
+	if grep -E '^VmFlags:.* (uw|um|ui)( |$)' "/proc/$pid/smaps"; then
+		echo "QEMU $pid of $name: memory is still registered with userfaultfd" >&2
+		return 1
+	fi
+	if find "/proc/$pid/fd" -lname '*userfaultfd*' | grep .; then
+		echo "QEMU $pid of $name: holds a userfaultfd" >&2
+		return 1
+	fi
+	if grep -H '^State:.*(tracing stop|stopped)' /proc/"$pid"/task/*/status; then
+		echo "QEMU $pid of $name: a thread is stopped" >&2
+		return 1
+	fi
+	[[ $(capability "$host" "$name") == false ]]
+}
+
+# capability HOST NAME: is x-ignore-shared set in its QEMU?
+capability() {
+	"$TESTBED" exec "$1" virsh -q qemu-monitor-command "$2" \
+		'{"execute":"query-migrate-capabilities"}' |
+		jq '.return[] | select(.capability == "x-ignore-shared") | .state'
+}
+
+no_job() {
+	[[ $("$TESTBED" exec "$1" virsh -q domjobinfo "$2" | awk '/Job type/ {print $3}') == None ]]
+}
+
+# settled HOST NAME: runs there undisturbed, as if nobody had tried to migrate it.
+settled() {
+	until_true 30 lives_on "$1" "$2" && until_true 20 no_job "$1" "$2" &&
+		until_true 20 no_trace "$1" "$2"
+}
+
+# ram_kib HOST NAME: memory that the guest's RAM files take.
+ram_kib() {
+	local pid
+	pid=$("$TESTBED" qemu-pid "$1" "$2")
+	# du through the process's own map_files needs no path; tmpfs counts 512-byte blocks.
+	awk '$2 ~ /^rw-s/ && $6 ~ /ram/ {print $1}' "/proc/$pid/maps" | while read -r range; do
+		stat -L -c '%i %b' "/proc/$pid/map_files/$range"
+	done | sort -u | awk '{s += $2} END {print int(s / 2)}'
+}
