@@ -12,8 +12,9 @@
 //      having its caller's mask here; it is executed again and puts its own in place again.)
 //   3. If the thread was in a restartable sequence, leave it at its abort address: the kernel
 //      would have done so, had it not found our instruction pointer in place of the thread's.
-//   4. Point it at a `syscall` instruction with orig_rax = -1: otherwise the kernel would take the
-//      -ERESTARTxxx for that of *our* system call and step the instruction pointer back.
+//   4. Point it at a `syscall` instruction with orig_rax = -1: the kernel is not to take what rax
+//   holds
+//      for the result of a system call, to be restarted by stepping the instruction pointer back.
 //   5. PTRACE_SYSCALL twice: to the entry and to the exit of the call. A single step would do as
 //   well
 //      but ends in a SIGTRAP, and forcing a blocked signal upon a thread resets the process's
@@ -22,7 +23,8 @@
 //   again
 //      before it executes anything. Only there does the kernel look at rax and orig_rax and
 //      restart the system call of step 1 (nanosleep and poll with what is left of their time); on
-//      the plain way out of a system call the program would see -ERESTARTxxx as a result.
+//      the plain way out of a system call the program would see -ERESTARTxxx as a result. Today's
+//      kernels take the way through signal delivery on every detach, but do not promise it.
 //   7. Put the signal mask back, detach. Queued signals are delivered, on top of the restart.
 //
 // System calls that no kernel restarts (epoll_wait, io_uring_enter, KVM_RUN) return EINTR, as they

@@ -44,8 +44,10 @@ xmlDoc *domain_xml_parse(const char *xml, struct errtext *err)
 		doc = xmlCtxtReadMemory(context, xml, (int)len, "domain.xml", NULL,
 					XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING);
 	root = doc ? xmlDocGetRootElement(doc) : NULL;
-	/* libvirt never writes a DTD, and entities are a way to make small texts large. */
-	if (!root || xmlGetIntSubset(doc) || strcmp((const char *)root->name, "domain") != 0) {
+	/* An undeclared prefix would come to life once we declare ours. libvirt never writes a DTD,
+	 * and entities are a way to make small texts large. */
+	if (!root || !context->nsWellFormed || xmlGetIntSubset(doc) ||
+	    strcmp((const char *)root->name, "domain") != 0) {
 		const xmlError *error = context ? xmlCtxtGetLastError(context) : NULL;
 		const char *why = error && error->message ? error->message : "no <domain> in it";
 
@@ -187,23 +189,32 @@ static bool is_empty(const xmlNode *node)
 	return true;
 }
 
+static xmlNode *previous_arg(xmlNode *node)
+{
+	do
+		node = node->prev;
+	while (node && !is_qemu(node, "arg"));
+	return node;
+}
+
 static void remove_from(xmlNode *commandline)
 {
 	xmlNode *arg = next_arg(commandline->children);
 	bool removed = false;
 
 	while (arg) {
-		xmlNode *value = monitor_value(arg), *next;
+		xmlNode *value = monitor_value(arg), *before;
 
 		if (!value) {
 			arg = next_arg(arg->next);
 			continue;
 		}
-		next = next_arg(value->next);
+		/* Its predecessor has another successor now, and with it may be a pair. */
+		before = previous_arg(arg);
 		drop(value);
 		drop(arg);
 		removed = true;
-		arg = next;
+		arg = before ? before : next_arg(commandline->children);
 	}
 	if (removed && is_empty(commandline))
 		drop(commandline);

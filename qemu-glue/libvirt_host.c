@@ -94,13 +94,12 @@ int host_failed(struct errtext *err, const char *what)
 int host_open(const char *socket_path, struct host **out, struct errtext *err)
 {
 	struct host *h = calloc(1, sizeof(*h));
-	char uri[200];
 
 	if (!h)
 		return errtext_set(err, -ENOMEM, "out of memory");
 	h->event_id = -1;
-	snprintf(uri, sizeof(uri), "qemu+unix:///system?socket=%s", socket_path);
-	h->conn = virConnectOpen(uri);
+	snprintf(h->uri, sizeof(h->uri), "qemu+unix:///system?socket=%s", socket_path);
+	h->conn = virConnectOpen(h->uri);
 	if (!h->conn) {
 		free(h);
 		return errtext_set(err, -EIO, "libvirt at %s does not answer: %s", socket_path,
@@ -117,6 +116,19 @@ void host_close(struct host *h)
 	host_unwatch(h);
 	virConnectClose(h->conn);
 	free(h);
+}
+
+int host_reopen(struct host *h, struct errtext *err)
+{
+	virConnectPtr fresh = virConnectOpen(h->uri);
+
+	if (!fresh)
+		return errtext_set(err, -EIO, "libvirt does not answer: %s",
+				   virGetLastErrorMessage());
+	host_unwatch(h);
+	virConnectClose(h->conn);
+	h->conn = fresh;
+	return 0;
 }
 
 /* ---- facts ---- */

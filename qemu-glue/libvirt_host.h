@@ -24,6 +24,9 @@ int host_socket_path(const char *path, char out[108], struct errtext *err);
 /* Connects to qemu:///system by the given socket. */
 int host_open(const char *socket_path, struct host **out, struct errtext *err);
 void host_close(struct host *h);
+/* The daemon was restarted: connect anew. A watch is lost with the old connection. No other call may
+ * be under way. */
+int host_reopen(struct host *h, struct errtext *err);
 
 /* The host's UUID as its libvirt has it. */
 int host_uuid(struct host *h, uint8_t uuid[16], struct errtext *err);

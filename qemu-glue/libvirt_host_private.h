@@ -8,6 +8,7 @@ struct watch;
 
 struct host {
 	virConnectPtr conn;
+	char uri[200];
 	struct watch *watch; /* NULL: not watching */
 	int event_id;
 };

@@ -62,21 +62,6 @@ static int check_xml(struct host *host, struct guest_facts *facts, struct errtex
 		facts->monitor_path[0] = 0;
 	if (ret == 0)
 		ret = domain_ready_for_direct(&facts->xml, err);
-	if (ret == 0 && facts->xml.direct_disks && !facts->monitor_path[0])
-		ret = errtext_set(
-			err, -ENOTSUP,
-			"domain %s: disk %s reads straight into guest memory, which dray can only "
-			"follow with a monitor of its own. Add to the domain and restart it:\n"
-			"  <qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>\n"
-			"    <qemu:arg value='-chardev'/>\n"
-			"    <qemu:arg value='socket,id=%s,path=/var/lib/libvirt/qemu/%s.dray,"
-			"server=on,wait=off'/>\n"
-			"    <qemu:arg value='-mon'/>\n"
-			"    <qemu:arg value='chardev=%s,mode=control'/>\n"
-			"  </qemu:commandline>\n"
-			"or give the disk cache='writeback'",
-			facts->info.name, facts->xml.direct_disk, DOMAIN_MONITOR_ID,
-			facts->info.name, DOMAIN_MONITOR_ID);
 	return ret;
 }
 

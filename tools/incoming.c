@@ -48,7 +48,7 @@ static void on_lost(void *opaque, int result, const char *text)
 static int check_absent(struct incoming *in)
 {
 	struct domain_info info;
-	int ret = host_state(in->receiver->host, in->uuid, &info, &in->err);
+	int ret = host_state(in->host, in->uuid, &info, &in->err);
 
 	if (ret < 0)
 		return ret;
@@ -65,7 +65,7 @@ static int open_dir(struct incoming *in)
 {
 	uid_t uid;
 	gid_t gid;
-	int ret = host_qemu_owner(in->receiver->host, &uid, &gid, &in->err);
+	int ret = host_qemu_owner(in->host, &uid, &gid, &in->err);
 
 	if (ret == 0)
 		ret = guest_dir_open(&in->dir, in->uuid, uid, gid, &in->err);
@@ -94,6 +94,8 @@ static int accept_guest(struct incoming *in, int fd)
 					  .opaque = in};
 	int ret = m ? control_new(&control, &in->control, &in->err) : -ENOMEM;
 
+	if (ret == 0)
+		ret = host_open(in->receiver->libvirt_socket, &in->host, &in->err);
 	if (ret == 0)
 		ret = check_absent(in);
 	if (ret == 0)
@@ -283,13 +285,15 @@ static enum domain_state settle(struct incoming *in, uint64_t for_us)
 	struct domain_info info = {.state = DOMAIN_INCOMING};
 
 	for (;;) {
-		int ret = host_state(in->receiver->host, in->uuid, &info, NULL);
+		int ret = host_state(in->host, in->uuid, &info, NULL);
 
 		if (ret == 0 && info.state != DOMAIN_INCOMING &&
 		    info.state != DOMAIN_PAUSED_MIGRATION)
 			return info.state;
 		if (clock_monotonic_us() >= end)
 			return DOMAIN_INCOMING;
+		if (ret < 0)
+			host_reopen(in->host, NULL);
 		usleep(POLL_US);
 	}
 }
@@ -305,7 +309,7 @@ static void undo(struct incoming *in)
 	if (in->control_lost || settle(in, WIND_UP_US) == DOMAIN_INCOMING)
 		cut_tunnels(in);
 	if (settle(in, SETTLE_US) == DOMAIN_INCOMING)
-		host_destroy(in->receiver->host, in->uuid, &in->err);
+		host_destroy(in->host, in->uuid, &in->err);
 }
 
 /* Released, then silence: give libvirt's Finish no more chance to arrive, then see what it did. */
@@ -354,6 +358,7 @@ static void destroy(struct incoming *in)
 	ram_map_destroy(&in->prepare.ram);
 	mailbox_destroy(in->mail);
 	guest_dir_close(&in->dir);
+	host_close(in->host);
 	free(in);
 }
 

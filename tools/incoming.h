@@ -22,8 +22,9 @@ struct incoming_result {
 	unsigned int streams;
 };
 
-/* host and libvirt_socket are borrowed for the receiver's life. */
-int receiver_new(struct host *host, const char *libvirt_socket, struct receiver **out);
+/* libvirt_socket is borrowed for the receiver's life. Sessions connect to it by themselves, so that
+ * a restart of the daemon ends only those under way. */
+int receiver_new(const char *libvirt_socket, struct receiver **out);
 
 /* Serve a control connection whose hello has been answered: read PREPARE and carry the migration
  * to its end. fd becomes ours. Blocks for the whole migration. */

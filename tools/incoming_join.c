@@ -10,13 +10,12 @@
 #include "socket.h"
 #include "uring_stream.h"
 
-int receiver_new(struct host *host, const char *libvirt_socket, struct receiver **out)
+int receiver_new(const char *libvirt_socket, struct receiver **out)
 {
 	struct receiver *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
-	r->host = host;
 	r->libvirt_socket = libvirt_socket;
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
@@ -181,7 +180,7 @@ int incoming_join(struct receiver *r, int fd, const struct wire_hello *hello, st
 
 /* The answer must be final: ABSENT only if it can no longer begin to run here. 0: nobody can tell,
  * as after a reboot, which took the record with it. */
-static enum wire_state state_here(struct receiver *r, const char *uuid, struct errtext *err)
+static enum wire_state state_here(struct host *host, const char *uuid, struct errtext *err)
 {
 	struct guest_dir dir;
 	struct record in, out;
@@ -189,7 +188,7 @@ static enum wire_state state_here(struct receiver *r, const char *uuid, struct e
 	bool known;
 
 	guest_dir_paths(&dir, uuid);
-	if (host_state(r->host, uuid, &info, err) < 0)
+	if (host_state(host, uuid, &info, err) < 0)
 		return 0;
 	known = record_read(&dir, RECORD_INCOMING, &in, NULL) == 0;
 	switch (info.state) {
@@ -218,21 +217,24 @@ void incoming_recover(struct receiver *r, int fd)
 	struct wire_message *m = calloc(1, sizeof(*m));
 	_cleanup_free_ uint8_t *buf = malloc(WIRE_HEADER_SIZE + WIRE_BODY_MAX);
 	struct errtext err = {0};
+	struct host *host = NULL;
 	enum wire_state state;
 	char uuid[37];
 	bool discard;
 	long len;
 
 	if (!m || !buf || control_read_one(fd, ANSWER_MS, m, &err) < 0 ||
-	    (m->type != WIRE_QUERY && m->type != WIRE_DISCARD)) {
+	    (m->type != WIRE_QUERY && m->type != WIRE_DISCARD) ||
+	    host_open(r->libvirt_socket, &host, &err) < 0) {
 		free(m);
 		return;
 	}
 	discard = m->type == WIRE_DISCARD;
 	uuid_unparse_lower(m->query.uuid, uuid);
-	state = state_here(r, uuid, &err);
-	if (discard && state == WIRE_STATE_INCOMING && host_destroy(r->host, uuid, &err) == 0)
-		state = state_here(r, uuid, &err);
+	state = state_here(host, uuid, &err);
+	if (discard && state == WIRE_STATE_INCOMING && host_destroy(host, uuid, &err) == 0)
+		state = state_here(host, uuid, &err);
+	host_close(host);
 	if (state) {
 		*m = (struct wire_message){.type = WIRE_STATE, .state = {.state = state}};
 		len = wire_message_encode(m, buf, WIRE_HEADER_SIZE + WIRE_BODY_MAX);

@@ -16,7 +16,6 @@
 
 struct receiver {
 	/* constant after init */
-	struct host *host;
 	const char *libvirt_socket;
 
 	pthread_mutex_t lock;
@@ -34,6 +33,7 @@ struct incoming {
 	/* private to the control connection's thread */
 	struct wire_prepare prepare;
 	char uuid[37];
+	struct host *host;
 	struct guest_dir dir;
 	struct record record;
 	struct control *control; /* sending: any thread */

@@ -14,6 +14,7 @@ enum mail_kind {
 	MAIL_PERFORM_HELD,
 	MAIL_CONFIRM_HELD,
 	MAIL_JOB_DONE,	    /* result, text */
+	MAIL_TUNNEL,	    /* libvirt's calls to the destination: result, text */
 	MAIL_RELAY,	    /* QEMU's stream: result, text */
 	MAIL_STREAM_LOST,   /* a RAM stream: result, text */
 	MAIL_CANCEL,	    /* text = why */

@@ -203,6 +203,14 @@ static void take(struct outgoing *o, struct mail *mail)
 	case MAIL_JOB_DONE:
 		take_job_end(o, mail);
 		break;
+	case MAIL_TUNNEL:
+		/* libvirt's library would notice only with its next call, after the hand-over. */
+		if (may_give_up(o))
+			outgoing_fail(o, -ECONNRESET,
+				      "the connection to libvirt on the destination broke%s%s: did "
+				      "libvirtd end there?",
+				      mail->text[0] ? ": " : "", mail->text);
+		break;
 	case MAIL_RELAY:
 		o->relay_ended = true;
 		break;

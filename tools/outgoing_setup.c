@@ -180,9 +180,9 @@ static void on_relay_end(void *opaque, int result, const char *text)
 
 static void on_tunnel_end(void *opaque, int result, const char *text)
 {
-	(void)opaque; /* libvirt notices, and the job's end tells */
-	(void)result;
-	(void)text;
+	struct outgoing *o = opaque;
+
+	mailbox_note(o->mail, MAIL_TUNNEL, result, text);
 }
 
 static void on_job_done(void *opaque, int result, const char *text)

@@ -27,7 +27,6 @@ enum { OPT_JSON = 256, OPT_ONCE, OPT_BIND, OPT_PORT, OPT_DISABLE_TLS, OPT_SOCKET
 
 struct server {
 	/* constant after init */
-	struct host *host;
 	struct receiver *receiver;
 	uint8_t host_uuid[16];
 	char libvirt_socket[108];
@@ -188,6 +187,7 @@ static int accept_all(struct server *s, int listen_fd, int signals)
 
 static int start(struct server *s, const char *socket_path, int *listen_fd, struct errtext *err)
 {
+	struct host *host = NULL;
 	int ret = guest_check_process(err);
 
 	if (ret == 0)
@@ -195,11 +195,12 @@ static int start(struct server *s, const char *socket_path, int *listen_fd, stru
 	if (ret == 0)
 		ret = host_library_init(err);
 	if (ret == 0)
-		ret = host_open(s->libvirt_socket, &s->host, err);
+		ret = host_open(s->libvirt_socket, &host, err);
 	if (ret == 0)
-		ret = host_uuid(s->host, s->host_uuid, err);
+		ret = host_uuid(host, s->host_uuid, err);
+	host_close(host);
 	if (ret == 0)
-		ret = receiver_new(s->host, s->libvirt_socket, &s->receiver);
+		ret = receiver_new(s->libvirt_socket, &s->receiver);
 	if (ret == 0)
 		ret = socket_listen(&s->socket, s->port, listen_fd, err);
 	return ret;

@@ -1,0 +1,114 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# The window after the release: dray killed 0 to 50 ms into it. Whoever wins, exactly one guest runs,
+# with its memory, and nothing is left paused or half-defined.
+
+load e2e
+
+setup_file() {
+	"$TESTBED" up
+	guest window --memory 512 --fill 128 --dirty 32 --rate 20
+	echo a >"$BATS_FILE_TMPDIR/at"
+}
+
+teardown_file() {
+	"$TESTBED" heal
+	"$TESTBED" destroy window
+}
+
+setup() {
+	RX_PID=
+	AT=$(cat "$BATS_FILE_TMPDIR/at")
+}
+
+teardown() {
+	"$TESTBED" heal
+	stop_receive
+	echo "$AT" >"$BATS_FILE_TMPDIR/at"
+}
+
+# Exactly one runs; AT becomes its host.
+runs_once() {
+	case $(where_is window) in
+	'a=running b=absent') AT=a ;;
+	'a=absent b=running') AT=b ;;
+	*) return 1 ;;
+	esac
+}
+
+# never_twice: not for a moment may both run.
+both_run() {
+	[[ $(where_is window) == 'a=running b=running' ]]
+}
+
+recover() {
+	"$TESTBED" exec "$1" "$DRAY" recover --wait 20 window || true
+}
+
+# after_release PID MS: kill -9 it MS milliseconds after the hand-over began.
+after_release() {
+	until_true 30 grep -q '"phase":"hand-over"' "$TX_LOG"
+	sleep "$(printf '0.%03d' "$2")"
+	kill -9 "$1" 2>/dev/null || true
+}
+
+judge() {
+	run ! both_run
+	until_true 40 runs_once
+	lives_on "$AT" window
+	no_trace "$AT" window
+	no_job "$AT" window
+}
+
+@test "dray migrate killed 0 to 50 ms after the release, twenty times" {
+	local i from
+	for i in {0..19}; do
+		from=$AT
+		receive "$(other "$from")"
+		migrate_start "$from" window
+		after_release "$TX_PID" $((i * 50 / 19))
+		migrate_wait
+		recover "$from"
+		recover "$(other "$from")"
+		judge
+		echo "killed after $((i * 50 / 19)) ms: guest went $from to $AT" >&3
+		stop_receive
+	done
+	"$TESTBED" wait-verified window 60
+}
+
+@test "dray receive killed 0 to 50 ms after the release, twenty times" {
+	local i from
+	for i in {0..19}; do
+		from=$AT
+		receive "$(other "$from")"
+		migrate_start "$from" window
+		after_release "$RX_PID" $((i * 50 / 19))
+		stop_receive
+		receive "$(other "$from")"
+		migrate_wait
+		recover "$from"
+		recover "$(other "$from")"
+		judge
+		echo "killed after $((i * 50 / 19)) ms: exit $status, guest went $from to $AT" >&3
+		stop_receive
+	done
+	"$TESTBED" wait-verified window 60
+}
+
+@test "network cut for good right after the release: nobody runs twice, recover settles it" {
+	local from=$AT
+	receive "$(other "$from")"
+	migrate_start "$from" window --peer-timeout 3000
+	until_true 30 grep -q '"phase":"hand-over"' "$TX_LOG"
+	"$TESTBED" cut mig
+	until_true 60 grep -q '"event":"re' "$TX_LOG" # resolve, resumed or result
+	run ! both_run
+	"$TESTBED" heal
+	migrate_wait
+	recover "$from"
+	recover "$(other "$from")"
+	judge
+	"$TESTBED" wait-verified window 60
+}
