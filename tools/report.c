@@ -129,6 +129,19 @@ void report_event(struct report *r, const char *event, enum phase phase, const c
 		fprintf(stderr, "dray: %s\n", text);
 }
 
+void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t duration_us)
+{
+	json_object *o;
+
+	if (!r->json)
+		return;
+	o = begin_json("round");
+	put_number(o, "round", round);
+	put_number(o, "bytes", bytes);
+	put_number(o, "duration_us", duration_us);
+	end_json(o);
+}
+
 static void result_json(const struct report_result *x)
 {
 	json_object *o = begin_json("result");

@@ -41,6 +41,8 @@ void report_init(struct report *r, bool json);
 /* A plain event with a text, {"event":event,"phase":...,"message":text}. */
 void report_event(struct report *r, const char *event, enum phase phase, const char *text);
 void report_progress(struct report *r, const struct report_progress *p);
+/* A round has ended: data bytes sent in it, and how long until the destination had them. */
+void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t duration_us);
 void report_result(struct report *r, const struct report_result *result);
 /* An error before anything began: standard error, and with JSON an object as well. */
 void report_error(struct report *r, const char *text);

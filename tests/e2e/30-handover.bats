@@ -37,24 +37,29 @@ runs_once() {
 	esac
 }
 
-# never_twice: not for a moment may both run.
-both_run() {
-	[[ $(where_is window) == 'a=running b=running' ]]
+# Not for a moment may both run.
+never_twice() {
+	[[ $(where_is window) != 'a=running b=running' ]]
 }
 
 recover() {
 	"$TESTBED" exec "$1" "$DRAY" recover --wait 20 window || true
 }
 
+# tail follows by inotify: no time is lost between the line and us.
+await_handover() {
+	timeout 30 tail -n +1 --pid="$TX_PID" -f "$TX_LOG" | grep -q -m1 '"phase":"hand-over"'
+}
+
 # after_release PID MS: kill -9 it MS milliseconds after the hand-over began.
 after_release() {
-	until_true 30 grep -q '"phase":"hand-over"' "$TX_LOG"
+	await_handover
 	sleep "$(printf '0.%03d' "$2")"
 	kill -9 "$1" 2>/dev/null || true
 }
 
 judge() {
-	run ! both_run
+	never_twice
 	until_true 40 runs_once
 	lives_on "$AT" window
 	no_trace "$AT" window
@@ -62,36 +67,38 @@ judge() {
 }
 
 @test "dray migrate killed 0 to 50 ms after the release, twenty times" {
-	local i from
-	for i in {0..19}; do
+	local round from delay
+	for round in {0..19}; do
+		delay=$((round * 50 / 19))
 		from=$AT
 		receive "$(other "$from")"
 		migrate_start "$from" window
-		after_release "$TX_PID" $((i * 50 / 19))
+		after_release "$TX_PID" "$delay"
 		migrate_wait
 		recover "$from"
 		recover "$(other "$from")"
 		judge
-		echo "killed after $((i * 50 / 19)) ms: guest went $from to $AT" >&3
+		echo "killed after $delay ms: guest went $from to $AT" >&3
 		stop_receive
 	done
 	"$TESTBED" wait-verified window 60
 }
 
 @test "dray receive killed 0 to 50 ms after the release, twenty times" {
-	local i from
-	for i in {0..19}; do
+	local round from delay
+	for round in {0..19}; do
+		delay=$((round * 50 / 19))
 		from=$AT
 		receive "$(other "$from")"
 		migrate_start "$from" window
-		after_release "$RX_PID" $((i * 50 / 19))
+		after_release "$RX_PID" "$delay"
 		stop_receive
 		receive "$(other "$from")"
 		migrate_wait
 		recover "$from"
 		recover "$(other "$from")"
 		judge
-		echo "killed after $((i * 50 / 19)) ms: exit $status, guest went $from to $AT" >&3
+		echo "killed after $delay ms: exit $status, guest went $from to $AT" >&3
 		stop_receive
 	done
 	"$TESTBED" wait-verified window 60
@@ -101,10 +108,10 @@ judge() {
 	local from=$AT
 	receive "$(other "$from")"
 	migrate_start "$from" window --peer-timeout 3000
-	until_true 30 grep -q '"phase":"hand-over"' "$TX_LOG"
+	await_handover
 	"$TESTBED" cut mig
 	until_true 60 grep -q '"event":"re' "$TX_LOG" # resolve, resumed or result
-	run ! both_run
+	never_twice
 	"$TESTBED" heal
 	migrate_wait
 	recover "$from"

@@ -144,7 +144,7 @@ cmd_up() {
 	local host
 	lock
 	release_check
-	packages_install
+	packages_install testbed
 	images_make
 	release_make
 	if [[ ! -e $STATE/built ]]; then

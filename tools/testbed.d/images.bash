@@ -1,54 +1,15 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What must be on the machine before a guest can boot: Debian packages, a kernel (unpacked, not installed), and
-# an initramfs with the witness. A part of tools/testbed. All in $CACHE; kept by `down`.
+# What must be on the machine before a guest can boot, besides the packages: a kernel (unpacked, not installed),
+# and an initramfs with the witness. A part of tools/testbed. All in $CACHE; kept by `down`.
 
-readonly PACKAGES=(libvirt-daemon-system libvirt-clients qemu-system-x86 iproute2 nftables cpio kmod gcc libc6-dev)
+# shellcheck source=/dev/null
+source "$PARTS/../packages"
+
 readonly KERNEL_META=linux-image-cloud-amd64
 readonly MODULES=(virtio_pci virtio_blk virtio_balloon)
 readonly WITNESS_SOURCE=$PARTS/../witness.c
-
-# ---- packages ----------------------------------------------------------------------------------------------
-
-packages_missing() {
-	local package
-	for package in "${PACKAGES[@]}"; do
-		[[ -e /var/lib/dpkg/info/$package.list || -e /var/lib/dpkg/info/$package:amd64.list ]] ||
-			printf '%s\n' "$package"
-	done
-}
-
-# Runs a command while Debian's policy forbids that packages start their services.
-without_services() {
-	local policy=/usr/sbin/policy-rc.d status=0
-	if [[ -e $policy ]]; then
-		mv "$policy" "$policy.dray-testbed"
-	fi
-	printf '#!/bin/sh\nexit 101\n' >"$policy"
-	chmod 0755 "$policy"
-	"$@" || status=$?
-	rm -f "$policy"
-	if [[ -e $policy.dray-testbed ]]; then
-		mv "$policy.dray-testbed" "$policy"
-	fi
-	return "$status"
-}
-
-packages_install() {
-	local -a missing
-	mapfile -t missing < <(packages_missing)
-	((${#missing[@]} > 0)) || return 0
-	say "installing ${missing[*]}"
-	apt_update
-	DEBIAN_FRONTEND=noninteractive without_services \
-		apt-get -qq -o Dpkg::Use-Pty=0 install --no-install-recommends "${missing[@]}" >/dev/null ||
-		die "cannot install ${missing[*]}; try: apt-get install ${missing[*]}"
-}
-
-apt_update() {
-	apt-get -qq update || die "apt-get update failed; the machine's package sources must work"
-}
 
 # ---- kernel ------------------------------------------------------------------------------------------------
 
@@ -84,7 +45,7 @@ kernel_make() {
 	kernel_directory >/dev/null && return
 	package=$(kernel_package)
 	if [[ -z $package ]]; then
-		apt_update
+		packages_update
 		package=$(kernel_package)
 	fi
 	[[ -n $package ]] || die "$KERNEL_META: not in the machine's package sources; add Debian's main"

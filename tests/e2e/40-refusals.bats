@@ -1,0 +1,194 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# Bad input: exit 1, nothing touched, and a message that names the object and the way out.
+
+load e2e
+
+setup_file() {
+	"$TESTBED" up
+	guest calm --memory 512 --fill 64 --dirty 16 --rate 10
+}
+
+teardown_file() {
+	"$TESTBED" destroy calm
+}
+
+setup() {
+	RX_PID=
+}
+
+teardown() {
+	stop_receive
+}
+
+# refused PATTERN...: the last migrate exited 1 with all of them in its reason.
+refused() {
+	local pattern
+	[ "$status" -eq 1 ]
+	for pattern in "$@"; do
+		if ! grep -qE -- "$pattern" "$TX_LOG"; then
+			echo "no '$pattern' in the message" >&2
+			return 1
+		fi
+	done
+}
+
+untouched() {
+	lives_on a "$1"
+	no_trace a "$1"
+	no_job a "$1"
+}
+
+# unfit NAME GUEST-OPTION PATTERN...: a guest that the direct lane cannot take.
+unfit() {
+	local name=$1 option=$2
+	shift 2
+	guest "$name" --memory 256 --fill 16 --dirty 8 --rate 5 "$option"
+	receive b
+	migrate a "$name"
+	refused "$name" "$@"
+	untouched "$name"
+	run "$TESTBED" exec a "$DRAY" check "$name"
+	[ "$status" -eq 1 ]
+	"$TESTBED" destroy "$name"
+}
+
+@test "no such domain" {
+	migrate a nobody-here
+	refused 'nobody-here' 'virsh list --all'
+}
+
+@test "domain shut off" {
+	"$TESTBED" guest --name off --memory 256 --xml-only >"$BATS_TEST_TMPDIR/off.xml"
+	"$TESTBED" exec a virsh -q define "$BATS_TEST_TMPDIR/off.xml"
+	migrate a off
+	"$TESTBED" exec a virsh -q undefine off
+	refused 'domain off is shut off' 'virsh start off'
+}
+
+@test "private RAM: the XML to add is shown" {
+	unfit private --private '<memoryBacking>' "<access mode='shared'/>"
+}
+
+@test "memfd RAM: the XML to add is shown" {
+	unfit memfd --memfd "<source type='file'/>" "<access mode='shared'/>"
+}
+
+@test "RAM on a disk file system" {
+	unfit ondisk --ondisk 'tmpfs' 'memory_backing_dir|hugepages'
+}
+
+@test "destination without a receiver" {
+	migrate a calm
+	refused '10\.78\.0\.2:7470' 'dray receive'
+	untouched calm
+}
+
+@test "the same host on both ends" {
+	receive a
+	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
+	status=0
+	"$TESTBED" exec a "$DRAY" migrate --disable-tls --json calm 10.78.0.1 >"$TX_LOG" 2>&1 || status=$?
+	refused '10\.78\.0\.1' 'this very host'
+	untouched calm
+}
+
+@test "a receiver of another protocol version" {
+	local reply=$BATS_TEST_TMPDIR/reply
+	# magic, version 0 (refused), speaks 9 to 9, no text
+	printf 'DRAY\0\0\x09\0\x09\0\0\0' >"$reply"
+	head -c 52 /dev/zero >>"$reply"
+	"$TESTBED" exec b socat TCP-LISTEN:7471,reuseaddr "SYSTEM:cat '$reply'; cat >/dev/null" 3>&- &
+	RX_PID=$!
+	until_true 5 "$TESTBED" exec b sh -c 'ss -ltn | grep -q :7471'
+	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
+	status=0
+	"$TESTBED" exec a "$DRAY" migrate --disable-tls --json calm 10.78.0.2:7471 >"$TX_LOG" 2>&1 || status=$?
+	refused 'protocol versions 9 to 9' 'same dray on both hosts'
+	untouched calm
+}
+
+@test "a source of another protocol version is told so" {
+	receive b
+	{
+		printf 'DRAY\x09\0\x09\0'
+		head -c 8 /dev/zero
+		printf '0123456789abcdef\x01\0\0\0'
+		head -c 28 /dev/zero
+	} >"$BATS_TEST_TMPDIR/hello"
+	"$TESTBED" exec a socat -t 5 - TCP:10.78.0.2:7470 <"$BATS_TEST_TMPDIR/hello" >"$BATS_TEST_TMPDIR/answer"
+	grep -aq 'protocol versions 1 to 1, you 9 to 9' "$BATS_TEST_TMPDIR/answer"
+}
+
+@test "something else than a receiver" {
+	"$TESTBED" exec b socat TCP-LISTEN:7472,reuseaddr SYSTEM:'echo SSH-2.0-hello-there-this-is-not-the-service-you-are-looking-for-at-all' 3>&- &
+	RX_PID=$!
+	until_true 5 "$TESTBED" exec b sh -c 'ss -ltn | grep -q :7472'
+	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
+	status=0
+	"$TESTBED" exec a "$DRAY" migrate --disable-tls --json calm 10.78.0.2:7472 >"$TX_LOG" 2>&1 || status=$?
+	refused '10\.78\.0\.2:7472'
+	untouched calm
+}
+
+@test "not root" {
+	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
+	status=0
+	install -m 755 "$DRAY" "$BATS_TEST_TMPDIR/dray"
+	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR"/test "$BATS_TEST_TMPDIR"
+	"$TESTBED" exec a setpriv --reuid nobody --clear-groups "$BATS_TEST_TMPDIR/dray" \
+		migrate --disable-tls --json calm 10.78.0.2 >"$TX_LOG" 2>&1 || status=$?
+	refused 'root'
+	untouched calm
+}
+
+@test "kernel without PAGEMAP_SCAN" {
+	receive b
+	DRAY_FAULT=pagemap-scan=fail migrate_start a calm
+	migrate_wait
+	refused 'PAGEMAP_SCAN' 'Linux 6\.7'
+	untouched calm
+}
+
+@test "the guest is active on the destination already" {
+	receive b
+	"$TESTBED" exec a virsh -q dumpxml --inactive calm >"$BATS_TEST_TMPDIR/twin.xml"
+	"$TESTBED" exec b virsh -q create --paused "$BATS_TEST_TMPDIR/twin.xml"
+	migrate a calm
+	"$TESTBED" exec b virsh -q destroy calm
+	refused 'already active on the destination'
+	untouched calm
+}
+
+@test "without --disable-tls: refused, and says why" {
+	run "$TESTBED" exec a "$DRAY" migrate calm 10.78.0.2
+	[ "$status" -eq 1 ]
+	[[ $output == *TLS* ]]
+	run "$TESTBED" exec b "$DRAY" receive --once
+	[ "$status" -eq 1 ]
+	[[ $output == *TLS* ]]
+}
+
+@test "bad options: exit 1, naming the option" {
+	run "$TESTBED" exec a "$DRAY" migrate --disable-tls --streams 0 calm 10.78.0.2
+	[ "$status" -eq 1 ]
+	[[ $output == *--streams* ]]
+	run "$TESTBED" exec a "$DRAY" migrate --disable-tls --max-downtime -5 calm 10.78.0.2
+	[ "$status" -eq 1 ]
+	run "$TESTBED" exec a "$DRAY" migrate --disable-tls calm
+	[ "$status" -eq 1 ]
+	run "$TESTBED" exec a "$DRAY" migrate --disable-tls --bogus calm 10.78.0.2
+	[ "$status" -eq 1 ]
+	run "$TESTBED" exec a "$DRAY" conquer
+	[ "$status" -eq 1 ]
+}
+
+@test "check and probe tell, in text and JSON" {
+	run "$TESTBED" exec a "$DRAY" check calm
+	[ "$status" -eq 0 ]
+	[[ $output == *pc.ram* ]]
+	"$TESTBED" exec a "$DRAY" check --json calm | jq -e '.migratable and .lane == "direct"'
+	"$TESTBED" exec a "$DRAY" probe --json | jq -e '.pagemap_scan and .userfaultfd_wp_async'
+	untouched calm
+}
