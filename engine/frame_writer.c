@@ -69,10 +69,13 @@ static int send_frame(struct frame_writer *w, struct errtext *err)
 /* How many of the pages from `first` can join the frame's last run. */
 static uint64_t fits_last_run(const struct frame_writer *w, uint64_t first, uint64_t count)
 {
-	const struct wire_run *last = &w->frame.run[w->frame.runs - 1];
+	const struct wire_run *last;
 	uint64_t room = WIRE_RUN_PAGES_MAX;
 
-	if (w->frame.runs == 0 || last->first + last->count != first)
+	if (w->frame.runs == 0)
+		return 0;
+	last = &w->frame.run[w->frame.runs - 1];
+	if (last->first + last->count != first)
 		return 0;
 	room -= last->count;
 	return count < room ? count : room;

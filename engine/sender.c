@@ -3,7 +3,7 @@
 //
 // What the destination holds of a page is known from two records:
 //   sent[block]   the page's data went over at least once since it was last announced as zero;
-//                 a page that is zero and not in `sent` needs nothing after the first round
+//                 a page that is zero and not in `sent` needs nothing once its granule is `told`
 //   hash[block]   (huge pages only) the content that went over, so that of a 2 MiB page with one
 //                 byte changed only 4 KiB travel
 //
@@ -28,6 +28,7 @@ struct block_record {
 	struct bitmap sent;
 	uint64_t *hash; /* one per page, 0 unknown; NULL for small pages */
 	struct bitmap used; /* one bit a granule: it has had data, and is scanned */
+	struct bitmap told; /* one bit a granule: the destination has heard of all its pages */
 	uint64_t next_data; /* no data before this page, as of this round */
 };
 
@@ -41,6 +42,7 @@ struct sender {
 	/* private to the worker */
 	uint32_t round;
 	bool live;
+	bool told; /* the granule in hand is */
 	uint64_t round_pages;
 	struct wire_run runs[TRACKER_RUNS_MAX];
 	unsigned char in_core[TRACKER_GRANULE_PAGES]; /* bit 0, as from mincore(2) */
@@ -72,6 +74,8 @@ static int init_records(struct sender *s)
 
 		if (ret == 0)
 			ret = bitmap_init(&r->used, pages / sender_granule_pages(b) + 1);
+		if (ret == 0)
+			ret = bitmap_init(&r->told, pages / sender_granule_pages(b) + 1);
 		if (ret < 0)
 			return ret;
 		if (b->page_size > RAM_PAGE_SIZE) {
@@ -111,6 +115,7 @@ void sender_destroy(struct sender *s)
 	for (unsigned int i = 0; s->records && i < s->ram->count; i++) {
 		bitmap_destroy(&s->records[i].sent);
 		bitmap_destroy(&s->records[i].used);
+		bitmap_destroy(&s->records[i].told);
 		free(s->records[i].hash);
 	}
 	free(s->records);
@@ -142,7 +147,7 @@ static int send_zero(struct sender *s, unsigned int block, uint64_t page, struct
 {
 	struct block_record *r = &s->records[block];
 
-	if (s->round > 1 && !bitmap_test(&r->sent, page)) {
+	if (s->told && !bitmap_test(&r->sent, page)) {
 		count_up(&s->pages_skipped, 1);
 		return 0;
 	}
@@ -198,25 +203,43 @@ static bool is_hole(struct sender *s, unsigned int block, uint64_t page, unsigne
 	return data < 0 ? errno == ENXIO : data != at;
 }
 
-/* Runs of one granule, ascending. */
-static int send_runs(struct sender *s, unsigned int block, const struct wire_run *runs, int n,
-		     struct errtext *err)
+/* Huge pages are preallocated. */
+static bool has_holes(const struct ram_block *b)
+{
+	return b->page_size == RAM_PAGE_SIZE;
+}
+
+/* in_core for the span of the runs, whose first page it begins with. */
+static int look_in_core(struct sender *s, unsigned int block, int n, struct errtext *err)
 {
 	const struct ram_block *b = &s->ram->blocks[block];
-	uint64_t first = n ? runs[0].first : 0;
-	uint64_t span = n ? runs[n - 1].first + runs[n - 1].count - first : 0;
-	bool small = b->page_size == RAM_PAGE_SIZE; /* huge pages are preallocated: no holes */
+	const struct wire_run *last = &s->runs[n ? n - 1 : 0];
+	uint64_t first = s->runs[0].first;
 
-	if (n && small &&
-	    mincore(b->map + (first << RAM_PAGE_SHIFT), span << RAM_PAGE_SHIFT, s->in_core) < 0)
+	if (n && has_holes(b) &&
+	    mincore(b->map + (first << RAM_PAGE_SHIFT),
+		    (last->first + last->count - first) << RAM_PAGE_SHIFT, s->in_core) < 0)
 		return errtext_set(err, -errno, "RAM block %s: mincore: %s", b->name,
 				   strerror(errno));
+	return 0;
+}
+
+/* s->runs of one granule, ascending. */
+static int send_runs(struct sender *s, unsigned int block, int n, struct errtext *err)
+{
+	bool small = has_holes(&s->ram->blocks[block]);
+	const struct wire_run *runs = s->runs;
+	uint64_t first = runs[0].first;
+	int ret = look_in_core(s, block, n, err);
+
+	if (ret < 0)
+		return ret;
 	for (int i = 0; i < n; i++) {
 		for (uint64_t page = runs[i].first; page < runs[i].first + runs[i].count; page++) {
 			bool hole = small && is_hole(s, block, page, s->in_core[page - first]);
-			int ret = hole ? send_zero(s, block, page, err)
-				       : send_page(s, block, page, err);
 
+			ret = hole ? send_zero(s, block, page, err)
+				   : send_page(s, block, page, err);
 			if (ret < 0)
 				return ret;
 		}
@@ -293,8 +316,12 @@ static bool is_unused(struct sender *s, unsigned int block, uint64_t at, uint64_
 static int announce_unused(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 			   struct errtext *err)
 {
-	if (s->round > 1)
+	struct bitmap *told = &s->records[block].told;
+	uint64_t granule = first / sender_granule_pages(&s->ram->blocks[block]);
+
+	if (bitmap_test(told, granule))
 		return 0;
+	bitmap_set(told, granule, 1);
 	count_up(&s->pages_zero, count);
 	return frame_writer_add(s->writer, WIRE_FRAME_ZERO, block, first, count, err);
 }
@@ -308,7 +335,67 @@ static int collect(struct sender *s, unsigned int block, uint64_t first, uint64_
 	if (is_unused(s, block, first, first + count))
 		return announce_unused(s, block, first, count, err);
 	n = tracker_collect(s->tracker, block, first, count, protect, s->runs);
-	return n < 0 ? collect_failed(n, s, block, err) : n;
+	if (n < 0)
+		return collect_failed(n, s, block, err);
+	/* Kernels before mid-2026 do not report what has no page table at all, though memory may be
+	 * behind it: the first look at a granule takes every page for written. */
+	if (!bitmap_test(&s->records[block].told,
+			 first / sender_granule_pages(&s->ram->blocks[block]))) {
+		s->runs[0] = (struct wire_run){first, (uint32_t)count};
+		n = 1;
+	}
+	return n;
+}
+
+/* Holes among the pages of a run that were sent once. */
+static int send_holes(struct sender *s, unsigned int block, const struct wire_run *run,
+		      struct errtext *err)
+{
+	const struct bitmap *sent = &s->records[block].sent;
+	uint64_t end = run->first + run->count;
+	int ret = 0;
+
+	for (uint64_t page = bitmap_next_set(sent, run->first, end); page < end && ret == 0;
+	     page = bitmap_next_set(sent, page + 1, end))
+		if (is_hole(s, block, page, s->in_core[page - s->runs[0].first]))
+			ret = send_zero(s, block, page, err);
+	return ret;
+}
+
+/* Pages sent once and punched since do not count as written. One that was punched while on its way,
+ * or read again since, is no hole any more and keeps at the destination what it had: whoever
+ * punches, a balloon say, has no use for the content. */
+static int send_punched(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+			struct errtext *err)
+{
+	int n = tracker_absent(s->tracker, block, first, count, s->runs);
+	int ret = n < 0 ? collect_failed(n, s, block, err) : look_in_core(s, block, n, err);
+
+	for (int i = 0; ret == 0 && i < n; i++)
+		ret = send_holes(s, block, &s->runs[i], err);
+	return ret;
+}
+
+/* A granule whose written pages are the n of s->runs. */
+static int send_granule(struct sender *s, unsigned int block, uint64_t first, uint64_t count, int n,
+			struct errtext *err)
+{
+	const struct ram_block *b = &s->ram->blocks[block];
+	struct block_record *r = &s->records[block];
+	uint64_t granule = first / sender_granule_pages(b);
+	int ret;
+
+	if (!bitmap_test(&r->used, granule))
+		return 0;
+	s->told = bitmap_test(&r->told, granule);
+	ret = send_runs(s, block, n, err);
+	if (ret == 0 && s->told && has_holes(b))
+		ret = send_punched(s, block, first, count, err);
+	if (ret < 0 || n == 0)
+		return ret;
+	bitmap_set(&r->told, granule, 1);
+	recheck_later(s, block, first, count);
+	return 0;
 }
 
 int sender_granule(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
@@ -320,10 +407,7 @@ int sender_granule(struct sender *s, unsigned int block, uint64_t first, uint64_
 	if (ret < 0)
 		return ret;
 	n = collect(s, block, first, count, protect, err);
-	ret = n < 0 ? n : send_runs(s, block, s->runs, n, err);
-	if (ret == 0 && n)
-		recheck_later(s, block, first, count);
-	return ret;
+	return n < 0 ? n : send_granule(s, block, first, count, n, err);
 }
 
 int sender_collect(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
@@ -352,10 +436,22 @@ int sender_collected(struct sender *s, unsigned int block, uint64_t first, uint6
 		at = clear;
 	}
 	bitmap_clear(todo, first, count);
-	ret = send_runs(s, block, s->runs, n, err);
-	if (ret == 0 && n)
-		recheck_later(s, block, first, count);
-	return ret;
+	return send_granule(s, block, first, count, n, err);
+}
+
+int sender_look(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		struct bitmap *todo, bool protect, struct errtext *err)
+{
+	int n;
+
+	(void)todo;
+	(void)protect;
+	if (is_unused(s, block, first, first + count))
+		return 0;
+	n = tracker_collect(s->tracker, block, first, count, false, s->runs);
+	for (int i = 0; i < n; i++)
+		s->round_pages += s->runs[i].count;
+	return n < 0 ? collect_failed(n, s, block, err) : 0;
 }
 
 int sender_sync(struct sender *s, struct errtext *err)

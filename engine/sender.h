@@ -36,6 +36,10 @@ int sender_collect(struct sender *s, unsigned int block, uint64_t first, uint64_
 int sender_collected(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		     struct bitmap *todo, bool protect, struct errtext *err);
 
+/* Only count pages written since they were last protected, as sender_round_pages. */
+int sender_look(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		struct bitmap *todo, bool protect, struct errtext *err);
+
 /* Send what is pending, then SYNC(round); returns when all of it has left our memory. */
 int sender_sync(struct sender *s, struct errtext *err);
 

@@ -75,6 +75,17 @@ static bool is_aborted(const struct source *s)
 	return atomic_load_explicit(&s->aborted, memory_order_relaxed);
 }
 
+/* The first failure is the reason; what it does to the others is not. Under lock. */
+static void note_failure(struct worker *w, int ret)
+{
+	struct source *s = w->source;
+
+	if (ret == 0 || s->result < 0)
+		return;
+	s->result = ret;
+	s->err = w->err;
+}
+
 /* All workers meet; the last one runs quiesce on behalf of all. Returns its result everywhere. */
 static int meet_and_quiesce(struct worker *w)
 {
@@ -88,6 +99,7 @@ static int meet_and_quiesce(struct worker *w)
 		pthread_mutex_lock(&s->lock);
 		s->meeting = 0;
 		s->meeting_result = ret;
+		note_failure(w, ret);
 		s->meetings++;
 		pthread_cond_broadcast(&s->wake);
 	} else {
@@ -141,17 +153,19 @@ static int run_round(struct worker *w, uint32_t round, enum source_round_kind ki
 	int ret;
 
 	sender_begin(w->sender, round, live);
+	if (kind == SOURCE_ROUND_CHECK)
+		return each_granule(w, sender_look, false, false);
 	if (!s->todo) {
-		ret = each_granule(w, sender_granule, live, live);
+		ret = each_granule(w, sender_granule, true, live);
 	} else {
-		ret = each_granule(w, sender_collect, live, false);
+		ret = each_granule(w, sender_collect, live, live);
 		if (live) {
 			int met = meet_and_quiesce(w);
 
 			ret = ret < 0 ? ret : met;
 		}
 		if (ret == 0)
-			ret = each_granule(w, sender_collected, live, false);
+			ret = each_granule(w, sender_collected, live, live);
 	}
 	if (ret == 0)
 		ret = sender_sync(w->sender, &w->err);
@@ -165,13 +179,12 @@ static void leave_round(struct worker *w, int ret)
 	struct source_round done = {.result = 0};
 	bool last;
 
+	pthread_mutex_lock(&s->lock);
+	note_failure(w, ret);
+	pthread_mutex_unlock(&s->lock);
 	if (ret < 0)
 		source_abort(s); /* the others may be blocked on a peer that has gone */
 	pthread_mutex_lock(&s->lock);
-	if (ret < 0 && s->result == 0) {
-		s->result = ret;
-		s->err = w->err;
-	}
 	last = --s->busy == 0;
 	if (last) {
 		done.round = s->round;

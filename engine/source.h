@@ -18,12 +18,14 @@ struct source;
 
 enum source_round_kind {
 	SOURCE_ROUND_LIVE, /* the guest runs: protect before reading */
-	SOURCE_ROUND_LAST, /* the guest is stopped: only look */
+	SOURCE_ROUND_LAST, /* the guest is stopped */
+	SOURCE_ROUND_CHECK, /* ... and has been sent: count what was written since, send nothing, not
+			     * even SYNC */
 };
 
 struct source_round {
 	uint32_t round;
-	uint64_t pages;	      /* sent as data in this round */
+	uint64_t pages;	      /* sent as data in this round; of a check: found written */
 	uint64_t duration_us; /* until everything had left our memory */
 	int result;	      /* 0 or a negative errno */
 	struct errtext err;

@@ -86,34 +86,55 @@ static void regions_to_runs(const struct ram_block *b, const struct page_region 
 	}
 }
 
-int tracker_collect(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
-		    bool protect, struct wire_run runs[TRACKER_RUNS_MAX])
+/* arg says what to look for; this where. */
+static int scan(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		struct pm_scan_arg *arg, struct wire_run runs[TRACKER_RUNS_MAX])
 {
 	const struct ram_block *b = &t->ram->blocks[block];
 	struct page_region regions[TRACKER_RUNS_MAX];
-	struct pm_scan_arg arg = {
-		.size = sizeof(arg),
-		.flags = PM_SCAN_CHECK_WPASYNC | (protect ? PM_SCAN_WP_MATCHING : 0),
-		.start = b->qemu_addr + (first << RAM_PAGE_SHIFT),
-		.end = b->qemu_addr + ((first + count) << RAM_PAGE_SHIFT),
-		.vec = (uintptr_t)regions,
-		.vec_len = TRACKER_RUNS_MAX,
-		.category_mask = PAGE_IS_WRITTEN,
-		.return_mask = PAGE_IS_WRITTEN,
-	};
 	int ret;
 
 	assert(count <= TRACKER_GRANULE_PAGES || (count << RAM_PAGE_SHIFT) <= b->page_size);
+	arg->size = sizeof(*arg);
+	arg->flags |= PM_SCAN_CHECK_WPASYNC;
+	arg->start = b->qemu_addr + (first << RAM_PAGE_SHIFT);
+	arg->end = b->qemu_addr + ((first + count) << RAM_PAGE_SHIFT);
+	arg->vec = (uintptr_t)regions;
+	arg->vec_len = TRACKER_RUNS_MAX;
 	do
-		ret = ioctl(t->pagemap, PAGEMAP_SCAN, &arg);
+		ret = ioctl(t->pagemap, PAGEMAP_SCAN, arg);
 	while (ret < 0 && errno == EINTR);
 	if (ret < 0)
 		return -errno;
 	/* The vector holds the worst case, so a short walk means the mapping has gone. */
-	if (arg.walk_end != arg.end)
+	if (arg->walk_end != arg->end)
 		return -ESRCH;
 	regions_to_runs(b, regions, ret, runs);
 	return ret;
+}
+
+int tracker_collect(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		    bool protect, struct wire_run runs[TRACKER_RUNS_MAX])
+{
+	struct pm_scan_arg arg = {
+		.flags = protect ? PM_SCAN_WP_MATCHING : 0,
+		.category_mask = PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_WRITTEN,
+	};
+
+	return scan(t, block, first, count, &arg, runs);
+}
+
+int tracker_absent(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		   struct wire_run runs[TRACKER_RUNS_MAX])
+{
+	struct pm_scan_arg arg = {
+		.category_inverted = PAGE_IS_PRESENT | PAGE_IS_WRITTEN,
+		.category_mask = PAGE_IS_PRESENT | PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_PRESENT | PAGE_IS_WRITTEN,
+	};
+
+	return scan(t, block, first, count, &arg, runs);
 }
 
 int tracker_supported(struct errtext *err)

@@ -34,5 +34,11 @@ void tracker_destroy(struct tracker *t);
 int tracker_collect(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
 		    bool protect, struct wire_run runs[TRACKER_RUNS_MAX]);
 
+/* Pages that are protected, but not mapped: among them those that were punched since. The kernel
+ * leaves the protection, as a marker, where the page was, so tracker_collect does not report them.
+ * Otherwise like tracker_collect without `protect`; small pages only. */
+int tracker_absent(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		   struct wire_run runs[TRACKER_RUNS_MAX]);
+
 /* Does this kernel have what the tracker needs? 0 or -ENOTSUP with a text. */
 int tracker_supported(struct errtext *err);

@@ -49,6 +49,7 @@
 
 #define WIRE_STREAMS_MAX 64
 #define WIRE_TEXT_MAX 1023	/* bytes in an error text or path, without NUL */
+#define WIRE_SILENCE_MAX_MS 3600000u
 #define WIRE_NAME_MAX 255	/* bytes in a domain name, without NUL */
 
 /* Feature bits. Version 1 has none that are optional; a bit stands for a thing both must know. */

@@ -119,6 +119,9 @@ static int get_prepare(struct wire_reader *r, struct wire_message *m, struct err
 	if (p->streams < 1 || p->streams > WIRE_STREAMS_MAX)
 		return errtext_set(err, -EPROTO, "the peer wants %u RAM streams, not 1 to %d",
 				   p->streams, WIRE_STREAMS_MAX);
+	if (p->silence_ms < 1 || p->silence_ms > WIRE_SILENCE_MAX_MS)
+		return errtext_set(err, -EPROTO, "the peer allows %u ms of silence, not 1 to %u",
+				   p->silence_ms, WIRE_SILENCE_MAX_MS);
 	if (running > 1)
 		return errtext_set(err, -EPROTO, "the peer says %u where 0 or 1 is expected",
 				   running);

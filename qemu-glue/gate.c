@@ -14,7 +14,7 @@
 #include "libvirt_rpc.h"
 
 struct held {
-	uint8_t *message; /* owned; NULL: none */
+	uint8_t *calls; /* whole messages, in order; owned; NULL: none */
 	size_t len;
 	bool may_pass;
 	bool passed;
@@ -29,11 +29,14 @@ struct gate {
 	bool to_server_started;
 	bool to_client_started; /* private to to_server's thread until joined */
 
-	pthread_mutex_t lock; /* also orders writes to the server */
+	pthread_mutex_t lock; /* also orders writes to the server; holders may block on it */
 	/* under lock */
+	struct held perform, confirm;
+
+	pthread_mutex_t ends_lock; /* holders never block: a cut always gets through */
+	/* under ends_lock; the descriptors stay as they are once both threads run */
 	int client_fd, server_fd;
 	bool cut;
-	struct held perform, confirm;
 };
 
 static int unix_address(const char *path, struct sockaddr_un *addr, struct errtext *err)
@@ -79,45 +82,67 @@ static bool write_full(int fd, const uint8_t *buf, size_t len)
 static void let_pass(struct gate *g, struct held *held)
 {
 	held->may_pass = true;
-	if (!held->message)
+	if (!held->calls)
 		return;
 	held->passed = true;
-	write_full(g->server_fd, held->message, held->len);
-	free(steal_ptr(&held->message));
+	write_full(g->server_fd, held->calls, held->len);
+	free(steal_ptr(&held->calls));
+	held->len = 0;
 }
 
-/* Returns true if the message (now the gate's) was parked. Under lock. */
-static bool park(struct held *held, uint8_t *message, size_t len)
+/* Behind those held already: none slips past. Under lock. */
+static bool park(struct held *held, const uint8_t *message, size_t len)
 {
-	if (held->may_pass || held->message) {
-		held->passed = true;
+	uint8_t *grown = realloc(held->calls, held->len + len);
+
+	if (!grown)
 		return false;
-	}
-	held->message = message;
-	held->len = len;
+	memcpy(grown + held->len, message, len);
+	held->calls = grown;
+	held->len += len;
 	return true;
+}
+
+static bool is_cut(struct gate *g)
+{
+	bool cut;
+
+	pthread_mutex_lock(&g->ends_lock);
+	cut = g->cut;
+	pthread_mutex_unlock(&g->ends_lock);
+	return cut;
+}
+
+/* Where calls of this kind are held, or NULL. */
+static struct held *held_for(struct gate *g, enum libvirt_rpc_call call)
+{
+	switch (call) {
+	case LIBVIRT_RPC_PERFORM:
+		return &g->perform;
+	case LIBVIRT_RPC_CONFIRM_CANCELLED:
+		return &g->confirm;
+	default:
+		return NULL;
+	}
 }
 
 /* Takes the message. */
 static bool forward(struct gate *g, uint8_t *message, size_t len)
 {
 	_cleanup_free_ uint8_t *mine = message;
-	enum libvirt_rpc_call call = libvirt_rpc_classify(message, len);
-	void (*tell)(void *) = NULL;
-	bool ok = true;
+	struct held *held = held_for(g, libvirt_rpc_classify(message, len));
+	bool parked, ok;
 
 	pthread_mutex_lock(&g->lock);
-	if (call == LIBVIRT_RPC_PERFORM && park(&g->perform, message, len))
-		tell = g->opt.perform_held;
-	else if (call == LIBVIRT_RPC_CONFIRM_CANCELLED && park(&g->confirm, message, len))
-		tell = g->opt.confirm_held;
-	if (tell)
-		(void)steal_ptr(&mine);
-	else
-		ok = !g->cut && write_full(g->server_fd, message, len);
+	parked = held && !held->may_pass;
+	if (held && held->may_pass)
+		held->passed = true;
+	ok = parked ? park(held, message, len)
+		    : !is_cut(g) && write_full(g->server_fd, message, len);
 	pthread_mutex_unlock(&g->lock);
-	if (tell)
-		tell(g->opt.opaque);
+	if (parked && ok)
+		(held == &g->perform ? g->opt.perform_held
+				     : g->opt.confirm_held)(g->opt.opaque);
 	return ok;
 }
 
@@ -143,13 +168,13 @@ static bool forward_next(struct gate *g, int client)
 
 static void shut_both(struct gate *g)
 {
-	pthread_mutex_lock(&g->lock);
+	pthread_mutex_lock(&g->ends_lock);
 	g->cut = true;
 	if (g->client_fd >= 0)
 		shutdown(g->client_fd, SHUT_RDWR);
 	if (g->server_fd >= 0)
 		shutdown(g->server_fd, SHUT_RDWR);
-	pthread_mutex_unlock(&g->lock);
+	pthread_mutex_unlock(&g->ends_lock);
 }
 
 static void *to_client_main(void *arg)
@@ -183,11 +208,11 @@ static bool join_ends(struct gate *g)
 	int server = client >= 0 ? connect_server(g->opt.libvirt_path) : -1;
 	bool ok;
 
-	pthread_mutex_lock(&g->lock);
+	pthread_mutex_lock(&g->ends_lock);
 	g->client_fd = client;
 	g->server_fd = server;
 	ok = client >= 0 && server >= 0 && !g->cut;
-	pthread_mutex_unlock(&g->lock);
+	pthread_mutex_unlock(&g->ends_lock);
 	return ok;
 }
 
@@ -232,6 +257,7 @@ int gate_new(const struct gate_options *options, struct gate **out, struct errte
 	g->listen_fd = g->client_fd = g->server_fd = -1;
 	g->confirm.may_pass = true;
 	pthread_mutex_init(&g->lock, NULL);
+	pthread_mutex_init(&g->ends_lock, NULL);
 	ret = listen_on(g, err);
 	if (ret == 0)
 		ret = -pthread_create(&g->to_server, NULL, to_server_main, g);
@@ -256,7 +282,7 @@ bool gate_forbid(struct gate *g)
 	bool in_time;
 
 	pthread_mutex_lock(&g->lock);
-	in_time = !g->confirm.passed && !g->cut;
+	in_time = !g->confirm.passed && !is_cut(g);
 	if (in_time)
 		g->confirm.may_pass = false;
 	pthread_mutex_unlock(&g->lock);
@@ -291,8 +317,9 @@ void gate_destroy(struct gate *g)
 	cleanup_close(&g->listen_fd);
 	if (g->listen_path[0])
 		unlink(g->listen_path);
-	free(g->perform.message);
-	free(g->confirm.message);
+	free(g->perform.calls);
+	free(g->confirm.calls);
 	pthread_mutex_destroy(&g->lock);
+	pthread_mutex_destroy(&g->ends_lock);
 	free(g);
 }

@@ -16,6 +16,10 @@
 #include "cleanup.h"
 #include "libvirt_host_private.h"
 
+/* A daemon that hangs must not hold a guest's lock for ever. */
+#define KEEPALIVE_S 5
+#define KEEPALIVE_COUNT 6
+
 struct watch {
 	host_event_fn *fn;
 	void *opaque;
@@ -105,6 +109,7 @@ int host_open(const char *socket_path, struct host **out, struct errtext *err)
 		return errtext_set(err, -EIO, "libvirt at %s does not answer: %s", socket_path,
 				   virGetLastErrorMessage());
 	}
+	virConnectSetKeepAlive(h->conn, KEEPALIVE_S, KEEPALIVE_COUNT);
 	*out = h;
 	return 0;
 }
@@ -216,6 +221,7 @@ static enum domain_state classify(int state, int reason)
 	}
 	switch (reason) {
 	case VIR_DOMAIN_PAUSED_MIGRATION:
+	case 14: /* VIR_DOMAIN_PAUSED_API_ERROR of newer libvirt: it could not resume it afterwards */
 		return DOMAIN_PAUSED_MIGRATION;
 	case VIR_DOMAIN_PAUSED_STARTING_UP:
 		return DOMAIN_INCOMING;
@@ -413,9 +419,34 @@ int host_undefine(struct host *h, const char *uuid, struct errtext *err)
 	return act(h, uuid, "undefine the domain", undefine, err);
 }
 
-int host_abort_job(struct host *h, const char *uuid, struct errtext *err)
+struct abort_request {
+	char socket[108], uuid[37];
+};
+
+static void *abort_main(void *arg)
 {
-	return act(h, uuid, "abort the migration job", virDomainAbortJob, err);
+	_cleanup_free_ struct abort_request *request = arg;
+	struct host *h = NULL;
+
+	if (host_open(request->socket, &h, NULL) == 0)
+		act(h, request->uuid, "abort the migration job", virDomainAbortJob, NULL);
+	host_close(h);
+	return NULL;
+}
+
+void host_abort_job(const char *socket_path, const char *uuid)
+{
+	struct abort_request *request = calloc(1, sizeof(*request));
+	pthread_t thread;
+
+	if (!request)
+		return;
+	snprintf(request->socket, sizeof(request->socket), "%s", socket_path);
+	snprintf(request->uuid, sizeof(request->uuid), "%s", uuid);
+	if (pthread_create(&thread, NULL, abort_main, request) == 0)
+		pthread_detach(thread);
+	else
+		free(request);
 }
 
 /* ---- events ---- */

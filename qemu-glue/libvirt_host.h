@@ -76,8 +76,9 @@ int host_resume(struct host *h, const char *uuid, struct errtext *err);
 /* End the domain's QEMU here and now. -ENOENT is a success. */
 int host_destroy(struct host *h, const char *uuid, struct errtext *err);
 int host_undefine(struct host *h, const char *uuid, struct errtext *err);
-/* Ask libvirt to abort the domain's migration job. */
-int host_abort_job(struct host *h, const char *uuid, struct errtext *err);
+/* Ask libvirt to abort the domain's migration job. Does not wait, as the daemon may be busy with that
+ * very job: a thread asks, over a connection of its own. */
+void host_abort_job(const char *socket_path, const char *uuid);
 
 /* QEMU's own events, as they pass libvirt's monitor. Called from the event thread. `status` is
  * the text of data.status if there is one, else "". */

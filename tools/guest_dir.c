@@ -100,6 +100,7 @@ int record_write(const struct guest_dir *d, enum record_kind kind, const struct 
 	json_object_object_add(o, "running", json_object_new_boolean(r->running));
 	json_object_object_add(o, "defined_before", json_object_new_boolean(r->defined_before));
 	json_object_object_add(o, "resumed", json_object_new_boolean(r->resumed));
+	json_object_object_add(o, "never_ran", json_object_new_boolean(r->never_ran));
 	record_path(d, kind, path);
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	if (json_object_to_file_ext(fresh, o, JSON_C_TO_STRING_PRETTY) < 0 ||
@@ -148,6 +149,7 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
 	r->running = get_bool(o, "running");
 	r->defined_before = get_bool(o, "defined_before");
 	r->resumed = get_bool(o, "resumed");
+	r->never_ran = get_bool(o, "never_ran");
 	json_object_put(o);
 	return 0;
 }

@@ -46,6 +46,7 @@ struct record {
 	bool running;	     /* it was running, not paused by its user */
 	bool defined_before; /* incoming: libvirt here knew the guest already */
 	bool resumed;	     /* incoming: it has run here */
+	bool never_ran;	     /* incoming: it ended, or was given up, and is known not to have run */
 };
 
 enum record_kind { RECORD_OUTGOING, RECORD_INCOMING };

@@ -155,23 +155,34 @@ static void send_digest(struct incoming *in)
 static void release(struct incoming *in)
 {
 	struct receiver *r = in->receiver;
-	bool have;
 
-	in->released = true;
 	in->record.released = true;
 	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
 	pthread_mutex_lock(&r->lock);
-	have = in->relay;
-	if (have)
+	in->released = true; /* a relay that comes later starts flowing */
+	if (in->relay)
 		pump_release(in->relay);
 	pthread_mutex_unlock(&r->lock);
-	if (have)
-		control_send_type(in->control, WIRE_RELEASED);
+	control_send_type(in->control, WIRE_RELEASED);
+}
+
+/* Each message has its time; a peer that is out of step must not talk us into anything. */
+static bool is_timely(const struct incoming *in, enum wire_type type)
+{
+	switch (type) {
+	case WIRE_DIGEST_REQUEST:
+	case WIRE_RELEASE:
+		return in->destination && !in->released;
+	case WIRE_FINISH:
+		return in->released;
+	default:
+		return type == WIRE_ABORT;
+	}
 }
 
 static void take_message(struct incoming *in, struct wire_message *m)
 {
-	switch (m->type) {
+	switch (is_timely(in, m->type) ? m->type : WIRE_TYPE_END_) {
 	case WIRE_DIGEST_REQUEST:
 		send_digest(in);
 		break;
@@ -198,6 +209,7 @@ static void take_qemu_event(struct incoming *in, const struct mail *mail)
 	struct wire_message m = {.type = WIRE_RESUMED, .resumed = {mail->a}};
 
 	if (strcmp(mail->text, "GONE") == 0 && !in->finished) {
+		in->gone = true;
 		in->aborted = true;
 		errtext_set(&in->err, -ECONNRESET, "QEMU of domain %s ended on the destination",
 			    in->prepare.name);
@@ -298,6 +310,20 @@ static enum domain_state settle(struct incoming *in, uint64_t for_us)
 	}
 }
 
+/* libvirt stores the definition before it starts the guest; what then fails leaves it behind. */
+static void remember_that_it_never_ran(struct incoming *in)
+{
+	enum domain_state state = settle(in, 0);
+
+	if (in->resumed || (state != DOMAIN_ABSENT && state != DOMAIN_SHUT_OFF) ||
+	    (in->released && !in->gone))
+		return;
+	in->record.never_ran = true;
+	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
+	if (state == DOMAIN_SHUT_OFF && !in->record.defined_before)
+		host_undefine(in->host, in->uuid, NULL);
+}
+
 /* Nothing came, or it was called off. libvirt's client at the source may still wind up in good
  * order through the tunnel; if not, the cut tunnel makes libvirt end its QEMU. */
 static void undo(struct incoming *in)
@@ -310,6 +336,7 @@ static void undo(struct incoming *in)
 		cut_tunnels(in);
 	if (settle(in, SETTLE_US) == DOMAIN_INCOMING)
 		host_destroy(in->host, in->uuid, &in->err);
+	remember_that_it_never_ran(in);
 }
 
 /* Released, then silence: give libvirt's Finish no more chance to arrive, then see what it did. */
@@ -331,6 +358,13 @@ static int welcome(struct incoming *in)
 	ret = qmp_set_capability(in->monitor, "x-ignore-shared", false, &in->err);
 	in->record.resumed = true;
 	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
+	/* Once it hears FINISHED the source may send the guest on: let go of it first. */
+	stop_streams(in);
+	destination_destroy(in->destination);
+	in->destination = NULL;
+	in->ram_bytes = ram_map_bytes(&in->ram);
+	ram_map_destroy(&in->ram);
+	guest_dir_close(&in->dir);
 	if (ret == 0)
 		control_send_type(in->control, WIRE_FINISHED);
 	return ret;
@@ -359,6 +393,8 @@ static void destroy(struct incoming *in)
 	mailbox_destroy(in->mail);
 	guest_dir_close(&in->dir);
 	host_close(in->host);
+	/* A guard that is not told "done" begins now, and needs the lock. */
+	cleanup_close(&in->guard);
 	free(in);
 }
 
@@ -390,13 +426,13 @@ static void run(struct incoming *in, int fd, struct incoming_result *result)
 		undo(in);
 	else
 		tell_source(in);
-	/* An untidy end is the guard's to finish. */
 	if (ret == 0 || !result->arrived)
-		guard_done(in->guard);
-	else if (in->guard >= 0)
-		close(in->guard);
-	result->ram_bytes = ram_map_bytes(&in->ram);
-	result->wire_bytes = in->wire_bytes;
+		guard_done(steal_fd(&in->guard));
+	result->unknown = !result->arrived && in->released && !in->record.never_ran &&
+			  settle(in, 0) == DOMAIN_INCOMING;
+	stop_streams(in);
+	result->ram_bytes = in->ram_bytes ? in->ram_bytes : ram_map_bytes(&in->ram);
+	result->wire_bytes = in->wire_bytes; /* no stream is left that could add to it */
 	result->streams = in->prepare.streams;
 	result->total_ms = (clock_monotonic_us() - begun) / 1000;
 	snprintf(result->reason, sizeof(result->reason), "%s",
@@ -432,6 +468,7 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 	in->guard = in->monitor_stop = in->dir.lock = -1;
 	uuid_unparse_lower(in->prepare.uuid, in->uuid);
 	snprintf(result->domain, sizeof(result->domain), "%s", in->prepare.name);
+	result->prepared = true;
 	free(m);
 	enlist(in);
 	run(in, steal_fd(&own), result);

@@ -16,7 +16,9 @@ struct receiver; /* sessions under way; shared by all connection threads */
 
 struct incoming_result {
 	char domain[WIRE_NAME_MAX + 1];
+	bool prepared; /* there was a migration at all */
 	bool arrived;
+	bool unknown; /* handed over, and nobody saw what came of it */
 	char reason[ERRTEXT_SIZE];
 	uint64_t ram_bytes, wire_bytes, total_ms;
 	unsigned int streams;

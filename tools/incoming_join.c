@@ -134,13 +134,21 @@ static int serve_relay(struct incoming *in, int fd, struct errtext *err)
 	struct pump_options options = {.held = true};
 	_cleanup_close_ int tcp = fd;
 	_cleanup_close_ int local = -1;
-	int ret = socket_unix_connect(in->dir.stream, &local, err);
+	bool ready;
+	int ret;
 
+	pthread_mutex_lock(&r->lock);
+	ready = in->destination; /* and with it the paths */
+	pthread_mutex_unlock(&r->lock);
+	if (!ready)
+		return errtext_set(err, -EPROTO, "QEMU's stream comes before its time");
+	ret = socket_unix_connect(in->dir.stream, &local, err);
 	if (ret < 0) {
 		mailbox_note(in->mail, MAIL_STREAM_LOST, ret, err->text);
 		return ret;
 	}
 	pthread_mutex_lock(&r->lock);
+	options.held = !in->released; /* RELEASE may have overtaken us */
 	if (in->ending || in->relay)
 		ret = -EBUSY;
 	else
@@ -178,8 +186,10 @@ int incoming_join(struct receiver *r, int fd, const struct wire_hello *hello, st
 
 /* ---- recovery ---- */
 
-/* The answer must be final: ABSENT only if it can no longer begin to run here. 0: nobody can tell,
- * as after a reboot, which took the record with it. */
+/* The answer must be final: ABSENT only if it can no longer begin to run here, ENDED only if it did
+ * run. 0: nobody can tell, as after a reboot, which took the record with it, or when libvirt has
+ * stored the definition (which it does before the guest is started) and nobody saw what came
+ * next. */
 static enum wire_state state_here(struct host *host, const char *uuid, struct errtext *err)
 {
 	struct guest_dir dir;
@@ -197,9 +207,9 @@ static enum wire_state state_here(struct host *host, const char *uuid, struct er
 			return 0;
 		return in.resumed ? WIRE_STATE_ENDED : WIRE_STATE_ABSENT;
 	case DOMAIN_SHUT_OFF:
-		if (!known)
-			return 0;
-		return in.resumed || !in.defined_before ? WIRE_STATE_ENDED : WIRE_STATE_ABSENT;
+		if (known && in.resumed)
+			return WIRE_STATE_ENDED;
+		return known && (in.defined_before || in.never_ran) ? WIRE_STATE_ABSENT : 0;
 	case DOMAIN_INCOMING:
 		return WIRE_STATE_INCOMING;
 	case DOMAIN_PAUSED_MIGRATION:

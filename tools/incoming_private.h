@@ -45,11 +45,13 @@ struct incoming {
 	struct ram_map ram;
 	struct errtext err;
 	int guard;
-	bool released, resumed, finished, aborted, control_lost;
+	bool resumed, finished, aborted, control_lost, gone;
+	uint64_t ram_bytes;
 
 	/* under the receiver's lock */
 	struct destination *destination; /* set once ready; streams wait for it */
 	bool ending;
+	bool released; /* written by the session's thread, under the lock */
 	unsigned int users; /* threads of other connections inside */
 	struct byte_stream *streams[WIRE_STREAMS_MAX];
 	struct pump *tunnels[INCOMING_TUNNELS_MAX];

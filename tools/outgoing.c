@@ -144,6 +144,9 @@ static void take_message(struct outgoing *o, struct wire_message *m)
  * write guest memory. Only the migration state after that says that memory is at rest. */
 static void take_qemu_event(struct outgoing *o, const struct mail *mail)
 {
+	/* Its user may pause it and let it go on: only the last stop is ours. */
+	if (strcmp(mail->text, "RESUME") == 0 && !o->stopped)
+		o->stop_us = o->stopped_at_us = 0;
 	if (strcmp(mail->text, "STOP") == 0 && o->stop_us == 0) {
 		o->stop_us = mail->a;
 		o->stopped_at_us = clock_monotonic_us();
@@ -156,6 +159,7 @@ static void take_qemu_event(struct outgoing *o, const struct mail *mail)
 			o->stopped_at_us = clock_monotonic_us();
 		if (o->source)
 			source_hurry(o->source);
+		control_set_silence(o->control, o->opt->stopped_ms);
 	}
 }
 
@@ -221,6 +225,8 @@ static void take(struct outgoing *o, struct mail *mail)
 		outgoing_fail(o, -ECANCELED, "%s", mail->text);
 		break;
 	case MAIL_CONFIRM_HELD:
+		o->confirm_held = true;
+		break;
 	case MAIL_STREAM_LOST:
 		break;
 	}
@@ -418,12 +424,15 @@ int outgoing_run(const struct outgoing_options *options, struct report *report)
 	o->guard = -1;
 	o->dir.lock = -1;
 	o->begun_us = clock_monotonic_us();
+	o->peer.socket = options->socket;
+	o->peer.socket.user_timeout_ms = 2 * options->silence_ms;
 	if (getrandom(o->peer.session, sizeof(o->peer.session), 0) < 0)
 		abort();
 	status = run(o);
 	catcher_stop(&catcher);
-	outgoing_release_all(o);
-	mailbox_destroy(o->mail);
-	free(o);
+	if (outgoing_release_all(o)) {
+		mailbox_destroy(o->mail);
+		free(o);
+	}
 	return status;
 }

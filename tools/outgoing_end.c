@@ -36,7 +36,7 @@ static bool round_is_idle(const struct outgoing *o)
 
 static bool outcome_known(const struct outgoing *o)
 {
-	return o->job_done || o->control_lost;
+	return o->job_done || o->control_lost || o->confirm_held;
 }
 
 /* libvirt's library must come to an end before its connections go. */
@@ -87,6 +87,16 @@ static int give_up(struct outgoing *o, const char *why)
 	return -EHOSTUNREACH;
 }
 
+/* libvirt resumes the guest here by itself when QEMU's migration fails, which it can only do while
+ * Finish has not been sent: proof that it does not run there. */
+static bool runs_here(struct outgoing *o)
+{
+	struct domain_info info;
+
+	return host_state(o->host, o->guest.uuid, &info, NULL) == 0 &&
+	       info.state == DOMAIN_RUNNING;
+}
+
 /* Ask until it is known. */
 static int resolve(struct outgoing *o)
 {
@@ -94,12 +104,14 @@ static int resolve(struct outgoing *o)
 	enum wire_state state;
 	int ret;
 
+	if (runs_here(o))
+		return take_back(o);
 	report_event(o->report, "resolve", o->phase,
 		     "the hand-over broke off; asking the destination who has the guest");
 	forward_cut(o->tunnel); /* its half of libvirt must not wait for ours */
 	ret = recover_settle(&o->peer, o->guest.uuid_bytes, o->opt->resolve_ms, &state, &err);
 	if (ret < 0)
-		return give_up(o, err.text);
+		return runs_here(o) ? take_back(o) : give_up(o, err.text);
 	if (state == WIRE_STATE_ABSENT)
 		return take_back(o);
 	o->resumed_there = true;
@@ -107,17 +119,37 @@ static int resolve(struct outgoing *o)
 	return ret < 0 ? give_up(o, o->err.text) : 0;
 }
 
+/* QEMU's virtio-serial takes input from the host even while the guest stands still, and some other
+ * device may too: guest memory that no longer fits the device state must not be handed over. */
+static int check_still(struct outgoing *o)
+{
+	o->round_running = true;
+	source_round_start(o->source, o->round, SOURCE_ROUND_CHECK);
+	if (outgoing_await(o, round_is_idle, SETTLE_MS, "the last look at guest memory") < 0)
+		return o->failed;
+	if (o->round_pages)
+		return outgoing_fail(o, -EAGAIN,
+				     "a device wrote guest memory after the guest had stopped (%llu "
+				     "pages; input on a virtio console?): try again",
+				     (unsigned long long)o->round_pages);
+	return 0;
+}
+
 int outgoing_handover(struct outgoing *o)
 {
-	int ret;
+	int ret = check_still(o);
 
+	if (ret < 0)
+		return ret;
 	if (!gate_forbid(o->gate))
 		return outgoing_fail(o, -EPROTO, "libvirt is already resuming the guest here");
 	o->record.released = true;
 	snprintf(o->record.phase, sizeof(o->record.phase), "%s", phase_name(PHASE_HANDOVER));
 	ret = record_write(&o->dir, RECORD_OUTGOING, &o->record, &o->err);
-	if (ret < 0)
+	if (ret < 0) {
+		gate_permit(o->gate);
 		return outgoing_fail(o, ret, "cannot record the hand-over");
+	}
 	outgoing_enter(o, PHASE_HANDOVER);
 	ret = control_send_type(o->control, WIRE_RELEASE);
 	fault_point("hand-over");
@@ -177,8 +209,6 @@ static void tell_destination(struct outgoing *o)
  * the guest stands still it must not wait for the other host in that. */
 static void undo_job(struct outgoing *o)
 {
-	struct errtext ignored = {0};
-
 	if (!o->job)
 		return;
 	forward_cut(o->relay);
@@ -187,7 +217,7 @@ static void undo_job(struct outgoing *o)
 	if (!o->gate_opened)
 		gate_cut(o->gate);
 	else if (!o->job_done)
-		host_abort_job(o->host, o->guest.uuid, &ignored);
+		host_abort_job(o->libvirt_socket, o->guest.uuid);
 	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0)
 		end_job(o);
 }
@@ -230,8 +260,8 @@ void outgoing_rollback(struct outgoing *o)
 	outgoing_enter(o, o->cancelled ? PHASE_ABORTED : PHASE_FAILED);
 }
 
-/* In an order in which nothing uses what has gone. */
-void outgoing_release_all(struct outgoing *o)
+/* In an order in which nothing uses what has gone. False if something still might. */
+bool outgoing_release_all(struct outgoing *o)
 {
 	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST && !o->ignore_shared;
 
@@ -239,11 +269,15 @@ void outgoing_release_all(struct outgoing *o)
 		source_abort(o->source);
 	source_destroy(o->source);
 	tracker_destroy(o->tracker);
-	/* A library that hangs in a dead daemon would hang us too: leave it to the process's end. */
 	if (o->job && !o->job_done)
 		end_job(o);
-	if (o->job_done)
-		libvirt_job_join(o->job);
+	/* A library that hangs in a dead daemon still has our mailbox in its hands: leave all to the
+	 * end of the process, which is near. */
+	if (o->job && !o->job_done) {
+		guest_dir_close(&o->dir);
+		return false;
+	}
+	libvirt_job_join(o->job);
 	gate_destroy(o->gate);
 	forward_destroy(o->tunnel);
 	forward_destroy(o->relay);
@@ -259,4 +293,5 @@ void outgoing_release_all(struct outgoing *o)
 	guest_dir_close(&o->dir);
 	if (tidy || o->guard < 0)
 		guard_done(o->guard);
+	return true;
 }

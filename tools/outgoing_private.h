@@ -60,7 +60,7 @@ struct outgoing {
 
 	/* what the mail said */
 	bool got_prepared, got_ready, got_digest, released_there, resumed_there, finished_there;
-	bool perform_held, job_done, control_lost, relay_ended;
+	bool perform_held, confirm_held, job_done, control_lost, relay_ended;
 	int job_result;
 	char job_text[WIRE_TEXT_MAX + 1];
 	bool stopped; /* guest does not run and its I/O is drained */
@@ -106,4 +106,4 @@ int outgoing_verify(struct outgoing *o);
 int outgoing_handover(struct outgoing *o);
 int outgoing_finish(struct outgoing *o);
 void outgoing_rollback(struct outgoing *o);
-void outgoing_release_all(struct outgoing *o);
+bool outgoing_release_all(struct outgoing *o);

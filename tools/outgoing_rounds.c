@@ -10,11 +10,12 @@
 #include "digest.h"
 #include "fault.h"
 
-/* A cut network is noticed by the control channel's silence, not by this. */
-#define ROUND_MS (24u * 3600 * 1000)
+#define NO_LIMIT_MS (365ull * 24 * 3600 * 1000)
 /* Between gate and stop: a round needs time to find something. */
 #define CHASE_MS 5
 #define STOP_MS 30000
+/* The destination's digest takes about as long as ours. */
+#define VERIFY_MS 60000
 /* The estimate of a stop's fixed cost (device state, libvirt's round trips) before any is known. */
 #define FIXED_US 20000
 
@@ -32,22 +33,57 @@ static void start_round(struct outgoing *o, enum source_round_kind kind)
 	source_round_start(o->source, o->round, kind);
 }
 
-static int await_round(struct outgoing *o)
-{
-	int ret = outgoing_await(o, round_over, ROUND_MS, "a round to end");
-
-	o->last_round_us = clock_monotonic_us() - o->round_started_us;
-	/* The last pass has no time for words. */
-	if (ret == 0 && !o->stopped)
-		report_round(o->report, o->round, o->round_pages * RAM_PAGE_SIZE, o->last_round_us);
-	return ret;
-}
-
 static uint64_t completion_s(const struct outgoing *o)
 {
 	uint64_t gib = (ram_map_bytes(&o->ram) + (1ull << 30) - 1) >> 30;
 
 	return o->opt->completion_s_per_gib * gib;
+}
+
+/* The completion time-out holds inside a round, too. */
+static uint64_t completion_left_ms(const struct outgoing *o)
+{
+	uint64_t limit = completion_s(o) * 1000;
+	uint64_t spent = (clock_monotonic_us() - o->begun_us) / 1000;
+
+	if (limit == 0)
+		return NO_LIMIT_MS;
+	return spent < limit ? limit - spent : 1;
+}
+
+/* What is left of the time that the last pass may take while the guest is stopped. */
+static uint64_t stopped_left_ms(const struct outgoing *o)
+{
+	uint64_t limit = o->opt->stopped_ms > o->opt->max_downtime_ms ? o->opt->stopped_ms
+								      : o->opt->max_downtime_ms;
+	uint64_t spent = (clock_monotonic_us() - o->stopped_at_us) / 1000;
+
+	return spent < limit ? limit - spent : 0;
+}
+
+static bool round_over_or_stopped(const struct outgoing *o)
+{
+	return round_over(o) || o->stopped;
+}
+
+/* A live round, which may turn into one that holds up a stopped guest. */
+static int await_round(struct outgoing *o)
+{
+	int ret = outgoing_await(o, round_over_or_stopped, completion_left_ms(o), NULL);
+
+	if (ret == -ETIMEDOUT) {
+		o->cancelled = true;
+		outgoing_fail(o, ret, "not finished after %llu s (--completion-timeout-per-gib %u)",
+			      (unsigned long long)completion_s(o), o->opt->completion_s_per_gib);
+	}
+	if (ret == 0 && !round_over(o))
+		ret = outgoing_await(o, round_over, stopped_left_ms(o),
+				     "the destination to take pages, guest stopped");
+	o->last_round_us = clock_monotonic_us() - o->round_started_us;
+	/* The last pass has no time for words. */
+	if (ret == 0 && !o->stopped)
+		report_round(o->report, o->round, o->round_pages * RAM_PAGE_SIZE, o->last_round_us);
+	return ret;
 }
 
 static enum convergence_verdict judge(struct outgoing *o)
@@ -124,17 +160,8 @@ int outgoing_switchover(struct outgoing *o)
 	return 0;
 }
 
-/* What is left of the time that the network may take while the guest is stopped. */
-static uint64_t stopped_left_ms(const struct outgoing *o)
-{
-	uint64_t spent = (clock_monotonic_us() - o->stopped_at_us) / 1000;
-
-	return spent < o->opt->stopped_ms ? o->opt->stopped_ms - spent : 0;
-}
-
 int outgoing_last_pass(struct outgoing *o)
 {
-	control_set_silence(o->control, o->opt->stopped_ms);
 	if (fault_point("last-pass") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for in the last pass");
 	start_round(o, SOURCE_ROUND_LAST);
@@ -174,7 +201,7 @@ int outgoing_verify(struct outgoing *o)
 	if (ret == 0)
 		ret = digest_ram(&o->ram, o->opt->streams, &never, ours, &o->err);
 	if (ret == 0)
-		ret = outgoing_await(o, has_digest, ROUND_MS, "the destination's digest");
+		ret = outgoing_await(o, has_digest, VERIFY_MS, "the destination's digest");
 	if (ret == 0)
 		ret = compare_digests(o, ours);
 	free(ours);

@@ -135,7 +135,6 @@ int outgoing_connect(struct outgoing *o)
 	int ret = reply ? 0 : -ENOMEM;
 
 	report_event(o->report, "phase", PHASE_CONNECT, phase_name(PHASE_CONNECT));
-	o->peer.socket = o->opt->socket;
 	o->peer.timeout_ms = (int)o->opt->connect_ms;
 	if (ret == 0)
 		ret = host_qemu_owner(o->host, &uid, &gid, &o->err);

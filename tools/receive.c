@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include "cleanup.h"
 #include "commands.h"
@@ -22,6 +23,9 @@
  * end. */
 #define CONNECTIONS_MAX 512
 #define HELLO_MS 10000
+#define DEAD_MS 20000 /* a connection whose data nobody acknowledges */
+#define FILES_MAX 8192
+#define NO_ROOM_US 50000
 
 enum { OPT_JSON = 256, OPT_ONCE, OPT_BIND, OPT_PORT, OPT_DISABLE_TLS, OPT_SOCKET, OPT_CONGESTION };
 
@@ -61,7 +65,7 @@ static void report_session(struct server *s, const char *peer, const struct inco
 		.ram_bytes = in->ram_bytes,
 		.wire_bytes = in->wire_bytes,
 		.streams = in->streams,
-		.guest_on = in->arrived ? "destination" : "source",
+		.guest_on = in->arrived ? "destination" : (in->unknown ? "unknown" : "source"),
 		.host = peer,
 	};
 	char text[ERRTEXT_SIZE + WIRE_NAME_MAX + SOCKET_PEER_SIZE + 64];
@@ -124,7 +128,8 @@ static void serve(struct server *s, struct connection *c)
 		struct incoming_result result;
 
 		incoming_serve(s->receiver, c->fd, hello.session, &result);
-		report_session(s, c->peer, &result);
+		if (result.prepared)
+			report_session(s, c->peer, &result);
 	} else if (hello.kind == WIRE_KIND_RECOVER) {
 		incoming_recover(s->receiver, c->fd);
 	} else {
@@ -150,6 +155,7 @@ static void accept_one(struct server *s, int listen_fd)
 
 	if (!c || socket_accept(listen_fd, &s->socket, &c->fd, c->peer, &err) < 0) {
 		free(c);
+		usleep(NO_ROOM_US); /* out of descriptors, say: the connection stays pending */
 		return;
 	}
 	c->server = s;
@@ -215,6 +221,7 @@ static int block_signals(void)
 	sigaddset(&set, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_IGN); /* guards are nobody's to wait for */
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
@@ -279,8 +286,10 @@ int command_receive(int argc, char **argv)
 	static const struct argp argp = {options, parse, "",
 					 "Take in guests that `dray migrate` sends to this host.",
 					 NULL, NULL, NULL};
-	struct server s = {.port = WIRE_PORT, .socket = {.congestion = "cubic"}};
+	struct server s = {.port = WIRE_PORT,
+			   .socket = {.congestion = "cubic", .user_timeout_ms = DEAD_MS}};
 	struct arguments a = {.server = &s};
+	const struct rlimit files = {FILES_MAX, FILES_MAX};
 	struct errtext err = {0};
 	char text[64];
 	int listen_fd = -1, signals;
@@ -297,6 +306,7 @@ int command_receive(int argc, char **argv)
 			     "--disable-tls");
 		return EXIT_REFUSED;
 	}
+	setrlimit(RLIMIT_NOFILE, &files);
 	signals = block_signals();
 	if (start(&s, a.socket_path, &listen_fd, &err) < 0) {
 		report_error(&s.report, err.text);
