@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What tracking costs: time for tracker_collect over a GiB, by kind of page and by how much is dirty.
+// What tracking costs: time for tracker_collect over a GiB, by kind of page and by how much is
+// dirty.
 //
 // Usage: bench-scan [GIB]. Prints one line a case: milliseconds per GiB, median of 9 passes.
 #include <errno.h>
@@ -99,7 +100,8 @@ static void run(const char *kind, unsigned int memfd_flags, uint32_t page_size, 
 	block.fd = memfd_create("bench", memfd_flags);
 	if (block.fd < 0 || ftruncate(block.fd, (off_t)size) < 0)
 		return;
-	block.map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, block.fd, 0);
+	block.map =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, block.fd, 0);
 	if (block.map == MAP_FAILED) {
 		printf("%-8s skipped: not enough huge pages (vm.nr_hugepages)\n", kind);
 		return;

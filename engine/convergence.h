@@ -7,16 +7,16 @@
 #include <stdint.h>
 
 struct convergence_limits {
-	uint32_t max_downtime_ms;  /* the guest may stop for so long, fixed costs included */
-	uint32_t completion_s;	   /* whole migration; 0: no limit */
+	uint32_t max_downtime_ms; /* the guest may stop for so long, fixed costs included */
+	uint32_t completion_s;	  /* whole migration; 0: no limit */
 };
 
 struct convergence_round {
-	uint32_t round;		 /* 1, 2, ... */
-	uint64_t bytes;		 /* RAM bytes found dirty and sent in this round (data pages) */
-	uint64_t duration_us;	 /* of this round, until acknowledged */
-	uint64_t elapsed_us;	 /* since the migration began */
-	uint64_t fixed_us;	 /* estimate of the stop's cost that no round can lower */
+	uint32_t round;	      /* 1, 2, ... */
+	uint64_t bytes;	      /* RAM bytes found dirty and sent in this round (data pages) */
+	uint64_t duration_us; /* of this round, until acknowledged */
+	uint64_t elapsed_us;  /* since the migration began */
+	uint64_t fixed_us;    /* estimate of the stop's cost that no round can lower */
 };
 
 enum convergence_verdict {
@@ -29,8 +29,9 @@ enum convergence_verdict {
 struct convergence {
 	uint64_t rounds;
 	uint64_t last_duration_us;
-	uint64_t bytes_per_s;	   /* throughput, exponentially weighted */
-	uint64_t dirty_bytes_per_s;/* bytes found dirty in a round / duration of the round before */
+	uint64_t bytes_per_s; /* throughput, exponentially weighted */
+	uint64_t
+		dirty_bytes_per_s; /* bytes found dirty in a round / duration of the round before */
 	uint64_t remaining_bytes;  /* predicted dirty bytes now */
 	uint64_t predicted_us;	   /* predicted downtime if switched now */
 	uint64_t least_bytes;	   /* lowest remaining_bytes so far */

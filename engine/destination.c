@@ -47,8 +47,7 @@ static int init_block(struct block_state *state, const struct ram_block *b, stru
 
 	if (fstat(b->fd, &st) < 0)
 		return errtext_set(err, -errno, "RAM block %s: %s", b->name, strerror(errno));
-	state->sparse =
-		b->page_size == RAM_PAGE_SIZE && (uint64_t)st.st_blocks * 512 < b->size;
+	state->sparse = b->page_size == RAM_PAGE_SIZE && (uint64_t)st.st_blocks * 512 < b->size;
 	if (!state->sparse)
 		return 0;
 	ret = punch(b, 0, ram_block_pages(b));

@@ -16,7 +16,7 @@ struct digest_job {
 	const atomic_bool *cancel;
 	XXH128_canonical_t *pieces; /* one a piece; each written by one thread */
 	uint64_t count;
-	XXH128_canonical_t zero; /* of a full piece of zeroes */
+	XXH128_canonical_t zero;    /* of a full piece of zeroes */
 	atomic_uint_least64_t next; /* relaxed: only deals out numbers */
 	atomic_int result;	    /* first failure */
 };
@@ -61,8 +61,7 @@ static void *digest_worker(void *arg)
 	int ret = buf ? 0 : -ENOMEM;
 
 	while (ret == 0) {
-		uint64_t piece =
-			atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
+		uint64_t piece = atomic_fetch_add_explicit(&job->next, 1, memory_order_relaxed);
 
 		if (piece >= job->count)
 			return NULL;
@@ -83,8 +82,7 @@ static int digest_block(const struct ram_block *b, unsigned int threads, const a
 
 	if (!pieces || !ids)
 		return -ENOMEM;
-	while (started < threads &&
-	       pthread_create(&ids[started], NULL, digest_worker, &job) == 0)
+	while (started < threads && pthread_create(&ids[started], NULL, digest_worker, &job) == 0)
 		started++;
 	if (started == 0)
 		digest_worker(&job);

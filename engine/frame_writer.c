@@ -10,8 +10,8 @@ struct frame_writer {
 	const struct ram_map *ram;
 	struct byte_stream *stream;
 	uint32_t round;
-	struct wire_frame frame; /* being filled; runs == 0: empty */
-	uint32_t pages;		 /* in it */
+	struct wire_frame frame;	  /* being filled; runs == 0: empty */
+	uint32_t pages;			  /* in it */
 	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
 	unsigned int head_next;
 };

@@ -2,26 +2,27 @@
 // The phases of a migration as the source lives them, and the legal moves between them.
 //
 //   connect > prepare > attach > pre-copy > switch-over > last-pass > [verify] > hand-over > finish
-//                                                                                             > completed
+//                                                                                             >
+//                                                                                             completed
 // Any phase before hand-over may move to roll-back, which ends in aborted (someone asked for it) or
-// failed; the guest runs on the source. From hand-over the exits are finish; lost (nobody knows yet:
-// `dray recover`); and roll-back, but only once the destination has said that it never ran the guest
-// and never will.
+// failed; the guest runs on the source. From hand-over the exits are finish; lost (nobody knows
+// yet: `dray recover`); and roll-back, but only once the destination has said that it never ran the
+// guest and never will.
 #pragma once
 
 #include <stdbool.h>
 
 enum phase {
-	PHASE_CONNECT,	   /* reach the receiver, agree on a version */
-	PHASE_PREPARE,	   /* libvirt starts the destination's QEMU, paused */
-	PHASE_ATTACH,	   /* map RAM, borrow a userfaultfd, begin tracking */
-	PHASE_PRECOPY,	   /* rounds while the guest runs */
-	PHASE_SWITCHOVER,  /* gate open: QEMU prepares to stop; rounds go on */
-	PHASE_LAST_PASS,   /* guest stopped: the last pages */
-	PHASE_VERIFY,	   /* guest stopped: digests compared */
-	PHASE_HANDOVER,	   /* released: never resume the source; not yet seen running there */
-	PHASE_FINISH,	   /* it runs there; tidy up */
-	PHASE_ROLLBACK,	   /* undo, guest to run on the source */
+	PHASE_CONNECT,	  /* reach the receiver, agree on a version */
+	PHASE_PREPARE,	  /* libvirt starts the destination's QEMU, paused */
+	PHASE_ATTACH,	  /* map RAM, borrow a userfaultfd, begin tracking */
+	PHASE_PRECOPY,	  /* rounds while the guest runs */
+	PHASE_SWITCHOVER, /* gate open: QEMU prepares to stop; rounds go on */
+	PHASE_LAST_PASS,  /* guest stopped: the last pages */
+	PHASE_VERIFY,	  /* guest stopped: digests compared */
+	PHASE_HANDOVER,	  /* released: never resume the source; not yet seen running there */
+	PHASE_FINISH,	  /* it runs there; tidy up */
+	PHASE_ROLLBACK,	  /* undo, guest to run on the source */
 	PHASE_COMPLETED,
 	PHASE_ABORTED,
 	PHASE_FAILED,

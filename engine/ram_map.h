@@ -9,25 +9,25 @@
 #include <stdint.h>
 #include "errtext.h"
 
-#define RAM_PAGE_SIZE 4096u	/* the unit of tracking and of the wire, whatever backs the block */
+#define RAM_PAGE_SIZE 4096u /* the unit of tracking and of the wire, whatever backs the block */
 #define RAM_PAGE_SHIFT 12
-#define RAM_BLOCK_NAME_MAX 128	/* with the terminating NUL */
+#define RAM_BLOCK_NAME_MAX 128 /* with the terminating NUL */
 #define RAM_BLOCKS_MAX 256
 #define RAM_BLOCK_SIZE_MAX (1ull << 46)
 
 struct ram_block {
-	char name[RAM_BLOCK_NAME_MAX];	/* QEMU's memory backend: pc.ram, ram-node0, ... */
-	uint64_t size;			/* bytes, a multiple of page_size */
-	uint32_t page_size;		/* bytes: 4096, or the huge page size on hugetlbfs */
+	char name[RAM_BLOCK_NAME_MAX]; /* QEMU's memory backend: pc.ram, ram-node0, ... */
+	uint64_t size;		       /* bytes, a multiple of page_size */
+	uint32_t page_size;	       /* bytes: 4096, or the huge page size on hugetlbfs */
 	/* Local side only; not on the wire. */
-	uint64_t qemu_addr;		/* where QEMU has it mapped */
-	int fd;				/* the file, or -1; owned */
-	uint8_t *map;			/* our mapping, or NULL; owned */
+	uint64_t qemu_addr; /* where QEMU has it mapped */
+	int fd;		    /* the file, or -1; owned */
+	uint8_t *map;	    /* our mapping, or NULL; owned */
 };
 
 struct ram_map {
 	unsigned int count;
-	struct ram_block *blocks;	/* owned; sorted by name, names unique */
+	struct ram_block *blocks; /* owned; sorted by name, names unique */
 };
 
 /* Append a copy of *block (fd and map change owner). -ENOMEM, -E2BIG past RAM_BLOCKS_MAX,

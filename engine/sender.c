@@ -26,7 +26,7 @@
 
 struct block_record {
 	struct bitmap sent;
-	uint64_t *hash; /* one per page, 0 unknown; NULL for small pages */
+	uint64_t *hash;	    /* one per page, 0 unknown; NULL for small pages */
 	struct bitmap used; /* one bit a granule: it has had data, and is scanned */
 	struct bitmap told; /* one bit a granule: the destination has heard of all its pages */
 	uint64_t next_data; /* no data before this page, as of this round */
@@ -229,7 +229,7 @@ static int send_runs(struct sender *s, unsigned int block, int n, struct errtext
 {
 	bool small = has_holes(&s->ram->blocks[block]);
 	const struct wire_run *runs = s->runs;
-	uint64_t first = runs[0].first;
+	uint64_t first = n ? runs[0].first : 0;
 	int ret = look_in_core(s, block, n, err);
 
 	if (ret < 0)
@@ -266,8 +266,8 @@ static int recheck_hashes(struct sender *s, struct errtext *err)
 	ret = frame_writer_drain(s->writer, err);
 	if (ret < 0)
 		return ret;
-	n = tracker_collect(s->tracker, s->recheck.block, s->recheck.first, s->recheck.count,
-			    false, s->runs);
+	n = tracker_collect(s->tracker, s->recheck.block, s->recheck.first, s->recheck.count, false,
+			    s->runs);
 	for (int i = 0; i < n; i++)
 		memset(&hash[s->runs[i].first], 0, s->runs[i].count * sizeof(*hash));
 	return n < 0 ? collect_failed(n, s, s->recheck.block, err) : 0;

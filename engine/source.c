@@ -51,8 +51,8 @@ struct source {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	/* under lock */
-	uint32_t round;	      /* number of the round to run; 0: none yet */
-	uint32_t generation;  /* counts rounds started; a worker runs each once */
+	uint32_t round;	     /* number of the round to run; 0: none yet */
+	uint32_t generation; /* counts rounds started; a worker runs each once */
 	enum source_round_kind kind;
 	unsigned int busy;    /* workers in the round */
 	unsigned int meeting; /* workers that reached the meeting point */
@@ -158,14 +158,14 @@ static int run_round(struct worker *w, uint32_t round, enum source_round_kind ki
 	if (!s->todo) {
 		ret = each_granule(w, sender_granule, true, live);
 	} else {
-		ret = each_granule(w, sender_collect, live, live);
+		ret = each_granule(w, sender_collect, true, live);
 		if (live) {
 			int met = meet_and_quiesce(w);
 
 			ret = ret < 0 ? ret : met;
 		}
 		if (ret == 0)
-			ret = each_granule(w, sender_collected, live, live);
+			ret = each_granule(w, sender_collected, true, live);
 	}
 	if (ret == 0)
 		ret = sender_sync(w->sender, &w->err);

@@ -17,10 +17,10 @@
 struct source;
 
 enum source_round_kind {
-	SOURCE_ROUND_LIVE, /* the guest runs: protect before reading */
-	SOURCE_ROUND_LAST, /* the guest is stopped */
-	SOURCE_ROUND_CHECK, /* ... and has been sent: count what was written since, send nothing, not
-			     * even SYNC */
+	SOURCE_ROUND_LIVE,  /* the guest runs: protect before reading */
+	SOURCE_ROUND_LAST,  /* the guest is stopped */
+	SOURCE_ROUND_CHECK, /* ... and has been sent: count what was written since, send nothing,
+			     * not even SYNC */
 };
 
 struct source_round {
@@ -38,8 +38,8 @@ struct source_stats {
 };
 
 struct source_options {
-	const struct ram_map *ram;  /* mapped readable; outlives the source */
-	struct tracker *tracker;    /* outlives the source */
+	const struct ram_map *ram;    /* mapped readable; outlives the source */
+	struct tracker *tracker;      /* outlives the source */
 	struct byte_stream **streams; /* borrowed, one per worker */
 	unsigned int stream_count;
 	/* Wait until no I/O that was in flight can still write guest memory; NULL if no device

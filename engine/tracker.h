@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dirty-page tracking of another process's RAM blocks by asynchronous userfaultfd write-protection.
 //
-// The kernel lifts the protection of a page on its first write, without waking anybody; PAGEMAP_SCAN
-// reports the pages that are no longer protected and protects them again in one step (Linux 6.7,
-// Documentation/admin-guide/mm/pagemap.rst). A page never protected, or whose page-table entry the
-// kernel dropped, is reported as written: errors are always on the side of sending too much.
+// The kernel lifts the protection of a page on its first write, without waking anybody;
+// PAGEMAP_SCAN reports the pages that are no longer protected and protects them again in one step
+// (Linux 6.7, Documentation/admin-guide/mm/pagemap.rst). A page never protected, or whose
+// page-table entry the kernel dropped, is reported as written: errors are always on the side of
+// sending too much.
 //
 // Different threads may collect at the same time.
 #pragma once

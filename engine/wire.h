@@ -48,9 +48,9 @@
 #define WIRE_PORT 7470 /* default TCP port of dray receive */
 
 #define WIRE_STREAMS_MAX 64
-#define WIRE_TEXT_MAX 1023	/* bytes in an error text or path, without NUL */
+#define WIRE_TEXT_MAX 1023 /* bytes in an error text or path, without NUL */
 #define WIRE_SILENCE_MAX_MS 3600000u
-#define WIRE_NAME_MAX 255	/* bytes in a domain name, without NUL */
+#define WIRE_NAME_MAX 255 /* bytes in a domain name, without NUL */
 
 /* Feature bits. Version 1 has none that are optional; a bit stands for a thing both must know. */
 #define WIRE_FEATURES 0ull
@@ -59,9 +59,9 @@
 
 enum wire_kind {
 	WIRE_KIND_CONTROL = 1,
-	WIRE_KIND_RAM = 2,	/* index = stream number */
-	WIRE_KIND_TUNNEL = 3,	/* raw bytes to and from the destination's libvirt socket */
-	WIRE_KIND_RELAY = 4,	/* raw bytes of QEMU's own migration stream */
+	WIRE_KIND_RAM = 2,    /* index = stream number */
+	WIRE_KIND_TUNNEL = 3, /* raw bytes to and from the destination's libvirt socket */
+	WIRE_KIND_RELAY = 4,  /* raw bytes of QEMU's own migration stream */
 	WIRE_KIND_RECOVER = 5,
 	WIRE_KIND_LAST_ = WIRE_KIND_RECOVER,
 };
@@ -72,17 +72,17 @@ enum wire_kind {
 struct wire_hello {
 	uint16_t version_min, version_max;
 	uint64_t features;
-	uint8_t session[WIRE_SESSION_SIZE];	/* random; ties a migration's connections together */
+	uint8_t session[WIRE_SESSION_SIZE]; /* random; ties a migration's connections together */
 	enum wire_kind kind;
 	uint16_t index;
 };
 
 struct wire_hello_reply {
-	uint16_t version;			/* chosen; 0: refused, text says why */
-	uint16_t version_min, version_max;	/* what the destination speaks */
-	uint64_t features;			/* intersection */
-	uint8_t host_uuid[WIRE_UUID_SIZE];	/* of the destination's libvirt */
-	char text[WIRE_TEXT_MAX + 1];		/* refusal, NUL-terminated */
+	uint16_t version;		   /* chosen; 0: refused, text says why */
+	uint16_t version_min, version_max; /* what the destination speaks */
+	uint64_t features;		   /* intersection */
+	uint8_t host_uuid[WIRE_UUID_SIZE]; /* of the destination's libvirt */
+	char text[WIRE_TEXT_MAX + 1];	   /* refusal, NUL-terminated */
 };
 
 #define WIRE_HELLO_SIZE 64
@@ -106,17 +106,17 @@ uint16_t wire_version_choose(uint16_t min_a, uint16_t max_a, uint16_t min_b, uin
 enum wire_type {
 	WIRE_PREPARE = 1,
 	WIRE_PREPARED,
-	WIRE_READY,	/* no body */
+	WIRE_READY, /* no body */
 	WIRE_SYNCED,
 	WIRE_PING,
 	WIRE_PONG,
 	WIRE_DIGEST_REQUEST, /* no body */
 	WIRE_DIGEST,
-	WIRE_RELEASE,	/* no body */
-	WIRE_RELEASED,	/* no body */
+	WIRE_RELEASE,  /* no body */
+	WIRE_RELEASED, /* no body */
 	WIRE_RESUMED,
-	WIRE_FINISH,	/* no body */
-	WIRE_FINISHED,	/* no body */
+	WIRE_FINISH,   /* no body */
+	WIRE_FINISHED, /* no body */
 	WIRE_ABORT,
 	WIRE_QUERY,
 	WIRE_DISCARD,
@@ -133,15 +133,15 @@ const char *wire_type_name(unsigned int type);
 struct wire_prepare {
 	char name[WIRE_NAME_MAX + 1];
 	uint8_t uuid[WIRE_UUID_SIZE];
-	uint16_t streams;	/* 1..WIRE_STREAMS_MAX */
-	uint32_t silence_ms;	/* give up after hearing nothing for so long */
-	bool running;		/* the guest runs (a RESUME will come), or was paused already */
-	struct ram_map ram;	/* names, sizes, page sizes; owned: wire_message_destroy */
+	uint16_t streams;    /* 1..WIRE_STREAMS_MAX */
+	uint32_t silence_ms; /* give up after hearing nothing for so long */
+	bool running;	     /* the guest runs (a RESUME will come), or was paused already */
+	struct ram_map ram;  /* names, sizes, page sizes; owned: wire_message_destroy */
 };
 
 struct wire_prepared {
-	char monitor_path[WIRE_TEXT_MAX + 1];	/* where QEMU shall open its private monitor */
-	char stream_path[WIRE_TEXT_MAX + 1];	/* where QEMU shall listen for its own stream */
+	char monitor_path[WIRE_TEXT_MAX + 1]; /* where QEMU shall open its private monitor */
+	char stream_path[WIRE_TEXT_MAX + 1];  /* where QEMU shall listen for its own stream */
 };
 
 struct wire_digest {
@@ -151,10 +151,10 @@ struct wire_digest {
 
 /* What a destination knows of a guest. */
 enum wire_state {
-	WIRE_STATE_ABSENT = 1,	/* no such guest is active here, nor will it become so */
-	WIRE_STATE_INCOMING,	/* an incoming migration, not (yet) running */
-	WIRE_STATE_RUNNING,	/* it lives here (running, or paused by its user) */
-	WIRE_STATE_ENDED,	/* it ran here, and has ended since */
+	WIRE_STATE_ABSENT = 1, /* no such guest is active here, nor will it become so */
+	WIRE_STATE_INCOMING,   /* an incoming migration, not (yet) running */
+	WIRE_STATE_RUNNING,    /* it lives here (running, or paused by its user) */
+	WIRE_STATE_ENDED,      /* it ran here, and has ended since */
 	WIRE_STATE_END_
 };
 
@@ -163,15 +163,30 @@ struct wire_message {
 	union {
 		struct wire_prepare prepare;
 		struct wire_prepared prepared;
-		struct { uint16_t stream; uint32_t round; } synced;
-		struct { uint64_t sent_us; uint64_t peer_us; } ping; /* PING and PONG; CLOCK_REALTIME;
-								      * PONG repeats sent_us and
-								      * adds its own time */
+		struct {
+			uint16_t stream;
+			uint32_t round;
+		} synced;
+		struct {
+			uint64_t sent_us;
+			uint64_t peer_us;
+		} ping; /* PING and PONG; CLOCK_REALTIME;
+			 * PONG repeats sent_us and
+			 * adds its own time */
 		struct wire_digest digest;
-		struct { uint64_t time_us; } resumed;	/* RESUME event, CLOCK_REALTIME there */
-		struct { char text[WIRE_TEXT_MAX + 1]; } abort;
-		struct { uint8_t uuid[WIRE_UUID_SIZE]; } query; /* QUERY and DISCARD */
-		struct { enum wire_state state; char text[WIRE_TEXT_MAX + 1]; } state;
+		struct {
+			uint64_t time_us;
+		} resumed; /* RESUME event, CLOCK_REALTIME there */
+		struct {
+			char text[WIRE_TEXT_MAX + 1];
+		} abort;
+		struct {
+			uint8_t uuid[WIRE_UUID_SIZE];
+		} query; /* QUERY and DISCARD */
+		struct {
+			enum wire_state state;
+			char text[WIRE_TEXT_MAX + 1];
+		} state;
 	};
 };
 
@@ -180,8 +195,8 @@ struct wire_message {
  * -EINVAL for an unknown type. */
 long wire_message_encode(const struct wire_message *m, uint8_t *buf, size_t size);
 /* Header: type and body length, limits checked. */
-int wire_header_decode(const uint8_t buf[WIRE_HEADER_SIZE], enum wire_type *type, uint32_t *body_len,
-		       struct errtext *err);
+int wire_header_decode(const uint8_t buf[WIRE_HEADER_SIZE], enum wire_type *type,
+		       uint32_t *body_len, struct errtext *err);
 /* Body of the given type, exactly len bytes. On success the message must be released with
  * wire_message_destroy; on failure (-EPROTO, or -ENOMEM) nothing is left to release. */
 int wire_body_decode(enum wire_type type, const uint8_t *body, size_t len, struct wire_message *m,
@@ -194,14 +209,14 @@ void wire_message_destroy(struct wire_message *m);
 // order. A fixed head lets the receiver read "pages of this frame, head of the next" in one call.
 enum wire_frame_type {
 	WIRE_FRAME_PAGES = 1,
-	WIRE_FRAME_ZERO,	/* these pages are zero or holes: none follow */
-	WIRE_FRAME_SYNC,	/* no runs, block 0; everything of `round` on this stream is out */
+	WIRE_FRAME_ZERO, /* these pages are zero or holes: none follow */
+	WIRE_FRAME_SYNC, /* no runs, block 0; everything of `round` on this stream is out */
 	WIRE_FRAME_TYPE_END_
 };
 
 #define WIRE_FRAME_SIZE 512
 #define WIRE_FRAME_RUNS_MAX 61
-#define WIRE_FRAME_PAGES_MAX 1024u	/* pages in one PAGES frame: 4 MiB */
+#define WIRE_FRAME_PAGES_MAX 1024u /* pages in one PAGES frame: 4 MiB */
 #define WIRE_RUN_PAGES_MAX 65535u
 
 struct wire_run {
@@ -212,7 +227,7 @@ struct wire_run {
 struct wire_frame {
 	enum wire_frame_type type;
 	uint16_t runs;
-	uint16_t block;	 /* index in the agreed RAM map */
+	uint16_t block; /* index in the agreed RAM map */
 	uint32_t round;
 	struct wire_run run[WIRE_FRAME_RUNS_MAX];
 };

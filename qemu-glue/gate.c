@@ -140,9 +140,10 @@ static bool forward(struct gate *g, uint8_t *message, size_t len)
 	ok = parked ? park(held, message, len)
 		    : !is_cut(g) && write_full(g->server_fd, message, len);
 	pthread_mutex_unlock(&g->lock);
-	if (parked && ok)
-		(held == &g->perform ? g->opt.perform_held
-				     : g->opt.confirm_held)(g->opt.opaque);
+	if (parked && ok && held == &g->perform)
+		g->opt.perform_held(g->opt.opaque);
+	else if (parked && ok)
+		g->opt.confirm_held(g->opt.opaque);
 	return ok;
 }
 

@@ -186,7 +186,8 @@ int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err)
 
 int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, struct errtext *err)
 {
-	if (virConnectGetLibVersion(h->conn, libvirt) < 0 || virConnectGetVersion(h->conn, qemu) < 0)
+	if (virConnectGetLibVersion(h->conn, libvirt) < 0 ||
+	    virConnectGetVersion(h->conn, qemu) < 0)
 		return host_failed(err, "libvirt's version");
 	return 0;
 }
@@ -221,7 +222,8 @@ static enum domain_state classify(int state, int reason)
 	}
 	switch (reason) {
 	case VIR_DOMAIN_PAUSED_MIGRATION:
-	case 14: /* VIR_DOMAIN_PAUSED_API_ERROR of newer libvirt: it could not resume it afterwards */
+	case 14: /* VIR_DOMAIN_PAUSED_API_ERROR of newer libvirt: it could not resume it afterwards
+		  */
 		return DOMAIN_PAUSED_MIGRATION;
 	case VIR_DOMAIN_PAUSED_STARTING_UP:
 		return DOMAIN_INCOMING;

@@ -24,8 +24,8 @@ int host_socket_path(const char *path, char out[108], struct errtext *err);
 /* Connects to qemu:///system by the given socket. */
 int host_open(const char *socket_path, struct host **out, struct errtext *err);
 void host_close(struct host *h);
-/* The daemon was restarted: connect anew. A watch is lost with the old connection. No other call may
- * be under way. */
+/* The daemon was restarted: connect anew. A watch is lost with the old connection. No other call
+ * may be under way. */
 int host_reopen(struct host *h, struct errtext *err);
 
 /* The host's UUID as its libvirt has it. */
@@ -76,8 +76,8 @@ int host_resume(struct host *h, const char *uuid, struct errtext *err);
 /* End the domain's QEMU here and now. -ENOENT is a success. */
 int host_destroy(struct host *h, const char *uuid, struct errtext *err);
 int host_undefine(struct host *h, const char *uuid, struct errtext *err);
-/* Ask libvirt to abort the domain's migration job. Does not wait, as the daemon may be busy with that
- * very job: a thread asks, over a connection of its own. */
+/* Ask libvirt to abort the domain's migration job. Does not wait, as the daemon may be busy with
+ * that very job: a thread asks, over a connection of its own. */
 void host_abort_job(const char *socket_path, const char *uuid);
 
 /* QEMU's own events, as they pass libvirt's monitor. Called from the event thread. `status` is

@@ -35,7 +35,8 @@ static virDomainPtr migrate(struct libvirt_job *job, virDomainPtr dom, virConnec
 
 	if (job->persistent_xml) {
 		flags |= VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE;
-		bad |= add(&params, &n, &max, VIR_MIGRATE_PARAM_PERSIST_XML, job->persistent_xml) < 0;
+		bad |= add(&params, &n, &max, VIR_MIGRATE_PARAM_PERSIST_XML, job->persistent_xml) <
+		       0;
 	}
 	if (!bad)
 		arrived = virDomainMigrate3(dom, to, params, n, flags);

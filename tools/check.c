@@ -87,10 +87,14 @@ static void print_text(const char *domain, int ret, const struct guest_facts *f,
 int command_check(int argc, char **argv)
 {
 	static const struct argp argp = {
-		options, parse, "DOMAIN",
+		options,
+		parse,
+		"DOMAIN",
 		"Tell whether the guest DOMAIN can be migrated. Changes nothing.\v"
 		"Exit status: 0 it can, 1 it cannot.",
-		NULL, NULL, NULL};
+		NULL,
+		NULL,
+		NULL};
 	struct arguments a = {0};
 	struct guest_facts facts = {0};
 	struct errtext err = {0};
@@ -99,6 +103,7 @@ int command_check(int argc, char **argv)
 	int ret;
 
 	argp_err_exit_status = EXIT_REFUSED;
+	argv[0] = (char *)"dray check";
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
 	ret = guest_check_process(&err);
 	if (ret == 0)

@@ -57,8 +57,8 @@ static int check_xml(struct host *host, struct guest_facts *facts, struct errtex
 
 	if (ret == 0)
 		ret = domain_xml_facts(xml, &facts->xml, err);
-	if (ret == 0 && domain_xml_monitor_path(xml, facts->monitor_path,
-						sizeof(facts->monitor_path)) < 0)
+	if (ret == 0 &&
+	    domain_xml_monitor_path(xml, facts->monitor_path, sizeof(facts->monitor_path)) < 0)
 		facts->monitor_path[0] = 0;
 	if (ret == 0)
 		ret = domain_ready_for_direct(&facts->xml, err);

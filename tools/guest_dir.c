@@ -46,8 +46,7 @@ static int take_lock(struct guest_dir *d, struct errtext *err)
 	return 0;
 }
 
-int guest_dir_open(struct guest_dir *d, const char *uuid, uid_t uid, gid_t gid,
-		   struct errtext *err)
+int guest_dir_open(struct guest_dir *d, const char *uuid, uid_t uid, gid_t gid, struct errtext *err)
 {
 	char qemu[128];
 	int ret;

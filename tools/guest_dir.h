@@ -19,7 +19,7 @@
 #define GUEST_DIR_ROOT "/run/dray"
 
 struct guest_dir {
-	char path[80];	   /* /run/dray/UUID */
+	char path[80]; /* /run/dray/UUID */
 	char gate[108], tunnel[108];
 	char stream[108], monitor[108];
 	int lock; /* -1: not held */

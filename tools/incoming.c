@@ -55,10 +55,11 @@ static int check_absent(struct incoming *in)
 	in->record.defined_before = info.state == DOMAIN_SHUT_OFF;
 	if (info.state == DOMAIN_ABSENT || info.state == DOMAIN_SHUT_OFF)
 		return 0;
-	return errtext_set(&in->err, -EEXIST,
-			   "domain %s (%s) is already active on the destination: is it left from an "
-			   "earlier migration? `dray recover %s` there",
-			   in->prepare.name, in->uuid, in->prepare.name);
+	return errtext_set(
+		&in->err, -EEXIST,
+		"domain %s (%s) is already active on the destination: is it left from an "
+		"earlier migration? `dray recover %s` there",
+		in->prepare.name, in->uuid, in->prepare.name);
 }
 
 static int open_dir(struct incoming *in)
@@ -290,7 +291,8 @@ static void cut_tunnels(struct incoming *in)
 		pump_stop(in->tunnels[i]);
 }
 
-/* The domain as libvirt has it, once it is no longer on its way; INCOMING if that takes too long. */
+/* The domain as libvirt has it, once it is no longer on its way; INCOMING if that takes too long.
+ */
 static enum domain_state settle(struct incoming *in, uint64_t for_us)
 {
 	uint64_t end = clock_monotonic_us() + for_us;
@@ -435,8 +437,7 @@ static void run(struct incoming *in, int fd, struct incoming_result *result)
 	result->wire_bytes = in->wire_bytes; /* no stream is left that could add to it */
 	result->streams = in->prepare.streams;
 	result->total_ms = (clock_monotonic_us() - begun) / 1000;
-	snprintf(result->reason, sizeof(result->reason), "%s",
-		 result->arrived ? "" : in->err.text);
+	snprintf(result->reason, sizeof(result->reason), "%s", result->arrived ? "" : in->err.text);
 }
 
 void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],

@@ -51,7 +51,7 @@ struct incoming {
 	/* under the receiver's lock */
 	struct destination *destination; /* set once ready; streams wait for it */
 	bool ending;
-	bool released; /* written by the session's thread, under the lock */
+	bool released;	    /* written by the session's thread, under the lock */
 	unsigned int users; /* threads of other connections inside */
 	struct byte_stream *streams[WIRE_STREAMS_MAX];
 	struct pump *tunnels[INCOMING_TUNNELS_MAX];

@@ -6,18 +6,18 @@
 #include "wire.h"
 
 enum mail_kind {
-	MAIL_NONE,	    /* the wait timed out */
-	MAIL_MESSAGE,	    /* from the peer: message */
-	MAIL_CONTROL_LOST,  /* result, text */
-	MAIL_ROUND_DONE,    /* result, text, a = pages, b = microseconds */
-	MAIL_QEMU_EVENT,    /* text = event, status; a = CLOCK_REALTIME microseconds */
+	MAIL_NONE,	   /* the wait timed out */
+	MAIL_MESSAGE,	   /* from the peer: message */
+	MAIL_CONTROL_LOST, /* result, text */
+	MAIL_ROUND_DONE,   /* result, text, a = pages, b = microseconds */
+	MAIL_QEMU_EVENT,   /* text = event, status; a = CLOCK_REALTIME microseconds */
 	MAIL_PERFORM_HELD,
 	MAIL_CONFIRM_HELD,
-	MAIL_JOB_DONE,	    /* result, text */
-	MAIL_TUNNEL,	    /* libvirt's calls to the destination: result, text */
-	MAIL_RELAY,	    /* QEMU's stream: result, text */
-	MAIL_STREAM_LOST,   /* a RAM stream: result, text */
-	MAIL_CANCEL,	    /* text = why */
+	MAIL_JOB_DONE,	  /* result, text */
+	MAIL_TUNNEL,	  /* libvirt's calls to the destination: result, text */
+	MAIL_RELAY,	  /* QEMU's stream: result, text */
+	MAIL_STREAM_LOST, /* a RAM stream: result, text */
+	MAIL_CANCEL,	  /* text = why */
 };
 
 struct mail {

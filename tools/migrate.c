@@ -11,18 +11,18 @@
 #include "wire.h"
 
 enum { /* options without a letter */
-	OPT_JSON = 256,
-	OPT_STREAMS,
-	OPT_VERIFY,
-	OPT_DISABLE_TLS,
-	OPT_MAX_DOWNTIME,
-	OPT_COMPLETION,
-	OPT_CONGESTION,
-	OPT_BIND,
-	OPT_SOCKET,
-	OPT_SILENCE,
-	OPT_STOPPED,
-	OPT_LANE,
+       OPT_JSON = 256,
+       OPT_STREAMS,
+       OPT_VERIFY,
+       OPT_DISABLE_TLS,
+       OPT_MAX_DOWNTIME,
+       OPT_COMPLETION,
+       OPT_CONGESTION,
+       OPT_BIND,
+       OPT_SOCKET,
+       OPT_SILENCE,
+       OPT_STOPPED,
+       OPT_LANE,
 };
 
 struct arguments {
@@ -149,25 +149,31 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 int command_migrate(int argc, char **argv)
 {
 	static const struct argp argp = {
-		options, parse, "DOMAIN HOST[:PORT]",
+		options,
+		parse,
+		"DOMAIN HOST[:PORT]",
 		"Move the running guest DOMAIN to HOST, where `dray receive` runs.\v"
 		"Exit status: 0 completed; 1 bad usage or a guest that cannot be migrated, nothing "
 		"was touched; 2 failed, the guest is still here; 3 aborted by time-out or cancel, "
 		"the guest is still here; 4 the guest needs an operator.",
-		NULL, NULL, NULL};
+		NULL,
+		NULL,
+		NULL};
 	struct arguments a = {0};
 	struct report report;
 	sigset_t set;
 
 	outgoing_defaults(&a.out);
 	argp_err_exit_status = EXIT_REFUSED;
+	argv[0] = (char *)"dray migrate";
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
 	report_init(&report, a.json);
 	if (!a.disable_tls) {
-		report_error(&report,
-			     "this version has no TLS yet: guest memory, passwords and keys in it, "
-			     "would cross the network in the clear. If that network is trusted, say "
-			     "--disable-tls");
+		report_error(
+			&report,
+			"this version has no TLS yet: guest memory, passwords and keys in it, "
+			"would cross the network in the clear. If that network is trusted, say "
+			"--disable-tls");
 		return EXIT_REFUSED;
 	}
 	/* Taken by outgoing_run's own thread; all others inherit the mask. */

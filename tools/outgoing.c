@@ -23,14 +23,10 @@ static const struct {
 	enum phase phase;
 	int (*run)(struct outgoing *o);
 } steps[] = {
-	{PHASE_PREPARE, outgoing_prepare},
-	{PHASE_ATTACH, outgoing_attach},
-	{PHASE_PRECOPY, outgoing_precopy},
-	{PHASE_SWITCHOVER, outgoing_switchover},
-	{PHASE_LAST_PASS, outgoing_last_pass},
-	{PHASE_VERIFY, outgoing_verify},
-	{PHASE_HANDOVER, outgoing_handover},
-	{PHASE_FINISH, outgoing_finish},
+	{PHASE_PREPARE, outgoing_prepare},     {PHASE_ATTACH, outgoing_attach},
+	{PHASE_PRECOPY, outgoing_precopy},     {PHASE_SWITCHOVER, outgoing_switchover},
+	{PHASE_LAST_PASS, outgoing_last_pass}, {PHASE_VERIFY, outgoing_verify},
+	{PHASE_HANDOVER, outgoing_handover},   {PHASE_FINISH, outgoing_finish},
 };
 
 void outgoing_defaults(struct outgoing_options *o)
@@ -404,7 +400,8 @@ static int run(struct outgoing *o)
 		return finish_report(o, "failed", EXIT_REFUSED);
 	}
 	status = walk(o);
-	/* A receiver that cannot be reached, or will not do, is found before anything is touched. */
+	/* A receiver that cannot be reached, or will not do, is found before anything is touched.
+	 */
 	refused = status == EXIT_FAILED && !o->got_prepared && !o->ignore_shared && !o->job;
 	return finish_report(o, result_word(o), refused ? EXIT_REFUSED : status);
 }

@@ -93,8 +93,7 @@ static bool runs_here(struct outgoing *o)
 {
 	struct domain_info info;
 
-	return host_state(o->host, o->guest.uuid, &info, NULL) == 0 &&
-	       info.state == DOMAIN_RUNNING;
+	return host_state(o->host, o->guest.uuid, &info, NULL) == 0 && info.state == DOMAIN_RUNNING;
 }
 
 /* Ask until it is known. */
@@ -128,10 +127,11 @@ static int check_still(struct outgoing *o)
 	if (outgoing_await(o, round_is_idle, SETTLE_MS, "the last look at guest memory") < 0)
 		return o->failed;
 	if (o->round_pages)
-		return outgoing_fail(o, -EAGAIN,
-				     "a device wrote guest memory after the guest had stopped (%llu "
-				     "pages; input on a virtio console?): try again",
-				     (unsigned long long)o->round_pages);
+		return outgoing_fail(
+			o, -EAGAIN,
+			"a device wrote guest memory after the guest had stopped (%llu "
+			"pages; input on a virtio console?): try again",
+			(unsigned long long)o->round_pages);
 	return 0;
 }
 
@@ -271,8 +271,8 @@ bool outgoing_release_all(struct outgoing *o)
 	tracker_destroy(o->tracker);
 	if (o->job && !o->job_done)
 		end_job(o);
-	/* A library that hangs in a dead daemon still has our mailbox in its hands: leave all to the
-	 * end of the process, which is near. */
+	/* A library that hangs in a dead daemon still has our mailbox in its hands: leave all to
+	 * the end of the process, which is near. */
 	if (o->job && !o->job_done) {
 		guest_dir_close(&o->dir);
 		return false;

@@ -42,8 +42,8 @@ struct outgoing {
 	struct record record;
 	struct qmp *monitor; /* the private one; only to drain I/O */
 	bool gate_opened;
-	bool ignore_shared;  /* set on the source's QEMU, to be taken back */
-	int guard;	     /* pipe to the guard process, or -1 */
+	bool ignore_shared; /* set on the source's QEMU, to be taken back */
+	int guard;	    /* pipe to the guard process, or -1 */
 
 	/* the other host */
 	struct peer peer;
@@ -63,7 +63,7 @@ struct outgoing {
 	bool perform_held, confirm_held, job_done, control_lost, relay_ended;
 	int job_result;
 	char job_text[WIRE_TEXT_MAX + 1];
-	bool stopped; /* guest does not run and its I/O is drained */
+	bool stopped;		     /* guest does not run and its I/O is drained */
 	uint64_t stop_us, resume_us; /* CLOCK_REALTIME here; STOP and RESUME events */
 	struct wire_digest digest;
 

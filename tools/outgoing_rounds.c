@@ -71,7 +71,7 @@ static int await_round(struct outgoing *o)
 {
 	int ret = outgoing_await(o, round_over_or_stopped, completion_left_ms(o), NULL);
 
-	if (ret == -ETIMEDOUT) {
+	if (ret == -ETIMEDOUT && !o->failed) {
 		o->cancelled = true;
 		outgoing_fail(o, ret, "not finished after %llu s (--completion-timeout-per-gib %u)",
 			      (unsigned long long)completion_s(o), o->opt->completion_s_per_gib);
@@ -177,7 +177,8 @@ static bool has_digest(const struct outgoing *o)
 static int compare_digests(struct outgoing *o, const struct wire_digest *ours)
 {
 	if (ours->count != o->digest.count)
-		return outgoing_fail(o, -EPROTO, "the destination sent %u digests for %u RAM blocks",
+		return outgoing_fail(o, -EPROTO,
+				     "the destination sent %u digests for %u RAM blocks",
 				     o->digest.count, ours->count);
 	for (unsigned int i = 0; i < ours->count; i++)
 		if (memcmp(ours->digest[i], o->digest.digest[i], 16) != 0)

@@ -87,11 +87,12 @@ static int check_other_host(struct outgoing *o, const struct wire_hello_reply *r
 	int ret = host_uuid(o->host, uuid, &o->err);
 
 	if (ret == 0 && memcmp(uuid, reply->host_uuid, sizeof(uuid)) == 0)
-		ret = outgoing_fail(o, -EINVAL,
-				    "destination %s is this very host (both have the same host UUID): "
-				    "name another one; cloned hosts need a host_uuid of their own "
-				    "in libvirtd.conf",
-				    o->opt->destination);
+		ret = outgoing_fail(
+			o, -EINVAL,
+			"destination %s is this very host (both have the same host UUID): "
+			"name another one; cloned hosts need a host_uuid of their own "
+			"in libvirtd.conf",
+			o->opt->destination);
 	return ret;
 }
 
@@ -246,7 +247,8 @@ static int open_sockets(struct outgoing *o)
 	relay.ended = on_relay_end;
 	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
 	if (ret == 0 && strcmp(o->prepared.stream_path, o->dir.stream) != 0)
-		ret = outgoing_fail(o, -EPROTO, "the destination names %s for QEMU's stream, not %s",
+		ret = outgoing_fail(o, -EPROTO,
+				    "the destination names %s for QEMU's stream, not %s",
 				    o->prepared.stream_path, o->dir.stream);
 	if (ret == 0)
 		ret = gate_new(&gate, &o->gate, &o->err);

@@ -112,12 +112,13 @@ static void print_text(json_object *o)
 int command_probe(int argc, char **argv)
 {
 	static const struct argp argp = {
-		options, parse, "", "Tell what this kernel, QEMU and libvirt offer to dray.",
-		NULL, NULL, NULL};
+		options, parse, "",  "Tell what this kernel, QEMU and libvirt offer to dray.",
+		NULL,	 NULL,	NULL};
 	struct arguments a = {0};
 	json_object *o = json_object_new_object();
 
 	argp_err_exit_status = EXIT_REFUSED;
+	argv[0] = (char *)"dray probe";
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
 	json_object_object_add(o, "dray", json_object_new_string(DRAY_VERSION));
 	json_object_object_add(o, "protocol", json_object_new_int(WIRE_VERSION_MAX));

@@ -100,15 +100,17 @@ static bool answer_hello(struct server *s, int fd, struct wire_hello *hello)
 			reply->version = wire_version_choose(hello->version_min, hello->version_max,
 							     WIRE_VERSION_MIN, WIRE_VERSION_MAX);
 		if (ret == 0 && reply->version == 0)
-			errtext_set(&err, -EPROTO,
-				    "it speaks protocol versions %d to %d, you %u to %u: install the "
-				    "same dray on both hosts",
-				    WIRE_VERSION_MIN, WIRE_VERSION_MAX, hello->version_min,
-				    hello->version_max);
+			errtext_set(
+				&err, -EPROTO,
+				"it speaks protocol versions %d to %d, you %u to %u: install the "
+				"same dray on both hosts",
+				WIRE_VERSION_MIN, WIRE_VERSION_MAX, hello->version_min,
+				hello->version_max);
 		reply->features = WIRE_FEATURES & hello->features;
 		memcpy(reply->host_uuid, s->host_uuid, sizeof(reply->host_uuid));
 		snprintf(reply->text, sizeof(reply->text), "%s", err.text);
-		ok = socket_write_full(fd, out, wire_hello_reply_encode(reply, out), HELLO_MS) == 0 &&
+		ok = socket_write_full(fd, out, wire_hello_reply_encode(reply, out), HELLO_MS) ==
+			     0 &&
 		     reply->version;
 	}
 	free(reply);
@@ -159,8 +161,7 @@ static void accept_one(struct server *s, int listen_fd)
 		return;
 	}
 	c->server = s;
-	if (atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed) <
-		    CONNECTIONS_MAX &&
+	if (atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed) < CONNECTIONS_MAX &&
 	    pthread_create(&thread, NULL, connection_main, c) == 0) {
 		pthread_detach(thread);
 		return;
@@ -283,9 +284,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 int command_receive(int argc, char **argv)
 {
-	static const struct argp argp = {options, parse, "",
-					 "Take in guests that `dray migrate` sends to this host.",
-					 NULL, NULL, NULL};
+	static const struct argp argp = {
+		options, parse, "",  "Take in guests that `dray migrate` sends to this host.",
+		NULL,	 NULL,	NULL};
 	struct server s = {.port = WIRE_PORT,
 			   .socket = {.congestion = "cubic", .user_timeout_ms = DEAD_MS}};
 	struct arguments a = {.server = &s};
@@ -295,15 +296,17 @@ int command_receive(int argc, char **argv)
 	int listen_fd = -1, signals;
 
 	argp_err_exit_status = EXIT_REFUSED;
+	argv[0] = (char *)"dray receive";
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
 	report_init(&s.report, a.json);
 	pthread_mutex_init(&s.lock, NULL);
 	s.ended = eventfd(0, EFD_CLOEXEC);
 	if (!a.disable_tls) {
-		report_error(&s.report,
-			     "this version has no TLS yet: anyone who reaches the port could send a "
-			     "guest here or read one on its way. If that network is trusted, say "
-			     "--disable-tls");
+		report_error(
+			&s.report,
+			"this version has no TLS yet: anyone who reaches the port could send a "
+			"guest here or read one on its way. If that network is trusted, say "
+			"--disable-tls");
 		return EXIT_REFUSED;
 	}
 	setrlimit(RLIMIT_NOFILE, &files);

@@ -82,8 +82,9 @@ int recover_settle(const struct peer *peer, const uint8_t uuid[16], uint32_t wai
 		pause_a_little();
 	}
 	if (answered)
-		return errtext_set(err, -EBUSY, "the destination %s:%u neither starts the guest "
-						"nor gives it up",
+		return errtext_set(err, -EBUSY,
+				   "the destination %s:%u neither starts the guest "
+				   "nor gives it up",
 				   peer->host, peer->port);
 	return errtext_set(err, -EHOSTUNREACH, "%s", last.text);
 }
@@ -159,7 +160,8 @@ static int ask_and_act(struct host *host, const struct record *r, const struct d
 		if (ret == 0)
 			ret = tidy_running(host, info, told);
 		return ret < 0 ? ret
-			       : errtext_set(told, 0, "domain %s never ran on %s: it runs here again",
+			       : errtext_set(told, 0,
+					     "domain %s never ran on %s: it runs here again",
 					     info->name, r->host);
 	}
 	ret = recover_retire(host, info->uuid, r->persistent, told);
@@ -282,6 +284,21 @@ static const char usage[] =
 	"After a crash, on the host where the guest was or is: find out who has it, and finish\n"
 	"or undo the migration. Exit status: 0 settled, 4 an operator must decide.\n";
 
+static int read_wait(const char *text, uint32_t *wait_ms)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (end == text || *end || *text == '-' || n > 86400) {
+		fprintf(stderr,
+			"dray recover: --wait %s: a number of seconds, 0 to 86400, is needed\n",
+			text);
+		return -EINVAL;
+	}
+	*wait_ms = (uint32_t)n * 1000;
+	return 0;
+}
+
 int command_recover(int argc, char **argv)
 {
 	static const struct option longs[] = {{"wait", required_argument, NULL, 'w'},
@@ -293,9 +310,11 @@ int command_recover(int argc, char **argv)
 	int c, ret;
 
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (c == 'w' && read_wait(optarg, &options.wait_ms) < 0)
+			return EXIT_REFUSED;
 		if (c == 'w')
-			options.wait_ms = (uint32_t)(strtoul(optarg, NULL, 10) * 1000);
-		else if (c == 'l')
+			continue;
+		if (c == 'l')
 			options.libvirt_socket = optarg;
 		else {
 			fputs(usage, c == 'h' ? stdout : stderr);
@@ -311,8 +330,10 @@ int command_recover(int argc, char **argv)
 	fprintf(ret < 0 ? stderr : stdout, "%s%s\n", ret < 0 ? "dray: " : "", told.text);
 	if (ret == -EHOSTUNREACH)
 		fprintf(stderr,
-			"dray: only the destination knows whether the guest runs there; nothing was "
-			"changed.\nStart `dray receive` there and run `dray recover %s` again. Do not "
+			"dray: only the destination knows whether the guest runs there; nothing "
+			"was "
+			"changed.\nStart `dray receive` there and run `dray recover %s` again. Do "
+			"not "
 			"resume the guest here before that.\n",
 			options.domain);
 	if (ret == -ENOENT)

@@ -35,8 +35,8 @@ struct guest {
 	atomic_uint writes; /* relaxed: only to see that it runs */
 };
 
-/* Mostly writes whole pages, and clears some. Does not punch: of a page that is punched while on its
- * way nobody promises anything. */
+/* Mostly writes whole pages, and clears some. Does not punch: nobody promises anything of a page
+ * that is punched while on its way. */
 static void *guest_main(void *arg)
 {
 	struct guest *g = arg;
@@ -446,6 +446,17 @@ Test(source, abort_before_a_round)
 	migration_end(&m);
 }
 
+/* The stream that will break does not before the first one's worker is under way. */
+static void await_first_blocked(void *opaque, const struct iovec *iov, unsigned int n)
+{
+	struct migration *m = opaque;
+
+	(void)iov;
+	(void)n;
+	if (m->pipe[1].bytes == 0)
+		memory_pipe_await_blocked(&m->pipe[0]);
+}
+
 /* Holds back whoever shuts stream 0 down until its worker has noticed. */
 static void await_first_noticed(void *opaque)
 {
@@ -463,6 +474,8 @@ Test(source, a_stream_that_breaks_is_reported_once_and_with_its_own_reason)
 
 	start_deaf(&m, 3);
 	m.pipe[1].break_after = 100000;
+	m.pipe[1].hook = await_first_blocked;
+	m.pipe[1].opaque = &m;
 	m.pipe[0].on_shutdown = await_first_noticed;
 	m.pipe[0].opaque = &m;
 	migration_start(&m);

@@ -60,7 +60,7 @@ static void sample_prepare(struct wire_prepare *p)
 	strcpy(p->name, "g");
 	memcpy(p->uuid, "sixteen letters!", WIRE_UUID_SIZE);
 	p->streams = WIRE_STREAMS_MAX;
-	p->silence_ms = 0x12345678;
+	p->silence_ms = 0x00123456;
 	p->running = true;
 	add_block(&p->ram, "a", 4096, 4096);
 	add_block(&p->ram, "b", 1ull << 40, 1u << 30);
@@ -245,6 +245,7 @@ Test(wire_message, the_least_round_trip)
 
 	strcpy(m.prepare.name, "no RAM blocks: the relay lane");
 	m.prepare.streams = 1;
+	m.prepare.silence_ms = 1;
 	round_trip(&m);
 	m = (struct wire_message){.type = WIRE_PREPARED};
 	round_trip(&m);

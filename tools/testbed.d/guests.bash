@@ -349,7 +349,7 @@ cmd_qemu_pid() {
 
 guest_state() {
 	local state
-	if state=$(LC_ALL=C on_libvirt "$1" domstate "$2" 2>/dev/null); then
+	if state=$(LC_ALL=C timeout 10 virsh -q -c "$(uri "$1")" domstate "$2" 2>/dev/null); then
 		printf '%s' "${state// /-}"
 	elif libvirtd_answers "$1"; then
 		printf 'absent'
