@@ -3,8 +3,9 @@
 //
 // category_mask == return_mask == PAGE_IS_WRITTEN and nothing else selects a path in the kernel
 // (fs/proc/task_mmu.c) that takes an empty page-table entry for written. That matters: shared
-// memory loses its entries under memory pressure, and when the balloon punches it, and protection
-// with them.
+// memory loses its entries under memory pressure. Two things it does not report, which the sender
+// looks after: a page punched while protected (a marker stays in its place; tracker_absent finds
+// those), and, on kernels before mid-2026, a range that has no page table at all.
 #include "tracker.h"
 
 #include <assert.h>

@@ -27,14 +27,8 @@
 static void on_message(void *opaque, struct wire_message *message)
 {
 	struct incoming *in = opaque;
-	struct mail *mail = calloc(1, sizeof(*mail));
 
-	if (!mail)
-		abort();
-	mail->kind = MAIL_MESSAGE;
-	mail->message = *message;
-	mailbox_post(in->mail, mail);
-	free(mail);
+	mailbox_message(in->mail, message);
 }
 
 static void on_lost(void *opaque, int result, const char *text)

@@ -36,16 +36,9 @@ static int reach_monitor(struct incoming *in)
 static void on_event(void *opaque, const char *name, json_object *data, uint64_t time_us)
 {
 	struct incoming *in = opaque;
-	struct mail *mail = calloc(1, sizeof(*mail));
 
 	(void)data;
-	if (!mail)
-		abort();
-	mail->kind = MAIL_QEMU_EVENT;
-	mail->a = time_us;
-	snprintf(mail->text, sizeof(mail->text), "%s", name);
-	mailbox_post(in->mail, mail);
-	free(mail);
+	mailbox_qemu_event(in->mail, name, "", time_us);
 }
 
 static void *monitor_main(void *arg)

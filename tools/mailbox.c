@@ -65,21 +65,52 @@ void mailbox_destroy(struct mailbox *m)
 	free(m);
 }
 
-void mailbox_post(struct mailbox *m, const struct mail *mail)
+/* Nothing sensible is left to do without a few kilobytes, and a lost mail could mean a lost guest:
+ * better to die, which both sides know how to survive. */
+static struct node *new_node(void)
 {
-	struct node *n = malloc(sizeof(*n));
+	struct node *n = calloc(1, sizeof(*n));
 
-	/* Nothing sensible is left to do without a few kilobytes, and a lost mail could mean a
-	 * lost guest: better to die, which both sides know how to survive. */
 	if (!n)
 		abort();
-	n->next = NULL;
-	n->mail = *mail;
+	return n;
+}
+
+static void append(struct mailbox *m, struct node *n)
+{
 	pthread_mutex_lock(&m->lock);
 	*m->last = n;
 	m->last = &n->next;
 	pthread_cond_signal(&m->wake);
 	pthread_mutex_unlock(&m->lock);
+}
+
+void mailbox_post(struct mailbox *m, const struct mail *mail)
+{
+	struct node *n = new_node();
+
+	n->mail = *mail;
+	append(m, n);
+}
+
+void mailbox_message(struct mailbox *m, const struct wire_message *message)
+{
+	struct node *n = new_node();
+
+	n->mail.kind = MAIL_MESSAGE;
+	n->mail.message = *message;
+	append(m, n);
+}
+
+void mailbox_qemu_event(struct mailbox *m, const char *event, const char *status, uint64_t time_us)
+{
+	struct node *n = new_node();
+
+	n->mail.kind = MAIL_QEMU_EVENT;
+	n->mail.a = time_us;
+	snprintf(n->mail.text, sizeof(n->mail.text), "%s", event);
+	snprintf(n->mail.status, sizeof(n->mail.status), "%s", status);
+	append(m, n);
 }
 
 void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char *text)

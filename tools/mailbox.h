@@ -37,5 +37,9 @@ void mailbox_destroy(struct mailbox *m);
 void mailbox_post(struct mailbox *m, const struct mail *mail);
 /* Shorthand without a message; text may be NULL. */
 void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char *text);
+/* MAIL_MESSAGE: takes the message over. */
+void mailbox_message(struct mailbox *m, const struct wire_message *message);
+/* MAIL_QEMU_EVENT; long texts are cut. */
+void mailbox_qemu_event(struct mailbox *m, const char *event, const char *status, uint64_t time_us);
 /* The oldest mail, waiting at most until the CLOCK_MONOTONIC deadline; MAIL_NONE then. */
 void mailbox_take(struct mailbox *m, uint64_t deadline_us, struct mail *mail);

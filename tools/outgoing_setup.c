@@ -64,14 +64,8 @@ int outgoing_check(struct outgoing *o)
 static void on_message(void *opaque, struct wire_message *message)
 {
 	struct outgoing *o = opaque;
-	struct mail *mail = calloc(1, sizeof(*mail));
 
-	if (!mail)
-		abort();
-	mail->kind = MAIL_MESSAGE;
-	mail->message = *message;
-	mailbox_post(o->mail, mail);
-	free(mail);
+	mailbox_message(o->mail, message);
 }
 
 static void on_lost(void *opaque, int result, const char *text)
@@ -195,16 +189,8 @@ static void on_job_done(void *opaque, int result, const char *text)
 static void on_qemu_event(void *opaque, const char *event, const char *status, uint64_t time_us)
 {
 	struct outgoing *o = opaque;
-	struct mail *mail = calloc(1, sizeof(*mail));
 
-	if (!mail)
-		abort();
-	mail->kind = MAIL_QEMU_EVENT;
-	mail->a = time_us;
-	snprintf(mail->text, sizeof(mail->text), "%s", event);
-	snprintf(mail->status, sizeof(mail->status), "%s", status);
-	mailbox_post(o->mail, mail);
-	free(mail);
+	mailbox_qemu_event(o->mail, event, status, time_us);
 }
 
 static int open_streams(struct outgoing *o)

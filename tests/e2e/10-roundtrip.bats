@@ -105,12 +105,38 @@ downtime_below() {
 	"$TESTBED" destroy giver
 }
 
-@test "a disk read past the page cache: refused without a monitor, safe with one" {
-	local disk=/var/tmp/dray-e2e-disk.img
-	guest diskful --memory 512 --fill 64 --dirty 16 --rate 10 --disk "$disk:writeback"
-	cross a diskful --verify # buffered disk; and it arrives with a monitor
+@test "a disk through the page cache" {
+	guest diskful --memory 512 --fill 64 --dirty 16 --rate 10 --disk /var/tmp/dray-e2e-disk.img:writeback
+	cross a diskful --verify
 	"$TESTBED" wait-verified diskful 60
 	"$TESTBED" destroy diskful
+}
+
+# with_monitor NAME: restart the guest with a monitor of dray's own, as the refusal tells.
+with_monitor() {
+	local xml=$BATS_TEST_TMPDIR/$1.xml
+	"$TESTBED" exec a virsh -q dumpxml --inactive "$1" >"$xml"
+	sed -i "s|<domain type='qemu'|& xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'|
+		s|</domain>|<qemu:commandline><qemu:arg value='-chardev'/><qemu:arg value='socket,id=draymon,path=/var/lib/libvirt/qemu/$1.dray,server=on,wait=off'/><qemu:arg value='-mon'/><qemu:arg value='chardev=draymon,mode=control'/></qemu:commandline></domain>|" "$xml"
+	"$TESTBED" exec a virsh -q destroy "$1"
+	"$TESTBED" exec a virsh -q define "$xml"
+	"$TESTBED" exec a virsh -q start "$1"
+	"$TESTBED" wait-tick "$1" 5 60
+}
+
+@test "a disk read past the page cache: refused without a monitor of ours, crosses with one" {
+	guest rawdisk --memory 512 --fill 64 --dirty 16 --rate 10 --disk /var/tmp/dray-e2e-disk.img:none
+	receive b
+	migrate a rawdisk
+	[ "$status" -eq 1 ]
+	field reason | grep -q draymon
+	stop_receive
+	with_monitor rawdisk
+	cross a rawdisk --verify
+	cross b rawdisk
+	"$TESTBED" wait-verified rawdisk 60
+	"$TESTBED" witness rawdisk | jq -e '.disk_reads > 0 and .corrupt == 0'
+	"$TESTBED" destroy rawdisk
 }
 
 @test "SIGINT cancels: exit 3, the guest runs on at the source" {

@@ -65,6 +65,7 @@ migrate_start() {
 	local from=$1 name=$2
 	shift 2
 	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
+	: >"$TX_LOG" # a reader may be there before the background job is
 	"$TESTBED" exec "$from" "$DRAY" migrate --disable-tls --json "$@" "$name" \
 		"${MIG_IP[$(other "$from")]}" >"$TX_LOG" 2>&1 3>&- &
 	TX_PID=$!
