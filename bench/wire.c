@@ -40,7 +40,7 @@ static void check(int ret, const struct errtext *err)
 	}
 }
 
-/* One connection: 8 bytes of length, then so many bytes, then one byte back. */
+/* One connection: 8 bytes of length, one byte back, then so many bytes, then one byte back. */
 static void *serve_one(void *arg)
 {
 	int fd = (int)(intptr_t)arg;
@@ -53,6 +53,7 @@ static void *serve_one(void *arg)
 		uint8_t *to = memory(left);
 		size_t size = left;
 
+		check(s->ops->send(s, &(struct iovec){&left, 1}, 1), &err); /* ready */
 		for (size_t at = 0; at < size; at += PIECE) {
 			size_t n = size - at < PIECE ? size - at : PIECE;
 
@@ -112,6 +113,7 @@ static void send_all(const char *host, uint16_t port, unsigned int n, uint64_t s
 	pthread_t *ids = calloc(n, sizeof(*ids));
 	struct errtext err = {0};
 	uint64_t begun, us;
+	uint8_t ready;
 
 	for (unsigned int i = 0; i < n; i++) {
 		int fd;
@@ -122,7 +124,9 @@ static void send_all(const char *host, uint16_t port, unsigned int n, uint64_t s
 		check(uring_stream_new(fd, NULL, &jobs[i].stream, &err), &err);
 		check(socket_write_full(fd, &jobs[i].size, sizeof(jobs[i].size), 5000), &err);
 	}
-	usleep(500000); /* the other side writes its memory once, so as to have it */
+	for (unsigned int i = 0; i < n; i++) /* the other side has its memory */
+		check(jobs[i].stream->ops->recv(jobs[i].stream, &(struct iovec){&ready, 1}, 1),
+		      &err);
 	begun = clock_monotonic_us();
 	for (unsigned int i = 0; i < n; i++)
 		pthread_create(&ids[i], NULL, send_one, &jobs[i]);
@@ -134,12 +138,14 @@ static void send_all(const char *host, uint16_t port, unsigned int n, uint64_t s
 
 int main(int argc, char **argv)
 {
-	if (argc == 3 && strcmp(argv[1], "serve") == 0)
+	if (argc == 3 && strcmp(argv[1], "serve") == 0) {
 		serve((uint16_t)atoi(argv[2]));
-	else if (argc == 6 && strcmp(argv[1], "send") == 0)
+	} else if (argc == 6 && strcmp(argv[1], "send") == 0) {
 		send_all(argv[2], (uint16_t)atoi(argv[3]), (unsigned int)atoi(argv[4]),
 			 strtoull(argv[5], NULL, 10) << 20);
-	else
+	} else {
 		fprintf(stderr, "usage: bench-wire serve PORT | send HOST PORT STREAMS MIB\n");
-	return 1;
+		return 1;
+	}
+	return 0;
 }
