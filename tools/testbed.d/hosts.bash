@@ -49,6 +49,11 @@ libvirtd_start() {
 	(
 		umask 022
 		cd /
+		# Whoever runs us may wait for the end of a pipe, which a daemon would hold open.
+		for fd in /proc/self/fd/*; do
+			fd=${fd##*/}
+			((fd <= 2 || fd == 255)) || eval "exec $fd>&-"
+		done
 		on_host "$host" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
 			libvirtd --daemon --pid-file /run/libvirtd.pid </dev/null >/dev/null 2>&1
 	) || die "host $host: libvirtd does not start; read $DATA/$host/log/libvirtd.log"
