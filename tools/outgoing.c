@@ -112,8 +112,7 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 		o->got_digest = true;
 		break;
 	case WIRE_RELEASED:
-		o->released_there = true;
-		break;
+		break; /* RESUMED, or the job's end, is what counts */
 	case WIRE_RESUMED:
 		control_clock(o->control, &offset, &trip);
 		o->resume_us = m->resumed.time_us - (uint64_t)offset;
@@ -212,8 +211,7 @@ static void take(struct outgoing *o, struct mail *mail)
 				      mail->text[0] ? ": " : "", mail->text);
 		break;
 	case MAIL_RELAY:
-		o->relay_ended = true;
-		break;
+		break; /* QEMU's migration fails, and the job's end tells */
 	case MAIL_CANCEL:
 		if (handed_over(o))
 			break;

@@ -59,8 +59,8 @@ struct outgoing {
 	struct libvirt_job *job;
 
 	/* what the mail said */
-	bool got_prepared, got_ready, got_digest, released_there, resumed_there, finished_there;
-	bool perform_held, confirm_held, job_done, control_lost, relay_ended;
+	bool got_prepared, got_ready, got_digest, resumed_there, finished_there;
+	bool perform_held, confirm_held, job_done, control_lost;
 	int job_result;
 	char job_text[WIRE_TEXT_MAX + 1];
 	bool stopped;		     /* guest does not run and its I/O is drained */
