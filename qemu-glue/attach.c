@@ -36,6 +36,7 @@
 #include "cleanup.h"
 #include "kernel_abi.h"
 #include "maps.h"
+#include "process.h"
 
 #define MAIN_THREAD_MS 500
 #define OTHER_THREAD_MS 100
@@ -155,24 +156,10 @@ static int find_syscall_insn(struct target *t, struct errtext *err)
 
 static int target_open(struct target *t, pid_t pid, struct errtext *err)
 {
-	char path[32];
-	int ret;
+	int ret = process_open(pid, &t->pidfd, &t->proc_fd, err);
 
-	*t = (struct target){.pid = pid, .proc_fd = -1};
-	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (t->pidfd < 0) {
-		ret = errno == EINVAL ? -ESRCH : -errno;
-		return errtext_set(err, ret, "process %d: %s", pid, strerror(-ret));
-	}
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	t->proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (t->proc_fd < 0)
-		return errtext_set(err, errno == ENOENT ? -ESRCH : -errno, "%s: %s", path,
-				   strerror(errno));
-	/* Alive after the open: so the directory is that of the pidfd's process. */
-	if (syscall(SYS_pidfd_send_signal, t->pidfd, 0, NULL, 0) < 0)
-		return errtext_set(err, -errno, "process %d: %s", pid, strerror(errno));
-	return find_syscall_insn(t, err);
+	t->pid = pid;
+	return ret < 0 ? ret : find_syscall_insn(t, err);
 }
 
 /* The state letter of a thread, '?' if it has gone. */

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hold on to a process by its id.
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int process_open(pid_t pid, int *pidfd, int *proc_fd, struct errtext *err)
+{
+	char path[32];
+	int ret;
+
+	*proc_fd = -1;
+	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (*pidfd < 0) {
+		ret = errno == EINVAL ? -ESRCH : -errno;
+		return errtext_set(err, ret, "process %d: %s", pid, strerror(-ret));
+	}
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	*proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*proc_fd < 0)
+		return errtext_set(err, errno == ENOENT ? -ESRCH : -errno, "%s: %s", path,
+				   strerror(errno));
+	/* Alive after the open: so the directory is that of the pidfd's process. */
+	if (syscall(SYS_pidfd_send_signal, *pidfd, 0, NULL, 0) < 0)
+		return errtext_set(err, -errno, "process %d: %s", pid, strerror(errno));
+	return 0;
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hold on to a process by its id, so that from then on a reused id is an error, never another
+// process.
+#pragma once
+
+#include <sys/types.h>
+#include "errtext.h"
+
+/* Open a pidfd and the /proc directory of one and the same process; both are the caller's, on
+ * failure too (-1 if not open), close-on-exec. -ESRCH: no such process. */
+int process_open(pid_t pid, int *pidfd, int *proc_fd, struct errtext *err);
