@@ -236,7 +236,7 @@ static int run_to_syscall_stop(pid_t tid, int timeout_ms)
 	}
 }
 
-int borrow_call(struct borrow *b, long nr, long arg0, long *ret)
+long borrow_call(struct borrow *b, long nr, const long args[6])
 {
 	struct user_regs_struct regs = b->saved;
 	long r;
@@ -244,22 +244,24 @@ int borrow_call(struct borrow *b, long nr, long arg0, long *ret)
 	regs.rip = b->insn;
 	regs.orig_rax = ~0ull;
 	regs.rax = (unsigned long)nr;
-	regs.rdi = (unsigned long)arg0;
+	regs.rdi = (unsigned long)args[0];
+	regs.rsi = (unsigned long)args[1];
+	regs.rdx = (unsigned long)args[2];
+	regs.r10 = (unsigned long)args[3];
+	regs.r8 = (unsigned long)args[4];
+	regs.r9 = (unsigned long)args[5];
 	r = trace(PTRACE_SETREGS, b->tid, 0, &regs);
 	if (r < 0)
-		return (int)r;
+		return r;
 	r = run_to_syscall_stop(b->tid, FROZEN_MS);
 	if (r < 0)
-		return r == -ETIMEDOUT ? -EBUSY : (int)r;
+		return r == -ETIMEDOUT ? -EBUSY : r;
 	/* It executes now: to give up here would leave the result behind. */
 	r = run_to_syscall_stop(b->tid, -1);
 	if (r < 0)
-		return (int)r;
+		return r;
 	r = trace(PTRACE_GETREGS, b->tid, 0, &regs);
-	if (r < 0)
-		return (int)r;
-	*ret = (long)regs.rax;
-	return 0;
+	return r < 0 ? r : (long)regs.rax;
 }
 
 /* Wait for our interrupt. A thread that thawed late may reach the entry of the system call that

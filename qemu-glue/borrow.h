@@ -25,10 +25,11 @@ struct borrow {
  * not 64-bit code, or no `syscall` instruction at insn. */
 int borrow_begin(struct borrow *b, pid_t tid, unsigned long insn, int timeout_ms);
 
-/* Execute system call nr inside. *ret is its result, negative errno included. A negative return
- * means that it was not executed: -EBUSY, the thread is frozen; -ESRCH, it died; -EFAULT, it got a
- * signal of its own making. In every case borrow_end follows. */
-int borrow_call(struct borrow *b, long nr, long arg0, long *ret);
+/* Execute system call nr inside, with arguments as the kernel takes them: addresses are those of
+ * that process. Its result, negative errno included. If it could not be executed: -EBUSY, the
+ * thread is frozen; -ESRCH, it died; -EFAULT, it got a signal of its own making; further calls fail
+ * at once. In every case borrow_end follows. */
+long borrow_call(struct borrow *b, long nr, const long args[6]);
 
 /* Restore registers and signal mask, let a system call that we interrupted restart, let go. -ESRCH
  * if the thread died meanwhile. */

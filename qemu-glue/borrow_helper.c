@@ -68,32 +68,29 @@ static int begin(const struct helper_job *job, struct borrow *b)
 	return 0;
 }
 
-/* borrow_call and the system call's own result in one. */
-static long call(struct borrow *b, long nr, long arg0)
+static int close_inside(struct borrow *b, int fd)
 {
-	long result;
-	int ret = borrow_call(b, nr, arg0, &result);
-
-	return ret < 0 ? ret : result;
+	return (int)borrow_call(b, SYS_close, (long[6]){fd});
 }
 
 static struct helper_report create_inside(const struct helper_job *job, struct borrow *b, int *fd)
 {
-	long inside = call(b, SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | job->flags);
+	int flags = O_CLOEXEC | O_NONBLOCK | job->flags;
+	int inside = (int)borrow_call(b, SYS_userfaultfd, (long[6]){flags});
 	struct helper_report report = {.step = HELPER_DONE, .inside_fd = -1};
 
 	if (inside < 0)
-		return failed(HELPER_USERFAULTFD, (int)inside);
-	*fd = (int)syscall(SYS_pidfd_getfd, job->pidfd, (int)inside, 0);
+		return failed(HELPER_USERFAULTFD, inside);
+	*fd = (int)syscall(SYS_pidfd_getfd, job->pidfd, inside, 0);
 	if (*fd < 0)
 		report = failed(HELPER_FETCH, -errno);
 	if (job->keep && *fd >= 0) {
-		report.inside_fd = (int)inside;
+		report.inside_fd = inside;
 	} else {
-		long ret = call(b, SYS_close, inside);
+		int ret = close_inside(b, inside);
 
 		if (ret < 0 && report.error == 0)
-			report = failed(HELPER_CLOSE, (int)ret);
+			report = failed(HELPER_CLOSE, ret);
 	}
 	return report;
 }
@@ -109,7 +106,7 @@ static struct helper_report work(const struct helper_job *job, int *fd)
 	if (job->create) {
 		report = create_inside(job, &b, fd);
 	} else {
-		ret = (int)call(&b, SYS_close, job->inside_fd);
+		ret = close_inside(&b, job->inside_fd);
 		if (ret < 0)
 			report = failed(HELPER_CLOSE, ret);
 	}
