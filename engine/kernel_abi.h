@@ -27,6 +27,10 @@
 #define UFFD_USER_MODE_ONLY 1
 #endif
 
+#ifndef USERFAULTFD_IOC_NEW
+#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00) /* on /dev/userfaultfd, Linux 6.1 */
+#endif
+
 #ifndef PAGEMAP_SCAN
 struct page_region {
 	__u64 start;	  /* address in the scanned process */

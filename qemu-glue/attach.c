@@ -17,6 +17,11 @@
 //      main thread comes first: it sits in poll nearly always, and a QEMU's vCPU threads would pay
 //      with a guest exit. One that does not stop (uninterruptible sleep) is given up and, with a
 //      new helper, the next one tried; the death of the old helper releases it.
+//      Kernel faults need privilege, which QEMU has not: userfaultfd(2) refuses. /dev/userfaultfd
+//      gives to whoever has it open, so a descriptor of ours goes into the process for a moment
+//      (borrow_fd.c), and its ioctl makes the userfaultfd there. The plain call comes first: where
+//      it is allowed, less is done to the process. (A hostile QEMU could keep a copy of the
+//      device; that gives it nothing that a userfaultfd kept inside does not.)
 //   5. UFFDIO_API from here: once, by whoever holds the descriptor.
 //   6. Confirm to the helper, if a copy is kept inside: it would close it had we died.
 #include "attach.h"
@@ -37,6 +42,7 @@
 #include "kernel_abi.h"
 #include "maps.h"
 #include "process.h"
+#include "uffd_device.h"
 
 #define MAIN_THREAD_MS 500
 #define OTHER_THREAD_MS 100
@@ -49,10 +55,13 @@ struct target {
 	int pidfd;
 	int proc_fd;
 	unsigned long insn;
+	int device; /* /dev/userfaultfd, or -1 */
+	struct errtext no_device;
 };
 
 static void target_close(struct target *t)
 {
+	cleanup_close(&t->device);
 	cleanup_close(&t->pidfd);
 	cleanup_close(&t->proc_fd);
 }
@@ -218,12 +227,32 @@ static pid_t tracer_of(const struct target *t)
 	return tracer;
 }
 
+static bool refused_kernel_faults(const struct helper_report *r)
+{
+	return (r->step == HELPER_USERFAULTFD || r->step == HELPER_DEVICE) &&
+	       (r->error == -EPERM || r->error == -EACCES || r->error == -ENOSYS);
+}
+
+static int explain_kernel_faults(const struct target *t, struct errtext *err)
+{
+	const char *why = t->no_device.text[0] ? t->no_device.text
+					       : "a security policy keeps " UFFD_DEVICE_PATH
+						 " from it";
+
+	return errtext_set(err, -ENOTSUP,
+			   "process %d may not handle its kernel faults, which post-copy needs: "
+			   "%s; let dray have that device, or run: sysctl "
+			   "vm.unprivileged_userfaultfd=1",
+			   t->pid, why);
+}
+
 static int explain(const struct target *t, const struct helper_report *r, bool user_mode,
 		   struct errtext *err)
 {
 	static const char *const doing[HELPER_STEP_END_] = {
 		[HELPER_STOP] = "stop a thread",
 		[HELPER_USERFAULTFD] = "create a userfaultfd inside",
+		[HELPER_DEVICE] = "create a userfaultfd inside by " UFFD_DEVICE_PATH,
 		[HELPER_FETCH] = "fetch the userfaultfd",
 		[HELPER_CLOSE] = "close the userfaultfd inside",
 		[HELPER_RESTORE] = "let the thread go on",
@@ -235,11 +264,8 @@ static int explain(const struct target *t, const struct helper_report *r, bool u
 		return errtext_set(err, -EPERM,
 				   "process %d is being traced by process %d; end that first",
 				   t->pid, tracer);
-	if (r->step == HELPER_USERFAULTFD && r->error == -EPERM && !user_mode)
-		return errtext_set(err, -EPERM,
-				   "process %d may not handle its kernel faults, which post-copy "
-				   "needs; run: sysctl vm.unprivileged_userfaultfd=1",
-				   t->pid);
+	if (!user_mode && refused_kernel_faults(r))
+		return explain_kernel_faults(t, err);
 	if (r->error == -EBUSY)
 		return errtext_set(err, -EBUSY,
 				   "process %d: none of its threads stopped in time (waiting for "
@@ -284,10 +310,26 @@ static int run_job(const struct target *t, struct helper_job *job, struct helper
 	return explain(t, report, job->flags & UFFD_USER_MODE_ONLY, err);
 }
 
+/* Asynchronous write-protection hands faults to nobody, so it needs no privilege in the process. */
+static struct helper_job creation(struct target *t, bool user_mode, bool keep)
+{
+	if (!user_mode)
+		uffd_device_open(UFFD_DEVICE_PATH, &t->device, &t->no_device);
+	return (struct helper_job){
+		.pidfd = t->pidfd,
+		.proc_fd = t->proc_fd,
+		.insn = t->insn,
+		.create = true,
+		.flags = user_mode ? UFFD_USER_MODE_ONLY : 0,
+		.device = t->device,
+		.keep = keep,
+	};
+}
+
 int attach_userfaultfd(pid_t pid, unsigned long long features_wanted, bool keep_inside, int *uffd,
 		       int *inside_fd, struct errtext *err)
 {
-	_cleanup_(target_close) struct target t = {.pidfd = -1, .proc_fd = -1};
+	_cleanup_(target_close) struct target t = {.pidfd = -1, .proc_fd = -1, .device = -1};
 	_cleanup_close_ int fd = -1;
 	struct uffdio_api api = {.api = UFFD_API, .features = features_wanted};
 	struct helper_report report;
@@ -300,14 +342,7 @@ int attach_userfaultfd(pid_t pid, unsigned long long features_wanted, bool keep_
 	ret = target_open(&t, pid, err);
 	if (ret < 0)
 		return ret;
-	job = (struct helper_job){
-		.pidfd = t.pidfd,
-		.proc_fd = t.proc_fd,
-		.insn = t.insn,
-		.create = true,
-		.flags = features_wanted & UFFD_FEATURE_WP_ASYNC ? UFFD_USER_MODE_ONLY : 0,
-		.keep = keep_inside,
-	};
+	job = creation(&t, features_wanted & UFFD_FEATURE_WP_ASYNC, keep_inside);
 	ret = run_job(&t, &job, &h, &report, &fd, err);
 	if (ret < 0)
 		return ret;
@@ -324,7 +359,7 @@ int attach_userfaultfd(pid_t pid, unsigned long long features_wanted, bool keep_
 
 int attach_close_inside(pid_t pid, int inside_fd, struct errtext *err)
 {
-	_cleanup_(target_close) struct target t = {.pidfd = -1, .proc_fd = -1};
+	_cleanup_(target_close) struct target t = {.pidfd = -1, .proc_fd = -1, .device = -1};
 	char path[32], link[64] = "";
 	struct helper_report report;
 	struct helper_job job;
@@ -342,6 +377,7 @@ int attach_close_inside(pid_t pid, int inside_fd, struct errtext *err)
 		.pidfd = t.pidfd,
 		.proc_fd = t.proc_fd,
 		.insn = t.insn,
+		.device = -1,
 		.inside_fd = inside_fd,
 	};
 	ret = run_job(&t, &job, &h, &report, &fd, err);

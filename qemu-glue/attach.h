@@ -14,7 +14,8 @@
  * non-blocking) is the caller's, with the UFFDIO_API handshake done for features_wanted
  * (UFFD_FEATURE_*). If WP_ASYNC is among them the descriptor is made for user-mode faults only:
  * asynchronous write-protection never hands a fault to anybody, so this loses nothing and needs no
- * privilege in the process. Without WP_ASYNC it can handle faults of the kernel (KVM) too.
+ * privilege in the process. Without WP_ASYNC it can handle faults of the kernel (KVM, system calls
+ * into guest memory) too: by userfaultfd(2) if the process may, else by /dev/userfaultfd.
  *
  * With keep_inside a second copy stays open inside the process, as number *inside_fd there; it
  * is to be closed by attach_close_inside. Otherwise *inside_fd (may be NULL) is set to -1 and
@@ -25,7 +26,8 @@
  *
  * -ESRCH: no such process, or it ended; -EPERM: not allowed, or traced by somebody else; -EBUSY:
  * none of its threads could be stopped in time; -ENOTSUP: the kernel lacks a feature (named), or
- * the process is no x86-64 one; -ETIMEDOUT: the helper did not answer. */
+ * the process is no x86-64 one, or there is no way to its kernel faults (the text names two);
+ * -ETIMEDOUT: the helper did not answer. */
 int attach_userfaultfd(pid_t pid, unsigned long long features_wanted, bool keep_inside, int *uffd,
 		       int *inside_fd, struct errtext *err);
 

@@ -6,7 +6,7 @@
 // been done before, in attach.c.
 //
 // All signals are blocked before the fork, so that none can hit the helper between fork and setsid.
-// The helper closes every descriptor but the three it works with. Otherwise sockets of a killed
+// The helper closes every descriptor but those that it works with. Otherwise sockets of a killed
 // dray would stay open for as long as the helper lives, and userfaultfds, which is worse:
 // registrations live as long as the last copy.
 #include "borrow_helper.h"
@@ -22,28 +22,33 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "borrow.h"
+#include "borrow_fd.h"
 #include "cleanup.h"
+#include "kernel_abi.h"
 
 #define UNDO_MS 60000 /* for the thread to stop: nobody waits, and nobody else will close it */
 
 /* ---- in the helper ---- */
 
-static void close_all_but(int a, int b, int c)
+/* Those that are negative are none; the others differ. Changes the order of keep. */
+static void close_all_but(int *keep, int count)
 {
-	unsigned int keep[3] = {(unsigned int)a, (unsigned int)b, (unsigned int)c}, from = 0;
+	unsigned int from = 0;
 
-	for (int i = 0; i < 3; i++) {
-		for (int j = i + 1; j < 3; j++) {
+	for (int i = 0; i < count; i++) {
+		for (int j = i + 1; j < count; j++) {
 			if (keep[j] < keep[i]) {
-				unsigned int swap = keep[i];
+				int swap = keep[i];
 
 				keep[i] = keep[j];
 				keep[j] = swap;
 			}
 		}
-		if (keep[i] > from)
-			syscall(SYS_close_range, from, keep[i] - 1, 0);
-		from = keep[i] + 1;
+		if (keep[i] < 0)
+			continue;
+		if ((unsigned int)keep[i] > from)
+			syscall(SYS_close_range, from, (unsigned int)keep[i] - 1, 0);
+		from = (unsigned int)keep[i] + 1;
 	}
 	syscall(SYS_close_range, from, ~0u, 0);
 }
@@ -73,14 +78,37 @@ static int close_inside(struct borrow *b, int fd)
 	return (int)borrow_call(b, SYS_close, (long[6]){fd});
 }
 
+/* userfaultfd(2), or by the device which the process itself could not open. */
+static int make_inside(const struct helper_job *job, struct borrow *b, enum helper_step *step)
+{
+	int flags = O_CLOEXEC | O_NONBLOCK | job->flags, device, ret;
+	int inside = (int)borrow_call(b, SYS_userfaultfd, (long[6]){flags});
+
+	*step = HELPER_USERFAULTFD;
+	if (job->device < 0 || (inside != -EPERM && inside != -EACCES && inside != -ENOSYS))
+		return inside;
+	*step = HELPER_DEVICE;
+	ret = borrow_give_fd(b, job->pidfd, job->device, &device);
+	if (ret < 0)
+		return ret;
+	inside = (int)borrow_call(b, SYS_ioctl, (long[6]){device, USERFAULTFD_IOC_NEW, flags});
+	ret = close_inside(b, device);
+	if (ret < 0 && inside >= 0) {
+		*step = HELPER_CLOSE;
+		close_inside(b, inside);
+		return ret;
+	}
+	return inside;
+}
+
 static struct helper_report create_inside(const struct helper_job *job, struct borrow *b, int *fd)
 {
-	int flags = O_CLOEXEC | O_NONBLOCK | job->flags;
-	int inside = (int)borrow_call(b, SYS_userfaultfd, (long[6]){flags});
 	struct helper_report report = {.step = HELPER_DONE, .inside_fd = -1};
+	enum helper_step step;
+	int inside = make_inside(job, b, &step);
 
 	if (inside < 0)
-		return failed(HELPER_USERFAULTFD, inside);
+		return failed(step, inside);
 	*fd = (int)syscall(SYS_pidfd_getfd, job->pidfd, inside, 0);
 	if (*fd < 0)
 		report = failed(HELPER_FETCH, -errno);
@@ -116,26 +144,6 @@ static struct helper_report work(const struct helper_job *job, int *fd)
 	return report;
 }
 
-static int send_report(int sock, const struct helper_report *report, int fd)
-{
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)report, .iov_len = sizeof(*report)};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (fd >= 0) {
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof(control.space);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	}
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
 static void undo(const struct helper_job *job, int inside_fd)
 {
 	struct helper_job closing = *job;
@@ -150,15 +158,15 @@ static _Noreturn void helper_main(const struct helper_job *job, int sock)
 {
 	struct sigaction dfl = {.sa_handler = SIG_DFL};
 	struct helper_report report;
-	int fd = -1;
+	int keep[] = {sock, job->pidfd, job->proc_fd, job->device}, fd = -1;
 	char confirmed;
 
 	setsid();
 	sigaction(SIGCHLD, &dfl, NULL);
-	close_all_but(sock, job->pidfd, job->proc_fd);
+	close_all_but(keep, sizeof(keep) / sizeof(keep[0]));
 	prctl(PR_SET_NAME, "dray-borrow");
 	report = work(job, &fd);
-	if (send_report(sock, &report, fd) < 0 || report.inside_fd >= 0) {
+	if (fd_send(sock, &report, sizeof(report), fd) < 0 || report.inside_fd >= 0) {
 		cleanup_close(&fd);
 		if (read(sock, &confirmed, 1) != 1 && report.inside_fd >= 0)
 			undo(job, report.inside_fd);

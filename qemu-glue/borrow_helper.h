@@ -14,6 +14,7 @@
 enum helper_step {
 	HELPER_STOP,	    /* stop the thread */
 	HELPER_USERFAULTFD, /* create it inside */
+	HELPER_DEVICE,	    /* the same, by the device */
 	HELPER_FETCH,	    /* get our copy */
 	HELPER_CLOSE,	    /* close the copy inside */
 	HELPER_RESTORE,	    /* let the thread go on */
@@ -30,6 +31,7 @@ struct helper_job {
 	int timeout_ms;	    /* for the thread to stop */
 	bool create;	    /* a userfaultfd; else close inside_fd */
 	int flags;	    /* of userfaultfd(2) */
+	int device;	    /* /dev/userfaultfd, if the call is refused; borrowed; -1: none */
 	bool keep;	    /* leave a copy open inside */
 	int inside_fd;
 };

@@ -401,47 +401,6 @@ Test(attach, names_a_feature_the_kernel_lacks)
 	cr_assert_not_null(strstr(err.text, "0x1000000000000000"), "%s", err.text);
 }
 
-static void drop_privileges(struct victim *v)
-{
-	if (geteuid() == 0 && (setgid(65534) < 0 || setuid(65534) < 0))
-		victim_error(v, "setuid", 0);
-	atomic_store(&v->shared->word, 1);
-	victim_read(v);
-}
-
-static bool sysctl_allows_everybody(void)
-{
-	FILE *f = fopen("/proc/sys/vm/unprivileged_userfaultfd", "r");
-	int value = 0;
-
-	if (f && fscanf(f, "%d", &value) != 1)
-		value = 0;
-	if (f)
-		fclose(f);
-	return value;
-}
-
-Test(attach, unprivileged_process)
-{
-	struct errtext err = {0};
-	struct victim v;
-	int fd, ret;
-
-	need_root();
-	victim_start(&v, drop_privileges);
-	while (!atomic_load(&v.shared->word))
-		sched_yield();
-	close(attach(&v, TRACKING));
-	ret = attach_userfaultfd(v.pid, UFFD_FEATURE_MISSING_SHMEM, true, &fd, NULL, &err);
-	if (sysctl_allows_everybody()) {
-		cr_assert_eq(ret, 0, "%s", err.text);
-	} else {
-		cr_assert_eq(ret, -EPERM);
-		cr_assert_not_null(strstr(err.text, "sysctl vm.unprivileged_userfaultfd=1"));
-	}
-	cr_assert(victim_end(&v), "%s", v.shared->what);
-}
-
 static pid_t start_tracer(pid_t target)
 {
 	int ready[2];

@@ -9,6 +9,7 @@
 
 #define KILLS 100
 #define MOMENT_MAX_US 8000
+#define KERNEL_FAULTS UFFD_FEATURE_MISSING_SHMEM
 
 static void need_root(void)
 {
@@ -19,7 +20,7 @@ static void need_root(void)
 /* ---- killed callers ---- */
 
 /* Attach over and over until killed. */
-static pid_t start_attacher(const struct victim *v, bool keep)
+static pid_t start_attacher(const struct victim *v, unsigned long long features, bool keep)
 {
 	pid_t pid = fork();
 
@@ -28,7 +29,7 @@ static pid_t start_attacher(const struct victim *v, bool keep)
 	for (;;) {
 		int fd, inside;
 
-		if (attach_userfaultfd(v->pid, UFFD_FEATURE_WP_ASYNC, keep, &fd, &inside, NULL) < 0)
+		if (attach_userfaultfd(v->pid, features, keep, &fd, &inside, NULL) < 0)
 			_exit(1);
 		if (keep && attach_close_inside(v->pid, inside, NULL) < 0)
 			_exit(2);
@@ -67,9 +68,10 @@ static void wait_us(unsigned int us)
 }
 
 /* Kill at a random moment. True if the attacher was still at it, as it must be. */
-static bool kill_one(const struct victim *v, bool keep, unsigned int *seed)
+static bool kill_one(const struct victim *v, unsigned long long features, bool keep,
+		     unsigned int *seed)
 {
-	pid_t pid = start_attacher(v, keep);
+	pid_t pid = start_attacher(v, features, keep);
 	int status;
 
 	wait_us((unsigned int)rand_r(seed) % MOMENT_MAX_US);
@@ -80,22 +82,28 @@ static bool kill_one(const struct victim *v, bool keep, unsigned int *seed)
 }
 
 /* Where a kept copy is left because the kill came after the confirmation, it can be closed. */
-static void kill_many(victim_role *role, bool keep)
+static void kill_many(victim_role *role, unsigned long long features, bool keep)
 {
+	char before[4096], after[4096];
 	struct victim v;
 	unsigned int seed = 20240229;
 
 	need_root();
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	victim_start(&v, role);
+	if (features == KERNEL_FAULTS)
+		victim_wait_unprivileged(&v);
+	victim_descriptors(&v, before, sizeof(before));
 	for (int i = 0; i < KILLS; i++) {
 		int number = -1, open;
 
-		cr_assert(kill_one(&v, keep, &seed), "round %d: the attacher failed", i);
+		cr_assert(kill_one(&v, features, keep, &seed), "round %d: the attacher failed", i);
 		open = victim_userfaultfds(&v, &number);
 		cr_assert_leq(open, keep ? 1 : 0, "round %d: left %d inside", i, open);
 		if (open > 0)
 			cr_assert_eq(attach_close_inside(v.pid, number, NULL), 0);
+		victim_descriptors(&v, after, sizeof(after));
+		cr_assert_str_eq(after, before, "round %d", i);
 		cr_assert_eq(victim_tracer(&v), 0);
 		cr_assert_eq(atomic_load(&v.shared->errors), 0, "round %d: %s", i, v.shared->what);
 	}
@@ -104,22 +112,39 @@ static void kill_many(victim_role *role, bool keep)
 
 Test(borrow_helper, killed_while_victim_computes)
 {
-	kill_many(victim_spin, false);
+	kill_many(victim_spin, UFFD_FEATURE_WP_ASYNC, false);
 }
 
 Test(borrow_helper, killed_while_victim_polls)
 {
-	kill_many(victim_poll, false);
+	kill_many(victim_poll, UFFD_FEATURE_WP_ASYNC, false);
 }
 
 Test(borrow_helper, killed_while_victim_naps)
 {
-	kill_many(victim_nanosleep, false);
+	kill_many(victim_nanosleep, UFFD_FEATURE_WP_ASYNC, false);
 }
 
 Test(borrow_helper, killed_while_keeping)
 {
-	kill_many(victim_spin, true);
+	kill_many(victim_spin, UFFD_FEATURE_WP_ASYNC, true);
+}
+
+static void spin_unprivileged(struct victim *v)
+{
+	victim_drop_privileges(v);
+	victim_spin(v);
+}
+
+/* The device, too, is passed into it and closed again. */
+Test(borrow_helper, killed_while_passing_the_device)
+{
+	kill_many(spin_unprivileged, KERNEL_FAULTS, false);
+}
+
+Test(borrow_helper, killed_while_keeping_by_the_device)
+{
+	kill_many(spin_unprivileged, KERNEL_FAULTS, true);
 }
 
 /* ---- the protocol between helper and caller ---- */
@@ -152,6 +177,7 @@ static struct helper_job keeping_job(const struct victim *v)
 		.timeout_ms = 1000,
 		.create = true,
 		.flags = UFFD_USER_MODE_ONLY,
+		.device = -1,
 		.keep = true,
 	};
 

@@ -169,6 +169,39 @@ static inline int victim_userfaultfds(const struct victim *v, int *number)
 	return count;
 }
 
+/* All that it has open: "0 /dev/null\n3 pipe:[77]\n..." */
+static inline void victim_descriptors(const struct victim *v, char *text, size_t size)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (int fd = 0; fd < 256; fd++) {
+		char path[64], link[128];
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", v->pid, fd);
+		n = readlink(path, link, sizeof(link) - 1);
+		if (n < 0)
+			continue;
+		link[n] = '\0';
+		len += (size_t)snprintf(text + len, size - len, "%d %s\n", fd, link);
+		if (len >= size)
+			abort();
+	}
+}
+
+/* Become nobody, without capabilities, as a QEMU under libvirt is; that makes it undumpable too. */
+static inline void victim_drop_privileges(struct victim *v)
+{
+	if (geteuid() != 0)
+		return;
+	if (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0 ||
+	    prctl(PR_GET_DUMPABLE) == 1)
+		victim_error(v, "setresuid", 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* forgotten by setresuid */
+	atomic_store(&v->shared->word, 1);
+}
+
 /* Threads of it that somebody traces. */
 static inline int victim_tracer(const struct victim *v)
 {
@@ -352,4 +385,16 @@ static inline char victim_order(struct victim *v, char order)
 	if (write(v->to[1], &order, 1) != 1 || read(v->from[0], &answer, 1) != 1)
 		abort();
 	return answer;
+}
+
+static inline void victim_obey_unprivileged(struct victim *v)
+{
+	victim_drop_privileges(v);
+	victim_obey(v);
+}
+
+static inline void victim_wait_unprivileged(const struct victim *v)
+{
+	while (!atomic_load(&v->shared->word) && victim_lives(v))
+		sched_yield();
 }
