@@ -34,3 +34,10 @@ int attach_userfaultfd(pid_t pid, unsigned long long features_wanted, bool keep_
 /* Close the copy that stayed inside, by the same borrow. Refuses (-EBADF) a number that is no
  * userfaultfd there. The caller's own copy is not affected. */
 int attach_close_inside(pid_t pid, int inside_fd, struct errtext *err);
+
+/* After a crash: fetch the copy that was kept inside, made by an attach_userfaultfd of somebody who
+ * has gone. *uffd (close-on-exec) is the caller's. Faults that nobody answered are delivered anew
+ * once the caller wakes the range (UFFDIO_WAKE). Does not disturb the process. -ENOENT: there is
+ * none, so nothing is missing there. If there are several (QEMU may have one of its own), the one
+ * that memory is registered with; -EEXIST if that does not decide it. */
+int attach_find_inside(pid_t pid, int *uffd, int *inside_fd, struct errtext *err);
