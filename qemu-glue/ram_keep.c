@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guest RAM that outlives QEMU and a killed dray.
+//
+// libvirt removes QEMU and the files of its RAM as soon as the migration is confirmed; a tmpfs or
+// hugetlbfs file lives on while somebody has it open. A hard link in its directory would do as
+// well, but is in libvirt's way, cannot be made for a file that QEMU has unlinked (hugetlbfs), and
+// keeps memory for ever if nobody comes back.
+//
+// The numbers are those that we have ourselves: dup2 of a descriptor onto itself, as a spawn
+// action, makes the child's one survive exec (POSIX.1-2024), and nothing can collide.
+#include "ram_keep.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "cleanup.h"
+#include "process.h"
+
+static int allocate(struct ram_keep *keep, unsigned int count, struct errtext *err)
+{
+	keep->blocks = count ? calloc(count, sizeof(*keep->blocks)) : NULL;
+	if (count && !keep->blocks)
+		return errtext_set(err, -ENOMEM, "out of memory for %u RAM blocks", count);
+	keep->count = count;
+	return 0;
+}
+
+void ram_keep_destroy(struct ram_keep *keep)
+{
+	free(keep->blocks);
+	*keep = (struct ram_keep){0};
+}
+
+static int describe_block(const struct ram_block *block, struct ram_keep_block *k,
+			  struct errtext *err)
+{
+	struct stat st;
+
+	if (block->fd <= STDERR_FILENO || fstat(block->fd, &st) < 0)
+		return errtext_set(err, -EBADF, "RAM block '%s': its file is not open (%d)",
+				   block->name, block->fd);
+	*k = (struct ram_keep_block){
+		.size = block->size,
+		.page_size = block->page_size,
+		.fd = block->fd,
+		.dev = st.st_dev,
+		.ino = st.st_ino,
+	};
+	memcpy(k->name, block->name, sizeof(k->name));
+	return 0;
+}
+
+int ram_keep_describe(const struct ram_map *map, struct ram_keep *keep, struct errtext *err)
+{
+	int ret = allocate(keep, map->count, err);
+
+	for (unsigned int i = 0; ret == 0 && i < map->count; i++)
+		ret = describe_block(&map->blocks[i], &keep->blocks[i], err);
+	if (ret < 0)
+		ram_keep_destroy(keep);
+	return ret;
+}
+
+int ram_keep_inherit(const struct ram_keep *keep, posix_spawn_file_actions_t *actions)
+{
+	for (unsigned int i = 0; i < keep->count; i++) {
+		int fd = keep->blocks[i].fd;
+		int error = posix_spawn_file_actions_adddup2(actions, fd, fd);
+
+		if (error)
+			return -error;
+	}
+	return 0;
+}
+
+/* ---- JSON ---- */
+
+json_object *ram_keep_to_json(const struct ram_keep *keep)
+{
+	json_object *array = json_object_new_array();
+
+	for (unsigned int i = 0; i < keep->count; i++) {
+		const struct ram_keep_block *k = &keep->blocks[i];
+		json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "name", json_object_new_string(k->name));
+		json_object_object_add(o, "size", json_object_new_uint64(k->size));
+		json_object_object_add(o, "page_size", json_object_new_uint64(k->page_size));
+		json_object_object_add(o, "fd", json_object_new_int(k->fd));
+		json_object_object_add(o, "dev", json_object_new_uint64(k->dev));
+		json_object_object_add(o, "ino", json_object_new_uint64(k->ino));
+		json_object_array_add(array, o);
+	}
+	return array;
+}
+
+static int bad_entry(unsigned int i, const char *key, struct errtext *err)
+{
+	return errtext_set(err, -EINVAL,
+			   "the record of kept RAM: block %u: '%s' is missing or impossible", i,
+			   key);
+}
+
+static bool get_number(json_object *o, const char *key, uint64_t max, uint64_t *to)
+{
+	json_object *v;
+
+	if (!json_object_object_get_ex(o, key, &v) || !json_object_is_type(v, json_type_int) ||
+	    json_object_get_int64(v) < 0)
+		return false;
+	*to = json_object_get_uint64(v);
+	return *to <= max;
+}
+
+static bool get_name(json_object *o, char name[RAM_BLOCK_NAME_MAX])
+{
+	json_object *v;
+	size_t len;
+
+	if (!json_object_object_get_ex(o, "name", &v) || !json_object_is_type(v, json_type_string))
+		return false;
+	len = (size_t)json_object_get_string_len(v);
+	if (len == 0 || len >= RAM_BLOCK_NAME_MAX || strlen(json_object_get_string(v)) != len)
+		return false;
+	memcpy(name, json_object_get_string(v), len + 1);
+	return true;
+}
+
+static int parse_block(json_object *o, unsigned int i, struct ram_keep_block *k,
+		       struct errtext *err)
+{
+	uint64_t page_size, fd;
+
+	if (!json_object_is_type(o, json_type_object) || !get_name(o, k->name))
+		return bad_entry(i, "name", err);
+	if (!get_number(o, "size", RAM_BLOCK_SIZE_MAX, &k->size))
+		return bad_entry(i, "size", err);
+	if (!get_number(o, "page_size", UINT32_MAX, &page_size))
+		return bad_entry(i, "page_size", err);
+	if (!get_number(o, "fd", INT_MAX, &fd))
+		return bad_entry(i, "fd", err);
+	if (!get_number(o, "dev", UINT64_MAX, &k->dev))
+		return bad_entry(i, "dev", err);
+	if (!get_number(o, "ino", UINT64_MAX, &k->ino))
+		return bad_entry(i, "ino", err);
+	k->page_size = (uint32_t)page_size;
+	k->fd = (int)fd;
+	return 0;
+}
+
+int ram_keep_from_json(json_object *array, struct ram_keep *keep, struct errtext *err)
+{
+	size_t count;
+	int ret;
+
+	if (!json_object_is_type(array, json_type_array))
+		return errtext_set(err, -EINVAL, "the record of kept RAM is no array");
+	count = json_object_array_length(array);
+	if (count > RAM_BLOCKS_MAX)
+		return errtext_set(err, -EINVAL,
+				   "the record of kept RAM has %zu blocks; a guest may have %d",
+				   count, RAM_BLOCKS_MAX);
+	ret = allocate(keep, (unsigned int)count, err);
+	for (unsigned int i = 0; ret == 0 && i < count; i++)
+		ret = parse_block(json_object_array_get_idx(array, i), i, &keep->blocks[i], err);
+	if (ret < 0)
+		ram_keep_destroy(keep);
+	return ret;
+}
+
+/* ---- reopening ---- */
+
+/* Look before opening: the number may by now be a FIFO or a device. */
+static int check_file(const struct ram_keep_block *k, int path_fd, pid_t holder,
+		      struct errtext *err)
+{
+	struct stat st;
+
+	if (fstat(path_fd, &st) < 0)
+		return errtext_set(err, -errno, "RAM block '%s': %s", k->name, strerror(errno));
+	if (!S_ISREG(st.st_mode) || st.st_dev != k->dev || st.st_ino != k->ino ||
+	    (uint64_t)st.st_size < k->size)
+		return errtext_set(err, -ESTALE,
+				   "RAM block '%s': descriptor %d of process %d is another file "
+				   "than the one written down",
+				   k->name, k->fd, holder);
+	return 0;
+}
+
+static int reopen_file(const struct ram_keep_block *k, pid_t holder, int proc_fd, int *fd,
+		       struct errtext *err)
+{
+	_cleanup_close_ int path_fd = -1;
+	char path[40];
+	int ret;
+
+	snprintf(path, sizeof(path), "fd/%d", k->fd);
+	path_fd = openat(proc_fd, path, O_PATH | O_CLOEXEC);
+	if (path_fd < 0)
+		return errtext_set(err, errno == ENOENT ? -ESTALE : -errno,
+				   "RAM block '%s': descriptor %d of process %d: %s", k->name,
+				   k->fd, holder, strerror(errno));
+	ret = check_file(k, path_fd, holder, err);
+	if (ret < 0)
+		return ret;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	return *fd < 0 ? errtext_set(err, -errno, "RAM block '%s': cannot open its file: %s",
+				     k->name, strerror(errno))
+		       : 0;
+}
+
+static int reopen_block(const struct ram_keep_block *k, pid_t holder, int proc_fd,
+			struct ram_map *map, struct errtext *err)
+{
+	struct ram_block block = {.size = k->size, .page_size = k->page_size};
+	_cleanup_close_ int fd = -1;
+	void *mapped;
+	int ret = reopen_file(k, holder, proc_fd, &fd, err);
+
+	if (ret < 0)
+		return ret;
+	mapped = mmap(NULL, k->size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (mapped == MAP_FAILED)
+		return errtext_set(err, -errno, "RAM block '%s': cannot map its file: %s", k->name,
+				   strerror(errno));
+	memcpy(block.name, k->name, sizeof(block.name));
+	block.fd = fd;
+	block.map = mapped;
+	ret = ram_map_add(map, &block, err);
+	if (ret < 0)
+		munmap(mapped, k->size);
+	else
+		fd = -1;
+	return ret;
+}
+
+int ram_reopen(pid_t holder, const struct ram_keep *keep, struct ram_map *map, struct errtext *err)
+{
+	_cleanup_close_ int pidfd = -1, proc_fd = -1;
+	int ret = process_open(holder, &pidfd, &proc_fd, err);
+
+	for (unsigned int i = 0; ret == 0 && i < keep->count; i++)
+		ret = reopen_block(&keep->blocks[i], holder, proc_fd, map, err);
+	if (ret < 0)
+		ram_map_destroy(map);
+	return ret;
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guest RAM that outlives QEMU and a killed dray: held open by another process, found again by
+// what was written down of it.
+//
+//   dray migrate                 guard                        dray recover
+//   ram_keep_describe            starts with them open:
+//   ram_keep_inherit  ---------> nothing to do, but live
+//   ram_keep_to_json -> record                           ---> ram_keep_from_json
+//   killed                       /proc/GUARD/fd/N <---------- ram_reopen
+//
+// The holder needs the same descriptors under the same numbers, and no code of its own. Any thread;
+// no shared state.
+#pragma once
+
+#include <json-c/json.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "errtext.h"
+#include "ram_map.h"
+
+struct ram_keep_block {
+	char name[RAM_BLOCK_NAME_MAX];
+	uint64_t size;	    /* bytes */
+	uint32_t page_size; /* bytes */
+	int fd;		    /* number in the holder */
+	uint64_t dev, ino;  /* of the file */
+};
+
+struct ram_keep {
+	unsigned int count;
+	struct ram_keep_block *blocks; /* owned */
+};
+
+/* Write down the files of `map` and the numbers under which we have them open. *keep must be empty;
+ * ram_keep_destroy. -EBADF: a block has no file open, or as a standard stream. */
+int ram_keep_describe(const struct ram_map *map, struct ram_keep *keep, struct errtext *err);
+/* Let the process that is to be spawned with `actions` hold them: same numbers, open beyond its
+ * exec. 0 or negative errno. */
+int ram_keep_inherit(const struct ram_keep *keep, posix_spawn_file_actions_t *actions);
+void ram_keep_destroy(struct ram_keep *keep);
+
+/* An array with an object per block: the caller's (json_object_put). */
+json_object *ram_keep_to_json(const struct ram_keep *keep);
+/* The reverse, of what may be anything; *keep must be empty. -EINVAL with a text. */
+int ram_keep_from_json(json_object *array, struct ram_keep *keep, struct errtext *err);
+
+/* Open and map (shared, read-only) what process `holder` holds; it may be our own. *map must be
+ * empty; it is the caller's (ram_map_destroy), and independent of the holder. Its blocks have no
+ * qemu_addr. All or nothing. -ESRCH: the holder has gone; -ESTALE: it holds other files than those
+ * written down (its id was reused, say). */
+int ram_reopen(pid_t holder, const struct ram_keep *keep, struct ram_map *map, struct errtext *err);
