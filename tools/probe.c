@@ -16,6 +16,7 @@
 #include "outgoing.h"
 #include "socket.h"
 #include "tracker.h"
+#include "uffd_device.h"
 #include "wire.h"
 
 enum { OPT_JSON = 256, OPT_SOCKET };
@@ -79,6 +80,8 @@ static void probe_kernel(json_object *o)
 	add_flag(o, "userfaultfd_wp_hugetlbfs_shmem", f & UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
 	add_flag(o, "userfaultfd_missing_shmem", f & UFFD_FEATURE_MISSING_SHMEM);
 	add_flag(o, "userfaultfd_missing_hugetlbfs", f & UFFD_FEATURE_MISSING_HUGETLBFS);
+	json_object_object_add(o, "userfaultfd_kernel_faults",
+			       json_object_new_string(kernel_faults_name(kernel_faults_probe())));
 }
 
 static void probe_libvirt(json_object *o, const char *socket_path)
