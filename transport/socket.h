@@ -42,7 +42,8 @@ int socket_accept(int listen_fd, const struct socket_options *opt, int *fd,
 int socket_port(int fd, uint16_t *port);
 
 /* Listen on path; a socket left there by a process that has gone is replaced, one that still
- * answers is -EADDRINUSE. Whoever closes fd also unlinks path. */
+ * answers is -EADDRINUSE. The file has mode 0600, less the umask, from the beginning. Whoever
+ * closes fd also unlinks path. */
 int socket_unix_listen(const char *path, int backlog, int *fd, struct errtext *err);
 int socket_unix_connect(const char *path, int *fd, struct errtext *err);
 

@@ -69,7 +69,9 @@ int socket_unix_listen(const char *path, int backlog, int *fd, struct errtext *e
 		ret = unix_socket(0, &sock, path, err);
 	if (ret)
 		return ret;
-	if (bind(sock, (const struct sockaddr *)&addr, sizeof(addr)) || listen(sock, backlog))
+	/* Before bind, which makes the file with the mode of the socket: never open to others. */
+	if (fchmod(sock, 0600) || bind(sock, (const struct sockaddr *)&addr, sizeof(addr)) ||
+	    listen(sock, backlog))
 		return errtext_set(err, -errno, "cannot listen on '%s': %s", path, strerror(errno));
 	*fd = steal_fd(&sock);
 	return 0;
