@@ -16,6 +16,7 @@ static const struct command {
 	{"check", command_check, "[--json] DOMAIN", "can it be migrated, and if not, why not"},
 	{"probe", command_probe, "[--json]", "what this kernel, QEMU and libvirt offer"},
 	{"recover", command_recover, "DOMAIN", "after a crash: find the guest, finish or undo"},
+	{"history", command_history, "[--json] DOMAIN", "what became of the newest attempts"},
 	{"guard", command_guard, NULL, NULL},
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "size_text.h"
 
 void report_init(struct report *r, bool json)
 {
@@ -54,19 +55,6 @@ static void end_json(json_object *o)
 }
 
 /* ---- text ---- */
-
-/* "12.3 MiB". */
-static const char *size_text(uint64_t bytes, char buf[32])
-{
-	static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-	double n = (double)bytes;
-	int i = 0;
-
-	for (; n >= 1024 && i < 4; i++)
-		n /= 1024;
-	snprintf(buf, 32, i ? "%.1f %s" : "%.0f %s", n, unit[i]);
-	return buf;
-}
 
 static void clear_live(struct report *r)
 {
