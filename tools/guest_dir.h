@@ -6,6 +6,7 @@
 //   incoming     JSON: the migration that came, or is coming, here
 //   gate.sock    libvirt's calls to the source's daemon     (root's, while migrating)
 //   tunnel.sock  libvirt's calls to the destination's
+//   control.sock status, cancel, set (live.h)               (root's, while migrating)
 //   qemu/        QEMU's user's: stream.sock, and monitor.sock for as long as the guest lives here
 //
 // On a tmpfs: a host that reboots has lost the guests anyway.
@@ -17,10 +18,11 @@
 #include "errtext.h"
 
 #define GUEST_DIR_ROOT "/run/dray"
+#define GUEST_DIR_CONTROL "control.sock"
 
 struct guest_dir {
 	char path[80]; /* /run/dray/UUID */
-	char gate[108], tunnel[108];
+	char gate[108], tunnel[108], control[108];
 	char stream[108], monitor[108];
 	int lock; /* -1: not held */
 };
