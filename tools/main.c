@@ -16,6 +16,9 @@ static const struct command {
 	{"check", command_check, "[--json] DOMAIN", "can it be migrated, and if not, why not"},
 	{"probe", command_probe, "[--json]", "what this kernel, QEMU and libvirt offer"},
 	{"recover", command_recover, "DOMAIN", "after a crash: find the guest, finish or undo"},
+	{"status", command_status, "[--json] [DOMAIN]", "the migrations that run on this host"},
+	{"cancel", command_cancel, "DOMAIN", "give a migration up; the guest stays here"},
+	{"set", command_set, "DOMAIN KEY=VALUE...", "change the limits of a running migration"},
 	{"history", command_history, "[--json] DOMAIN", "what became of the newest attempts"},
 	{"guard", command_guard, NULL, NULL},
 };
