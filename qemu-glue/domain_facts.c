@@ -241,7 +241,28 @@ int domain_xml_facts(const char *xml, struct domain_facts *f, struct errtext *er
 
 /* ---- the verdict ---- */
 
-static int memory_advice(const struct domain_facts *f, struct errtext *err)
+static int check_encryption(const struct domain_facts *f, struct errtext *err)
+{
+	if (!f->launch_security[0])
+		return 0;
+	return errtext_set(err, -ENOTSUP,
+			   "domain %s: its memory is encrypted (<launchSecurity type='%s'>) "
+			   "and cannot be read from outside",
+			   f->name, f->launch_security);
+}
+
+static int check_writers(const struct domain_facts *f, struct errtext *err)
+{
+	if (!f->unseen_writers)
+		return 0;
+	return errtext_set(err, -ENOTSUP,
+			   "domain %s: %s writes its memory where nobody sees it%s; detach it "
+			   "to use the direct lane",
+			   f->name, f->unseen_writer,
+			   f->unseen_writers > 1 ? ", and others do" : "");
+}
+
+static int check_memory(const struct domain_facts *f, struct errtext *err)
 {
 	static const char backing[] = "<memoryBacking><source type='file'/>"
 				      "<access mode='shared'/></memoryBacking>";
@@ -267,43 +288,61 @@ static int memory_advice(const struct domain_facts *f, struct errtext *err)
 				   f->hugepages ? "<memoryBacking><hugepages/>"
 						  "<access mode='shared'/></memoryBacking>"
 						: backing);
-	if (f->dimms_not_shared)
-		return errtext_set(err, -ENOTSUP,
-				   "domain %s: %u of %u memory devices are private to QEMU; set "
-				   "access='shared' in each <memory>",
-				   f->name, f->dimms_not_shared, f->dimms);
 	return 0;
+}
+
+static int check_dimms(const struct domain_facts *f, struct errtext *err)
+{
+	if (!f->dimms_not_shared)
+		return 0;
+	return errtext_set(err, -ENOTSUP,
+			   "domain %s: %u of %u memory devices are private to QEMU; set "
+			   "access='shared' in each <memory>",
+			   f->name, f->dimms_not_shared, f->dimms);
+}
+
+static int check_disks(const struct domain_facts *f, struct errtext *err)
+{
+	if (!f->direct_disks || f->monitor)
+		return 0;
+	return errtext_set(
+		err, -ENOTSUP,
+		"domain %s: disk %s is read straight into guest memory, which needs a "
+		"monitor of dray's own; give the disk cache='writeback', or add: "
+		"<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+		"<qemu:arg value='-chardev'/><qemu:arg value='socket,id=" DOMAIN_MONITOR_ID
+		",path=/var/lib/libvirt/qemu/%s.dray,server=on,wait=off'/>"
+		"<qemu:arg value='-mon'/><qemu:arg value='chardev=" DOMAIN_MONITOR_ID
+		",mode=control'/></qemu:commandline>",
+		f->name, f->direct_disk, f->name);
+}
+
+static const struct {
+	const char *reason;
+	int (*check)(const struct domain_facts *f, struct errtext *err);
+} checks[] = {
+	{"MemoryEncrypted", check_encryption}, {"UnseenWriter", check_writers},
+	{"MemoryNotShared", check_memory},     {"MemoryNotShared", check_dimms},
+	{"DiskNeedsMonitor", check_disks},
+};
+
+void domain_direct_obstacles(const struct domain_facts *f,
+			     void (*found)(void *opaque, const char *reason, const char *text),
+			     void *opaque)
+{
+	for (size_t i = 0; i < sizeof(checks) / sizeof(*checks); i++) {
+		struct errtext err = {0};
+
+		if (checks[i].check(f, &err) < 0)
+			found(opaque, checks[i].reason, err.text);
+	}
 }
 
 int domain_ready_for_direct(const struct domain_facts *f, struct errtext *err)
 {
-	int ret;
+	int ret = 0;
 
-	if (f->launch_security[0])
-		return errtext_set(
-			err, -ENOTSUP,
-			"domain %s: its memory is encrypted (<launchSecurity type='%s'>) "
-			"and cannot be read from outside",
-			f->name, f->launch_security);
-	if (f->unseen_writers)
-		return errtext_set(
-			err, -ENOTSUP,
-			"domain %s: %s writes its memory where nobody sees it%s; detach it "
-			"to use the direct lane",
-			f->name, f->unseen_writer, f->unseen_writers > 1 ? ", and others do" : "");
-	ret = memory_advice(f, err);
-	if (ret < 0)
-		return ret;
-	if (f->direct_disks && !f->monitor)
-		return errtext_set(
-			err, -ENOTSUP,
-			"domain %s: disk %s is read straight into guest memory, which needs a "
-			"monitor of dray's own; give the disk cache='writeback', or add: "
-			"<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
-			"<qemu:arg value='-chardev'/><qemu:arg value='socket,id=" DOMAIN_MONITOR_ID
-			",path=/var/lib/libvirt/qemu/%s.dray,server=on,wait=off'/>"
-			"<qemu:arg value='-mon'/><qemu:arg value='chardev=" DOMAIN_MONITOR_ID
-			",mode=control'/></qemu:commandline>",
-			f->name, f->direct_disk, f->name);
-	return 0;
+	for (size_t i = 0; i < sizeof(checks) / sizeof(*checks) && ret == 0; i++)
+		ret = checks[i].check(f, err);
+	return ret;
 }

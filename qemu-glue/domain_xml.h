@@ -67,3 +67,8 @@ int domain_xml_facts(const char *xml, struct domain_facts *f, struct errtext *er
  * domain, the reason and the XML to add. Whether libvirt's memory directory is on tmpfs, and
  * who else has the RAM mapped, only the running guest tells: ram_find. */
 int domain_ready_for_direct(const struct domain_facts *f, struct errtext *err);
+
+/* Every reason against it, by the name of a condition and in the same words. */
+void domain_direct_obstacles(const struct domain_facts *f,
+			     void (*found)(void *opaque, const char *reason, const char *text),
+			     void *opaque);

@@ -292,9 +292,8 @@ static int refuse(pid_t pid, const struct ram_find_item *item, struct errtext *e
 	}
 }
 
-/* What speaks against the direct lane, or NULL. Next to shared blocks, private memory is QEMU's own
- * affair, and its own migration moves it. */
-static const struct ram_find_item *obstacle(const struct ram_find_report *r)
+/* Next to shared blocks, private memory is QEMU's own affair, and its own migration moves it. */
+const struct ram_find_item *ram_find_obstacle(const struct ram_find_report *r)
 {
 	const struct ram_find_item *worst = NULL;
 
@@ -323,7 +322,7 @@ int ram_find(pid_t pid, bool writable, struct ram_map *map, struct errtext *err)
 	int ret = find(&f);
 
 	if (ret == 0) {
-		item = obstacle(&report);
+		item = ram_find_obstacle(&report);
 		if (item)
 			ret = refuse(pid, item, err);
 		else if (map->count == 0)

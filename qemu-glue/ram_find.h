@@ -46,6 +46,8 @@ int ram_find(pid_t pid, bool writable, struct ram_map *map, struct errtext *err)
 
 /* Only look. */
 int ram_find_survey(pid_t pid, struct ram_find_report *report, struct errtext *err);
+/* What in it speaks against the direct lane, and ram_find's text is about; NULL: nothing. */
+const struct ram_find_item *ram_find_obstacle(const struct ram_find_report *report);
 
 /* "private memory", "a memfd", ... */
 const char *ram_unusable_name(enum ram_unusable why);

@@ -273,6 +273,32 @@ Test(domain_xml, direct_disk_with_a_monitor_is_ready)
 	free(xml);
 }
 
+static void note_reason(void *opaque, const char *reason, const char *text)
+{
+	strcat(opaque, reason);
+	strcat(opaque, " ");
+	cr_assert_not_null(strstr(text, "domain web & co"), "%s", text);
+}
+
+Test(domain_xml, every_obstacle_is_told)
+{
+	struct domain_facts f;
+	char reasons[256] = "";
+
+	cr_assert_eq(domain_xml_facts(
+			     domain("", "<launchSecurity type='sev'/><devices><shmem/>"
+					"<memory model='dimm'/>" DISK("cache='none'") "</devices>"),
+			     &f, NULL),
+		     0);
+	domain_direct_obstacles(&f, note_reason, reasons);
+	cr_assert_str_eq(reasons, "MemoryEncrypted UnseenWriter MemoryNotShared MemoryNotShared "
+				  "DiskNeedsMonitor ");
+	reasons[0] = '\0';
+	cr_assert_eq(domain_xml_facts(domain("", SHARED), &f, NULL), 0);
+	domain_direct_obstacles(&f, note_reason, reasons);
+	cr_assert_str_eq(reasons, "");
+}
+
 Test(domain_xml, facts)
 {
 	struct errtext err = {0};
