@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "domain_conditions.h"
 #include "domain_xml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -18,6 +19,26 @@ static void check_path(const char *xml, const char *expected)
 		abort();
 }
 
+/* Both parsers agree on what is a domain; a judgement always has at least one condition of each
+ * type. */
+static void check_conditions(const char *xml, const struct domain_facts *facts)
+{
+	const struct lane_facts lane = {0};
+	struct conditions c = {0};
+	struct domain_devices devices;
+
+	if (domain_devices_read(xml, &devices, NULL) < 0)
+		abort();
+	domain_judge_devices(facts, &devices, &c);
+	domain_judge_live(facts->name, &c);
+	domain_judge_lane(facts, &lane, &c);
+	if (!conditions_have_type(&c, CONDITION_LIVE_MIGRATABLE) ||
+	    !conditions_have_type(&c, CONDITION_DIRECT_LANE))
+		abort();
+	conditions_destroy(&c);
+	domain_devices_destroy(&devices);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct errtext err = {0}, verdict = {0};
@@ -28,8 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		return 0;
 	memcpy(xml, data, size);
 	xml[size] = '\0';
-	if (domain_xml_facts(xml, &facts, &err) == 0)
+	if (domain_xml_facts(xml, &facts, &err) == 0) {
 		domain_ready_for_direct(&facts, &verdict);
+		check_conditions(xml, &facts);
+	}
 	with = domain_xml_for_destination(xml, "/run/a,b/monitor", &err);
 	if (with) {
 		check_path(with, "/run/a,b/monitor");
