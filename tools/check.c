@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray check: can this guest be migrated, by which lane, and if not, why not.
 #include <argp.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include "commands.h"
+#include "domain_conditions.h"
 #include "guest_check.h"
 #include "outgoing.h"
 
@@ -48,33 +51,80 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+/* ---- output ---- */
+
+static json_object *blocks_json(const struct ram_map *ram)
+{
+	json_object *blocks = json_object_new_array();
+
+	for (unsigned int i = 0; i < ram->count; i++) {
+		json_object *b = json_object_new_object();
+
+		json_object_object_add(b, "name", json_object_new_string(ram->blocks[i].name));
+		json_object_object_add(b, "bytes", json_object_new_uint64(ram->blocks[i].size));
+		json_object_object_add(b, "page_size",
+				       json_object_new_int64(ram->blocks[i].page_size));
+		json_object_array_add(blocks, b);
+	}
+	return blocks;
+}
+
+static json_object *conditions_json(const struct conditions *c)
+{
+	json_object *list = json_object_new_array();
+
+	for (unsigned int i = 0; i < c->count; i++) {
+		const struct condition *x = &c->list[i];
+		json_object *o = json_object_new_object();
+
+		json_object_object_add(o, "type", json_object_new_string(x->type));
+		json_object_object_add(o, "status",
+				       json_object_new_string(condition_status_name(x->status)));
+		json_object_object_add(o, "reason", json_object_new_string(x->reason));
+		json_object_object_add(o, "message", json_object_new_string(x->message));
+		json_object_array_add(list, o);
+	}
+	return list;
+}
+
 static void print_json(const char *domain, int ret, const struct guest_facts *f, const char *why)
 {
-	json_object *o = json_object_new_object(), *blocks = json_object_new_array();
+	json_object *o = json_object_new_object();
 
 	json_object_object_add(o, "domain", json_object_new_string(domain));
 	json_object_object_add(o, "migratable", json_object_new_boolean(ret == 0));
 	json_object_object_add(o, "lane", ret == 0 ? json_object_new_string("direct") : NULL);
 	json_object_object_add(o, "reason", json_object_new_string(why));
-	for (unsigned int i = 0; i < f->ram.count; i++) {
-		json_object *b = json_object_new_object();
-
-		json_object_object_add(b, "name", json_object_new_string(f->ram.blocks[i].name));
-		json_object_object_add(b, "bytes", json_object_new_uint64(f->ram.blocks[i].size));
-		json_object_object_add(b, "page_size",
-				       json_object_new_int64(f->ram.blocks[i].page_size));
-		json_object_array_add(blocks, b);
-	}
-	json_object_object_add(o, "ram_blocks", blocks);
+	json_object_object_add(o, "conditions", conditions_json(&f->conditions));
+	json_object_object_add(o, "ram_blocks", blocks_json(&f->ram));
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
 						       JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(o);
 }
 
-static void print_text(const char *domain, int ret, const struct guest_facts *f, const char *why)
+/* The reasons differ much in length, so their column is as wide as the widest. */
+static void print_conditions(const struct conditions *c)
 {
+	static const char format[] = "%-14s  %-7s  %-*s  %s\n";
+	int width = (int)strlen("REASON");
+
+	for (unsigned int i = 0; i < c->count; i++) {
+		int len = (int)strlen(c->list[i].reason);
+
+		width = len > width ? len : width;
+	}
+	printf(format, "TYPE", "STATUS", width, "REASON", "MESSAGE");
+	for (unsigned int i = 0; i < c->count; i++)
+		printf(format, c->list[i].type, condition_status_name(c->list[i].status), width,
+		       c->list[i].reason, c->list[i].message);
+}
+
+static void print_text(const char *domain, int ret, const struct guest_facts *f)
+{
+	print_conditions(&f->conditions);
+	puts("");
 	if (ret < 0) {
-		printf("%s cannot be migrated by dray now.\n%s\n", domain, why);
+		printf("%s cannot be migrated by dray now.\n", domain);
 		return;
 	}
 	printf("%s can be migrated by the direct lane:\n", domain);
@@ -82,6 +132,37 @@ static void print_text(const char *domain, int ret, const struct guest_facts *f,
 		printf("  RAM block %s, %" PRIu64 " MiB in pages of %u KiB\n",
 		       f->ram.blocks[i].name, f->ram.blocks[i].size >> 20,
 		       f->ram.blocks[i].page_size >> 10);
+}
+
+/* ---- the command ---- */
+
+static int check(const struct arguments *a, struct host **host, struct guest_facts *facts,
+		 struct errtext *err)
+{
+	struct errtext kernel = {0};
+	char socket[108];
+	int ret = guest_check_process(&kernel);
+
+	/* What the kernel lacks is a condition among others. */
+	if (ret < 0 && ret != -ENOTSUP)
+		return errtext_set(err, ret, "%s", kernel.text);
+	ret = host_socket_path(a->socket_path, socket, err);
+	if (ret == 0)
+		ret = host_library_init(err);
+	if (ret == 0)
+		ret = host_open(socket, host, err);
+	if (ret == 0)
+		ret = guest_check(*host, a->domain, facts, err);
+	return ret;
+}
+
+/* What could not be found out is the first type that has no condition yet. */
+static void add_failure(struct conditions *c, const char *why)
+{
+	bool live = !conditions_have_type(c, CONDITION_LIVE_MIGRATABLE);
+
+	conditions_add(c, live ? CONDITION_LIVE_MIGRATABLE : CONDITION_DIRECT_LANE,
+		       CONDITION_UNKNOWN, "CheckFailed", "%s", why);
 }
 
 int command_check(int argc, char **argv)
@@ -99,25 +180,18 @@ int command_check(int argc, char **argv)
 	struct guest_facts facts = {0};
 	struct errtext err = {0};
 	struct host *host = NULL;
-	char socket[108];
 	int ret;
 
 	argp_err_exit_status = EXIT_REFUSED;
 	argv[0] = (char *)"dray check";
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
-	ret = guest_check_process(&err);
-	if (ret == 0)
-		ret = host_socket_path(a.socket_path, socket, &err);
-	if (ret == 0)
-		ret = host_library_init(&err);
-	if (ret == 0)
-		ret = host_open(socket, &host, &err);
-	if (ret == 0)
-		ret = guest_check(host, a.domain, &facts, &err);
+	ret = check(&a, &host, &facts, &err);
+	if (ret < 0 && conditions_count(&facts.conditions, NULL, CONDITION_FALSE) == 0)
+		add_failure(&facts.conditions, err.text);
 	if (a.json)
 		print_json(a.domain, ret, &facts, err.text);
 	else
-		print_text(a.domain, ret, &facts, err.text);
+		print_text(a.domain, ret, &facts);
 	guest_facts_destroy(&facts);
 	host_close(host);
 	return ret < 0 ? EXIT_REFUSED : 0;

@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Can this guest be migrated, and if not, why not.
+// Can this guest be migrated, and if not, why not: gathers the facts and has them judged.
+//
+// Gathering goes as far as it can, so that all reasons are found at once: a guest that is shut off
+// still has disks to judge, one with private memory still has interfaces. Only its memory cannot be
+// looked at while it is shut off, or while a job closes libvirt's monitor, by which QEMU's process
+// is found.
 #include "guest_check.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cleanup.h"
+#include "domain_conditions.h"
+#include "domain_devices.h"
 #include "ram_find.h"
 #include "tracker.h"
 
@@ -18,77 +25,96 @@ int guest_check_process(struct errtext *err)
 	return tracker_supported(err);
 }
 
-static int check_state(const struct domain_info *info, struct errtext *err)
-{
-	switch (info->state) {
-	case DOMAIN_RUNNING:
-	case DOMAIN_PAUSED_USER:
-		break;
-	case DOMAIN_ABSENT:
-	case DOMAIN_SHUT_OFF:
-		return errtext_set(err, -EINVAL,
-				   "domain %s is shut off, there is no memory to move: start it "
-				   "(`virsh start %s`), or move its definition",
-				   info->name, info->name);
-	case DOMAIN_INCOMING:
-		return errtext_set(err, -EBUSY,
-				   "domain %s is just being migrated to this host: wait until it "
-				   "has arrived",
-				   info->name);
-	case DOMAIN_PAUSED_MIGRATION:
-	case DOMAIN_PAUSED_POSTCOPY:
-		return errtext_set(err, -EBUSY,
-				   "domain %s was left paused by an earlier migration: run `dray "
-				   "recover %s` first",
-				   info->name, info->name);
-	}
-	if (info->job)
-		return errtext_set(err, -EBUSY,
-				   "domain %s has another job under way (`virsh domjobinfo %s`): "
-				   "wait for it, or abort it",
-				   info->name, info->name);
-	return 0;
-}
+/* ---- gathering ---- */
 
-static int check_xml(struct host *host, struct guest_facts *facts, struct errtext *err)
+static int read_xml(struct host *host, struct guest_facts *facts, struct domain_devices *devices,
+		    struct errtext *err)
 {
 	_cleanup_free_ char *xml = NULL;
 	int ret = host_domain_xml(host, facts->info.uuid, false, &xml, err);
 
 	if (ret == 0)
 		ret = domain_xml_facts(xml, &facts->xml, err);
+	if (ret == 0)
+		ret = domain_devices_read(xml, devices, err);
 	if (ret == 0 &&
 	    domain_xml_monitor_path(xml, facts->monitor_path, sizeof(facts->monitor_path)) < 0)
 		facts->monitor_path[0] = 0;
-	if (ret == 0)
-		ret = domain_ready_for_direct(&facts->xml, err);
 	return ret;
 }
 
-static int check_ram(struct host *host, struct guest_facts *facts, struct errtext *err)
+static bool ram_is_on_disk(pid_t qemu)
 {
-	pid_t other;
-	int ret = host_qemu_pid(host, facts->info.uuid, &facts->qemu, err);
+	struct ram_find_report report;
+	const struct ram_find_item *item = NULL;
 
+	if (ram_find_survey(qemu, &report, NULL) == 0)
+		item = ram_find_obstacle(&report);
+	return item && item->why == RAM_UNUSABLE_DISK;
+}
+
+/* *unfit is filled if the RAM cannot be used; err if it could not be found out. */
+static int look_at_ram(struct guest_facts *facts, struct lane_facts *lane, struct errtext *unfit,
+		       struct errtext *err)
+{
+	int ret = ram_find(facts->qemu, false, &facts->ram, unfit);
+
+	lane->looked = true;
+	if (ret == -ENOTSUP) {
+		lane->ram = unfit->text;
+		lane->ram_on_disk = ram_is_on_disk(facts->qemu);
+		return 0;
+	}
+	if (ret < 0)
+		return errtext_set(err, ret, "%s", unfit->text);
+	lane->ram_bytes = ram_map_bytes(&facts->ram);
+	return ram_other_mappers(&facts->ram, facts->qemu, getpid(), &lane->other_mapper, err);
+}
+
+static int look(struct host *host, struct guest_facts *facts, struct errtext *err)
+{
+	struct conditions *c = &facts->conditions;
+	_cleanup_(domain_devices_destroy) struct domain_devices devices = {0};
+	struct errtext kernel = {0}, unfit = {0};
+	struct lane_facts lane = {0};
+	bool running = conditions_count(c, NULL, CONDITION_FALSE) == 0;
+	int ret = read_xml(host, facts, &devices, err);
+
+	if (ret == 0 && running)
+		ret = host_qemu_pid(host, facts->info.uuid, &facts->qemu, err);
+	if (ret < 0)
+		return ret;
+	domain_devices_look(&devices, facts->qemu);
+	domain_judge_devices(&facts->xml, &devices, c);
+	domain_judge_live(facts->info.name, c);
+	if (tracker_supported(&kernel) < 0)
+		lane.kernel = kernel.text;
+	if (running)
+		ret = look_at_ram(facts, &lane, &unfit, err);
 	if (ret == 0)
-		ret = ram_find(facts->qemu, false, &facts->ram, err);
-	if (ret == 0 && ram_map_bytes(&facts->ram) < facts->xml.memory_bytes)
-		ret = errtext_set(err, -ENOTSUP,
-				  "domain %s has %llu MiB of memory, but only %llu MiB of it in "
-				  "shared named files: every NUMA cell and memory device needs "
-				  "shared access",
-				  facts->info.name,
-				  (unsigned long long)facts->xml.memory_bytes >> 20,
-				  (unsigned long long)ram_map_bytes(&facts->ram) >> 20);
-	if (ret == 0)
-		ret = ram_other_mappers(&facts->ram, facts->qemu, getpid(), &other, err);
-	if (ret == 0 && other)
-		ret = errtext_set(err, -ENOTSUP,
-				  "domain %s: process %d has the guest's memory mapped too (a "
-				  "vhost-user backend?) and could write it unseen: such a guest "
-				  "cannot take the direct lane",
-				  facts->info.name, other);
+		domain_judge_lane(&facts->xml, &lane, c);
 	return ret;
+}
+
+/* ---- the verdict ---- */
+
+static int verdict(const struct guest_facts *facts, struct errtext *err)
+{
+	const struct conditions *c = &facts->conditions;
+	unsigned int count = conditions_count(c, NULL, CONDITION_FALSE);
+	const struct condition *first =
+		conditions_first(c, CONDITION_LIVE_MIGRATABLE, CONDITION_FALSE);
+
+	if (c->incomplete)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	if (!count)
+		return 0;
+	if (!first)
+		first = conditions_first(c, NULL, CONDITION_FALSE);
+	if (count == 1)
+		return errtext_set(err, -ENOTSUP, "%s: %s", first->reason, first->message);
+	return errtext_set(err, -ENOTSUP, "%s (and %u more: dray check %s): %s", first->reason,
+			   count - 1, facts->info.name, first->message);
 }
 
 int guest_check(struct host *host, const char *domain, struct guest_facts *facts,
@@ -98,16 +124,15 @@ int guest_check(struct host *host, const char *domain, struct guest_facts *facts
 
 	*facts = (struct guest_facts){0};
 	ret = host_find(host, domain, &facts->info, err);
-	if (ret == 0)
-		ret = check_state(&facts->info, err);
-	if (ret == 0)
-		ret = check_xml(host, facts, err);
-	if (ret == 0)
-		ret = check_ram(host, facts, err);
-	return ret;
+	if (ret == 0) {
+		domain_judge_state(&facts->info, &facts->conditions);
+		ret = look(host, facts, err);
+	}
+	return ret < 0 ? ret : verdict(facts, err);
 }
 
 void guest_facts_destroy(struct guest_facts *facts)
 {
 	ram_map_destroy(&facts->ram);
+	conditions_destroy(&facts->conditions);
 }

@@ -2,6 +2,7 @@
 // Can this guest be migrated, by which lane, and if not, why not. Touches nothing.
 #pragma once
 
+#include "conditions.h"
 #include "domain_xml.h"
 #include "errtext.h"
 #include "libvirt_host.h"
@@ -13,12 +14,17 @@ struct guest_facts {
 	char monitor_path[108]; /* of the private monitor; empty: none */
 	pid_t qemu;
 	struct ram_map ram; /* mapped read-only; guest_facts_destroy */
+	/* Every reason that was found for and against, of the types LiveMigratable and DirectLane;
+	 * guest_facts_destroy. */
+	struct conditions conditions;
 };
 
 /* The process itself: root, and a kernel that can track. */
 int guest_check_process(struct errtext *err);
-/* 0 if the guest is ready for the direct lane; else a negative errno and a text that names the
- * guest, what is wrong and what to do. facts is filled as far as it went; destroy it always. */
+/* 0 if no condition is False: the guest can be migrated by the direct lane, as far as this host
+ * can tell. -ENOTSUP if one is: the text has the reason and message of the first, and how many more
+ * there are. Any other negative errno: it could not be found out. facts is filled as far as it
+ * went; destroy it always. */
 int guest_check(struct host *host, const char *domain, struct guest_facts *facts,
 		struct errtext *err);
 void guest_facts_destroy(struct guest_facts *facts);

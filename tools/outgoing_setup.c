@@ -48,15 +48,15 @@ int outgoing_check(struct outgoing *o)
 	o->guest = facts.info;
 	if (ret == 0)
 		ret = open_monitor(o, &facts);
-	if (ret < 0) {
-		guest_facts_destroy(&facts);
-		return outgoing_fail(o, ret, "the guest cannot be checked");
+	if (ret == 0) {
+		o->ram = facts.ram;
+		facts.ram = (struct ram_map){0}; /* moved */
+		o->qemu = facts.qemu;
+		o->was_running = facts.info.state == DOMAIN_RUNNING;
+		o->persistent = facts.info.persistent;
 	}
-	o->ram = facts.ram;
-	o->qemu = facts.qemu;
-	o->was_running = facts.info.state == DOMAIN_RUNNING;
-	o->persistent = facts.info.persistent;
-	return 0;
+	guest_facts_destroy(&facts);
+	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
 }
 
 /* ---- connect ---- */

@@ -64,11 +64,11 @@ unfit() {
 	"$TESTBED" exec a virsh -q define "$BATS_TEST_TMPDIR/off.xml"
 	migrate a off
 	"$TESTBED" exec a virsh -q undefine off
-	refused 'domain off is shut off' 'virsh start off'
+	refused 'NotRunning' 'domain off is shut off' 'virsh start off'
 }
 
 @test "private RAM: the XML to add is shown" {
-	unfit private --private '<memoryBacking>' "<access mode='shared'/>"
+	unfit private --private 'MemoryNotShared' '<memoryBacking>' "<access mode='shared'/>"
 }
 
 @test "memfd RAM: the XML to add is shown" {
@@ -76,7 +76,7 @@ unfit() {
 }
 
 @test "RAM on a disk file system" {
-	unfit ondisk --ondisk 'tmpfs' 'memory_backing_dir|hugepages'
+	unfit ondisk --ondisk 'MemoryOnDisk' 'tmpfs' 'memory_backing_dir|hugepages'
 }
 
 @test "destination without a receiver" {
@@ -188,7 +188,29 @@ unfit() {
 	run "$TESTBED" exec a "$DRAY" check calm
 	[ "$status" -eq 0 ]
 	[[ $output == *pc.ram* ]]
+	grep -qE '^LiveMigratable +True +Migratable ' <<<"$output"
+	grep -qE '^DirectLane +True +Ready ' <<<"$output"
 	"$TESTBED" exec a "$DRAY" check --json calm | jq -e '.migratable and .lane == "direct"'
+	"$TESTBED" exec a "$DRAY" check --json calm | jq -e '[.conditions[] | .status] == ["True", "True"]'
 	"$TESTBED" exec a "$DRAY" probe --json | jq -e '.pagemap_scan and .userfaultfd_wp_async'
 	untouched calm
+}
+
+@test "check: a read-only file that only this host may have is Unknown, and refuses nothing" {
+	guest filed --memory 256 --fill 16 --dirty 8 --rate 5 --disk /var/tmp/dray-e2e-check.img:writeback
+	run "$TESTBED" exec a "$DRAY" check --json filed
+	"$TESTBED" destroy filed
+	[ "$status" -eq 0 ]
+	jq -e '.migratable and (.conditions[0] | .type == "LiveMigratable" and .status == "Unknown"
+		and .reason == "DisksNotLiveMigratable")' <<<"$output"
+}
+
+@test "check: a guest that is shut off has no lane yet" {
+	"$TESTBED" guest --name off --memory 256 --xml-only >"$BATS_TEST_TMPDIR/off.xml"
+	"$TESTBED" exec a virsh -q define "$BATS_TEST_TMPDIR/off.xml"
+	run "$TESTBED" exec a "$DRAY" check off
+	"$TESTBED" exec a virsh -q undefine off
+	[ "$status" -eq 1 ]
+	grep -qE '^LiveMigratable +False +NotRunning ' <<<"$output"
+	grep -qE '^DirectLane +Unknown +NotChecked ' <<<"$output"
 }
