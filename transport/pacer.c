@@ -10,8 +10,10 @@
 //     takes |##        ##  ####      ##      (2nd late, so 3rd follows at once)
 //     next      |----|----|----|----|
 //
-// In any window of W, what goes is at most rate * (W + slack) plus one take. With quanta of
-// QUANTUM_NS that is rate * 109 ms for 100 ms: the promised 1.1, with a little in hand.
+// In any window of W, what goes is at most rate * (W + slack) plus one take: rate * 107.25 ms for
+// 100 ms with quanta of QUANTUM_NS. What is left of the promised 1.1 is for what a network that
+// stalls keeps in the socket buffers, about a quantum per connection: hence quanta much shorter
+// than the slack. They still cost no more than 5000 takes per second at any rate.
 //
 // Alternative rejected: a reservation per taker (add the cost first, then sleep until the slot).
 // Takers that all wake late would go at once, without limit, and pacer_set could not
@@ -29,9 +31,10 @@
 
 #define NS_PER_S 1000000000ull
 #define SLACK_NS 7000000ull
-#define QUANTUM_NS 2000000ull
-#define QUANTUM_MIN ((size_t)1024)    /* below 512 KiB/s rather bursts than tiny packets */
-#define QUANTUM_MAX ((size_t)1 << 20) /* beyond, nothing is gained by larger sends */
+#define QUANTUM_NS 250000ull
+#define QUANTUM_MIN ((size_t)1448)	/* a full TCP segment of an Ethernet frame */
+#define QUANTUM_MAX ((size_t)256 << 10) /* beyond, nothing is gained by larger sends */
+#define PPM 1000000u
 
 /* ---- the schedule ---- */
 
@@ -46,12 +49,16 @@ void pacer_schedule_set(struct pacer_schedule *s, uint64_t rate, uint64_t now_ns
 {
 	uint64_t debt_ns = s->rate && s->next_ns > now_ns ? s->next_ns - now_ns : 0;
 
-	/* What is owed is bytes, not time: at the new rate it takes the longer or the shorter. */
+	/* What is owed is bytes, not time: at the new rate it takes the longer or the shorter. But
+	 * the last take was within the old rate, and one made at 10 Gbit/s would, at 1 MiB/s, stop
+	 * everybody for a quarter of a second. */
 	s->next_ns = now_ns;
 	s->owed = 0;
 	if (rate && debt_ns) {
 		unsigned __int128 bytes = (unsigned __int128)debt_ns * s->rate / NS_PER_S;
+		size_t last = rate < s->rate ? pacer_schedule_quantum(s->rate) : 0;
 
+		bytes -= bytes < last ? bytes : last;
 		s->next_ns += (uint64_t)(bytes * NS_PER_S / rate);
 	}
 	s->rate = rate;
@@ -69,7 +76,7 @@ void pacer_schedule_charge(struct pacer_schedule *s, uint64_t bytes, uint64_t no
 	if (!s->rate)
 		return;
 	/* The remainder is carried along: takes of a few bytes must not be free. */
-	cost = (unsigned __int128)bytes * NS_PER_S + s->owed;
+	cost = (unsigned __int128)bytes * (s->ppm ? s->ppm : PPM) * (NS_PER_S / PPM) + s->owed;
 	s->next_ns = earliest_start(s, now_ns) + (uint64_t)(cost / s->rate);
 	s->owed = (uint64_t)(cost % s->rate);
 }
@@ -148,6 +155,13 @@ void pacer_set(struct pacer *p, uint64_t bytes_per_s)
 	pthread_mutex_unlock(&p->lock);
 }
 
+void pacer_set_cost(struct pacer *p, uint32_t ppm)
+{
+	pthread_mutex_lock(&p->lock);
+	p->schedule.ppm = ppm;
+	pthread_mutex_unlock(&p->lock);
+}
+
 uint64_t pacer_rate(const struct pacer *p)
 {
 	return atomic_load_explicit(&p->rate, memory_order_relaxed);
@@ -202,10 +216,12 @@ static void wait_turn(struct pacer *p, struct waiter *w, uint64_t wait_ns, uint6
 		pthread_cond_wait(&w->wake, &p->lock);
 }
 
-int pacer_take_unless(struct pacer *p, size_t bytes, const atomic_bool *cancel)
+/* *bytes: wanted, and granted. */
+static int take(struct pacer *p, size_t *bytes, bool part, const atomic_bool *cancel)
 {
 	struct waiter self;
 	uint64_t now, wait;
+	size_t quantum;
 	int ret = 0;
 
 	pthread_mutex_lock(&p->lock);
@@ -218,7 +234,9 @@ int pacer_take_unless(struct pacer *p, size_t bytes, const atomic_bool *cancel)
 			break;
 		}
 		if (p->head == &self && !wait) {
-			pacer_schedule_charge(&p->schedule, bytes, now);
+			quantum = part ? pacer_schedule_quantum(p->schedule.rate) : SIZE_MAX;
+			*bytes = *bytes < quantum ? *bytes : quantum;
+			pacer_schedule_charge(&p->schedule, *bytes, now);
 			break;
 		}
 		wait_turn(p, &self, wait, now);
@@ -230,7 +248,13 @@ int pacer_take_unless(struct pacer *p, size_t bytes, const atomic_bool *cancel)
 
 int pacer_take(struct pacer *p, size_t bytes)
 {
-	return pacer_take_unless(p, bytes, NULL);
+	return take(p, &bytes, false, NULL);
+}
+
+int pacer_take_part(struct pacer *p, size_t most, const atomic_bool *cancel, size_t *granted)
+{
+	*granted = most;
+	return take(p, granted, true, cancel);
 }
 
 void pacer_kick(struct pacer *p)

@@ -27,13 +27,18 @@
 // falls back to copying: it is a matter of speed only.
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
 #include <liburing.h>
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include "cleanup.h"
 #include "iov_cursor.h"
+#include "paced_socket.h"
 #include "pacer.h"
 #include "uring_stream.h"
 
@@ -57,13 +62,14 @@ struct uring_stream {
 
 	/* constant after init */
 	int fd;
-	struct pacer *pacer;
-	bool resets; /* began with zero copy */
+	bool resets;	    /* began with zero copy */
+	uint64_t acked_ago; /* bytes that others sent by the socket before */
 
 	/* owned by the stream's thread of the moment */
 	struct io_uring ring;
 	struct transfer tx, rx;
 	bool zero_copy;
+	struct paced_socket paced;
 
 	/* any thread */
 	atomic_bool stopped;
@@ -196,14 +202,11 @@ static int wait_while(struct uring_stream *s, struct transfer *t, bool notices_t
 /* ---- the interface ---- */
 
 /* The next part of the send: all of it, or what the pacer lets go. */
-static int send_part(struct uring_stream *s, size_t most)
+static int send_part(struct uring_stream *s)
 {
 	struct transfer *t = &s->tx;
-	int ret = 0;
+	int ret = paced_socket_take(&s->paced, t->cursor.left, &s->stopped, &t->granted);
 
-	t->granted = t->cursor.left < most ? t->cursor.left : most;
-	if (s->pacer)
-		ret = pacer_take_unless(s->pacer, t->granted, &s->stopped);
 	if (ret)
 		return t->error = ret;
 	request(s, t);
@@ -229,7 +232,7 @@ static int uring_stream_send(struct byte_stream *base, const struct iovec *iov, 
 		return ret;
 	iov_cursor_set(&s->tx.cursor, iov, n);
 	while (!ret) {
-		ret = send_part(s, s->pacer ? pacer_quantum(s->pacer) : SIZE_MAX);
+		ret = send_part(s);
 		if (ret || s->tx.granted == s->tx.cursor.left)
 			break;
 		ret = wait_while(s, &s->tx, false);
@@ -269,8 +272,8 @@ static void uring_stream_shutdown(struct byte_stream *base)
 	 * peer likes: only a reset makes the kernel drop it. */
 	if (s->resets)
 		connect(s->fd, &nowhere, sizeof(nowhere));
-	if (s->pacer)
-		pacer_kick(s->pacer);
+	if (s->paced.pacer)
+		pacer_kick(s->paced.pacer);
 }
 
 static void uring_stream_destroy(struct byte_stream *base)
@@ -306,6 +309,23 @@ static bool can_zero_copy(int fd)
 	       (domain == AF_INET || domain == AF_INET6);
 }
 
+/* UINT64_MAX for a socket that is not TCP. */
+static uint64_t bytes_acked(int fd)
+{
+	struct tcp_info info = {};
+	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) ? UINT64_MAX
+								  : info.tcpi_bytes_acked;
+}
+
+static uint64_t bytes_queued(int fd)
+{
+	int queued = 0;
+
+	return ioctl(fd, SIOCOUTQ, &queued) || queued < 0 ? 0 : (uint64_t)queued;
+}
+
 int uring_stream_new(int fd, const struct uring_stream_options *opt, struct byte_stream **out,
 		     struct errtext *err)
 {
@@ -316,7 +336,8 @@ int uring_stream_new(int fd, const struct uring_stream_options *opt, struct byte
 		return errtext_set(err, -ENOMEM, "cannot create a stream: out of memory");
 	s->base.ops = &uring_stream_ops;
 	s->fd = fd;
-	s->pacer = opt ? opt->pacer : NULL;
+	s->paced = (struct paced_socket){fd, opt ? opt->pacer : NULL, opt && opt->urgent};
+	s->acked_ago = bytes_acked(fd) + bytes_queued(fd);
 	s->resets = s->zero_copy = opt && opt->zero_copy && can_zero_copy(fd);
 	ret = io_uring_queue_init(RING_ENTRIES, &s->ring, 0);
 	if (ret)
@@ -345,4 +366,20 @@ uint64_t uring_stream_bytes_received(const struct byte_stream *stream)
 uint64_t uring_stream_bytes(const struct byte_stream *stream)
 {
 	return uring_stream_bytes_sent(stream) + uring_stream_bytes_received(stream);
+}
+
+uint64_t uring_stream_bytes_acked(const struct byte_stream *stream)
+{
+	const struct uring_stream *s = from_base(stream);
+	uint64_t acked = bytes_acked(s->fd);
+
+	if (acked == UINT64_MAX)
+		return uring_stream_bytes_sent(stream);
+	/* The hello that went before may have been on its way when we looked first. */
+	return acked > s->acked_ago ? acked - s->acked_ago : 0;
+}
+
+int uring_stream_socket(const struct byte_stream *stream)
+{
+	return from_base(stream)->fd;
 }

@@ -19,6 +19,7 @@ struct uring_stream_options {
 			      * some 10 KiB per buffer on real network cards, never on loopback;
 			      * shutdown() then resets the connection rather than ending it */
 	struct pacer *pacer; /* caps what is sent, NULL = none; shared, must outlive the stream */
+	bool urgent;	     /* what is sent is charged to the pacer, but never waits for it */
 };
 
 /* fd is owned by the stream on success only. opt may be NULL. */
@@ -31,3 +32,11 @@ uint64_t uring_stream_bytes_sent(const struct byte_stream *stream);
 uint64_t uring_stream_bytes_received(const struct byte_stream *stream);
 /* Their sum. */
 uint64_t uring_stream_bytes(const struct byte_stream *stream);
+
+/* Bytes sent that the peer's kernel has acknowledged, which is what tells a slow network from a
+ * dead one. Never decreases before shutdown(). Any thread. A socket that is not TCP acknowledges at
+ * once. */
+uint64_t uring_stream_bytes_acked(const struct byte_stream *stream);
+
+/* The socket, borrowed until destroy: to read its counters, see wire_cost.h. Any thread. */
+int uring_stream_socket(const struct byte_stream *stream);

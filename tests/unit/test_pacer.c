@@ -162,6 +162,37 @@ Test(pacer, new_rate_applies_to_what_is_owed)
 	cr_assert_eq(pacer_schedule_wait(&s, 10 * S), 0);
 }
 
+/* A take of 10 Gbit/s, made just before, must not stop everybody at 1 MiB/s; other debts stay. */
+Test(pacer, a_lower_rate_forgives_the_last_take)
+{
+	const uint64_t high = 1250000000, low = 1 << 20;
+	size_t quantum = pacer_schedule_quantum(high);
+	struct pacer_schedule s = {};
+
+	pacer_schedule_set(&s, high, 10 * S);
+	pacer_schedule_charge(&s, quantum, 10 * S);
+	pacer_schedule_set(&s, low, 10 * S);
+	cr_assert_eq(pacer_schedule_wait(&s, 10 * S), 0);
+	s = (struct pacer_schedule){};
+	pacer_schedule_set(&s, high, 10 * S);
+	pacer_schedule_charge(&s, quantum + high, 10 * S);
+	pacer_schedule_set(&s, low, 10 * S);
+	cr_assert_geq(pacer_schedule_wait(&s, 10 * S), high * 99 / 100 / low * S);
+}
+
+Test(pacer, cost_of_a_byte)
+{
+	struct pacer_schedule plain = {}, dear = {.ppm = 1500000};
+
+	pacer_schedule_set(&plain, 1000000, 10 * S);
+	pacer_schedule_set(&dear, 1000000, 10 * S);
+	for (int i = 0; i < 1000; i++) {
+		pacer_schedule_charge(&plain, 1500, 10 * S);
+		pacer_schedule_charge(&dear, 1000, 10 * S);
+	}
+	cr_assert_eq(pacer_schedule_wait(&plain, 10 * S), pacer_schedule_wait(&dear, 10 * S));
+}
+
 Test(pacer, highest_rates_do_not_overflow)
 {
 	struct pacer_schedule s = {};
@@ -176,7 +207,7 @@ Test(pacer, highest_rates_do_not_overflow)
 
 struct taker {
 	struct pacer *pacer;
-	size_t bytes;
+	size_t bytes, granted;
 	atomic_bool cancel;
 	int result;
 	pthread_t thread;
@@ -186,7 +217,7 @@ static void *take(void *arg)
 {
 	struct taker *t = arg;
 
-	t->result = pacer_take_unless(t->pacer, t->bytes, &t->cancel);
+	t->result = pacer_take_part(t->pacer, t->bytes, &t->cancel, &t->granted);
 	return NULL;
 }
 
@@ -232,9 +263,25 @@ Test(pacer, set_reaches_those_who_wait)
 	cr_assert_eq(pacer_rate(p), 1);
 	pacer_set(p, 1000000000);
 	takers_join(t, 0);
+	for (int i = 0; i < TAKERS; i++)
+		cr_assert_eq(t[i].granted, t[i].bytes);
 	pacer_set(p, 0);
 	cr_assert_eq(pacer_take(p, SIZE_MAX), 0);
 	pacer_destroy(p);
+}
+
+Test(pacer, a_part_is_a_quantum_of_the_rate_when_granted)
+{
+	struct taker t = {.bytes = SIZE_MAX};
+
+	cr_assert_eq(pacer_new(1, &t.pacer), 0);
+	pacer_charge(t.pacer, 100000);
+	cr_assert_eq(pthread_create(&t.thread, NULL, take, &t), 0);
+	pacer_set(t.pacer, 1 << 30);
+	pthread_join(t.thread, NULL);
+	cr_assert_eq(t.result, 0);
+	cr_assert_eq(t.granted, pacer_schedule_quantum(1 << 30));
+	pacer_destroy(t.pacer);
 }
 
 Test(pacer, one_gives_up_and_the_queue_goes_on)

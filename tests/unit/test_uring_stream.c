@@ -520,6 +520,44 @@ EACH_VARIANT(pacer_slows_a_send_and_loses_nothing)
 	free(data);
 }
 
+/* ---- counts ---- */
+
+EACH_VARIANT(acknowledged_is_what_the_peer_has)
+{
+	struct peer p = {.buf = malloc(BIG)};
+	struct byte_stream *s = open_stream(v, NULL, &p.fd);
+	char *data = pattern_new(BIG);
+
+	cr_assert_eq(uring_stream_bytes_acked(s), 0);
+	peer_start(&p, peer_read);
+	cr_assert_eq(send_all(s, data, BIG), 0);
+	cr_assert_leq(uring_stream_bytes_acked(s), BIG);
+	cr_assert_eq(s->ops->drain(s), 0);
+	while (uring_stream_bytes_acked(s) != BIG)
+		sched_yield();
+	cr_assert_geq(uring_stream_socket(s), 0);
+	s->ops->destroy(s);
+	pthread_join(p.thread, NULL);
+	close(p.fd);
+	free(p.buf);
+	free(data);
+}
+
+/* Nobody reads, so not all that was sent can have been acknowledged. */
+Test(uring_stream, a_silent_peer_acknowledges_less)
+{
+	struct variant tcp = {.tcp = true};
+	char *data = pattern_new(BIG);
+	int peer;
+	struct byte_stream *s = open_stream(&tcp, NULL, &peer);
+
+	cr_assert_eq(send_all(s, data, BIG), 0);
+	cr_assert_lt(uring_stream_bytes_acked(s), BIG);
+	s->ops->destroy(s);
+	close(peer);
+	free(data);
+}
+
 /* ---- the cursor ---- */
 
 Test(uring_stream, cursor_goes_on_where_it_stopped)
