@@ -35,7 +35,7 @@ static void pump_ended(void *arg, int result)
 
 static int join_ends(struct forward *f, int local, struct errtext *err)
 {
-	struct pump_options options = {.ended = pump_ended, .arg = f};
+	struct pump_options options = {.ended = pump_ended, .arg = f, .pacer = f->opt.pacer};
 	_cleanup_close_ int near = local;
 	_cleanup_close_ int far = -1;
 	int ret = dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);

@@ -9,6 +9,7 @@
 #include "errtext.h"
 
 struct forward;
+struct pacer;
 
 struct forward_options {
 	const char *path;	 /* UNIX socket, made here, removed by forward_destroy; copied */
@@ -18,6 +19,7 @@ struct forward_options {
 	/* The connection has ended, or never came about. From a thread of ours. */
 	void (*ended)(void *opaque, int result, const char *text);
 	void *opaque;
+	struct pacer *pacer; /* charged with what goes to the destination; may be NULL, borrowed */
 };
 
 int forward_new(const struct forward_options *options, struct forward **out, struct errtext *err);

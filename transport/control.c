@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "pacer.h"
 #include "socket.h"
 
 /* Heartbeats in one silence: several may be lost to a busy host before the peer is. */
@@ -63,6 +64,8 @@ int control_send(struct control *c, const struct wire_message *message)
 	/* Half a message cannot be taken back. */
 	if (ret < 0)
 		shutdown(c->opt.fd, SHUT_RDWR);
+	else if (c->opt.pacer)
+		pacer_charge(c->opt.pacer, (size_t)len);
 	pthread_mutex_unlock(&c->lock);
 	return ret;
 }

@@ -11,6 +11,7 @@
 #include "wire.h"
 
 struct control;
+struct pacer;
 
 struct control_options {
 	int fd;		     /* connected, hellos exchanged; owned */
@@ -21,6 +22,8 @@ struct control_options {
 	/* Once, the last call: -ENODATA for a clean close, -ETIMEDOUT for silence, ... */
 	void (*lost)(void *opaque, int result, const char *text);
 	void *opaque;
+	/* Messages are charged to it, but never wait. Borrowed, may be NULL. */
+	struct pacer *pacer;
 };
 
 int control_new(const struct control_options *options, struct control **out, struct errtext *err);

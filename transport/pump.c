@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include "chunk_queue.h"
 #include "cleanup.h"
+#include "pacer.h"
 #include "pump.h"
 
 #define FLOW_LIMIT CHUNK_SIZE /* queued per lane while bytes just flow */
@@ -145,6 +146,8 @@ static void lane_write(struct pump *p, struct lane *l)
 			return;
 		}
 		lane_count(l, (size_t)n);
+		if (p->opt.pacer && l == &p->ab)
+			pacer_charge(p->opt.pacer, (size_t)n);
 	}
 	if (l->state == LANE_FLUSHING)
 		lane_set(l, LANE_DONE);

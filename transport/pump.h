@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include "errtext.h"
 
+struct pacer;
 struct pump;
 
 struct pump_options {
@@ -24,6 +25,10 @@ struct pump_options {
 	 * the first error. Must not call pump_join or pump_destroy. May be NULL. */
 	void (*ended)(void *arg, int result);
 	void *arg;
+	/* What goes from a to b is charged to it, but never waits: what pumps carry (libvirt's
+	 * calls, QEMU's device state) is small and the guest may stand still for it. Those who
+	 * take from the pacer wait the longer. Borrowed, may be NULL. */
+	struct pacer *pacer;
 };
 
 #define PUMP_HOLD_LIMIT ((size_t)512 << 20)

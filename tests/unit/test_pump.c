@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
+#include "pacer.h"
 #include "pump.h"
 #include "socket.h"
 
@@ -369,4 +371,34 @@ Test(pump, held_end_of_file_is_not_passed_on)
 	expect_end(f.right);
 	pump_stop(f.pump);
 	fixture_close(&f, -ECANCELED);
+}
+
+/* ---- pacing ---- */
+
+/* Only the lower side is tested against the real clock: a busy machine may always be slower. */
+Test(pump, charges_a_to_b_without_waiting)
+{
+	struct timespec start, end;
+	struct fixture f;
+	struct pacer *p;
+	double elapsed;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	cr_assert_eq(pacer_new(100, &p), 0);
+	fixture_open(&f, (struct pump_options){.pacer = p});
+	say(f.right, "no charge for answers, however long they are");
+	expect(f.left, "no charge for answers, however long they are");
+	cr_assert_eq(pacer_take(p, 0), 0);
+	say(f.left, "one, two, three");
+	expect(f.right, "one, two, three");
+	close(f.left);
+	close(f.right);
+	f.left = f.right = -1;
+	pump_join(f.pump);
+	cr_assert_eq(pacer_take(p, 1), 0);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	elapsed = (double)(end.tv_sec - start.tv_sec) + (double)(end.tv_nsec - start.tv_nsec) / 1e9;
+	cr_assert_geq(elapsed, 0.15 - 0.01);
+	pump_destroy(f.pump);
+	pacer_destroy(p);
 }
