@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "clock.h"
+#include "pacer.h"
 #include "socket.h"
 
 #define PATIENT_MS 20000
@@ -58,19 +59,25 @@ static void on_lost(void *opaque, int result, const char *text)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void start(struct side *s, int fd, uint32_t silence_ms)
+static void start_paced(struct side *s, int fd, uint32_t silence_ms, struct pacer *pacer)
 {
 	struct control_options opt = {.fd = fd,
 				      .silence_ms = silence_ms,
 				      .message = on_message,
 				      .lost = on_lost,
-				      .opaque = s};
+				      .opaque = s,
+				      .pacer = pacer};
 	struct errtext err = {0};
 
 	memset(s, 0, sizeof(*s));
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
 	cr_assert_eq(control_new(&opt, &s->control, &err), 0, "%s", err.text);
+}
+
+static void start(struct side *s, int fd, uint32_t silence_ms)
+{
+	start_paced(s, fd, silence_ms, NULL);
 }
 
 /* Returns the descriptor of the other end. */
@@ -243,6 +250,27 @@ Test(control, a_slower_ping_does_not_spoil_the_difference)
 }
 
 /* ---- silence ---- */
+
+/* At 1000 bytes/s, so that what follows waits for them. */
+Test(control, messages_are_charged_and_do_not_wait)
+{
+	const unsigned int count = 20;
+	uint64_t began = clock_monotonic_us();
+	struct pacer *pacer;
+	struct side s;
+	int fds[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	cr_assert_eq(pacer_new(1000, &pacer), 0);
+	start_paced(&s, fds[0], PATIENT_MS, pacer);
+	for (unsigned int i = 0; i < count; i++)
+		cr_assert_eq(control_send_type(s.control, WIRE_READY), 0);
+	cr_assert_eq(pacer_take(pacer, 1), 0);
+	cr_assert_geq(clock_monotonic_us() - began, count * WIRE_HEADER_SIZE * 1000 - 10000);
+	end(&s);
+	pacer_destroy(pacer);
+	close(fds[1]);
+}
 
 Test(control, silence_is_noticed)
 {
