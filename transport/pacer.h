@@ -55,10 +55,13 @@ struct pacer_schedule {
 	uint32_t ppm;	  /* cost of a byte, 0 = 1000000 */
 	uint64_t next_ns; /* when all that was charged so far has been paid for */
 	uint64_t owed;	  /* remainder of that, in bytes * 1e9, less than rate */
+	uint64_t lost_ns; /* to be made good, see pacer_schedule_late() */
 };
 
 void pacer_schedule_set(struct pacer_schedule *s, uint64_t rate, uint64_t now_ns);
 /* How long until the next take may go, 0 = now. */
 uint64_t pacer_schedule_wait(const struct pacer_schedule *s, uint64_t now_ns);
 void pacer_schedule_charge(struct pacer_schedule *s, uint64_t bytes, uint64_t now_ns);
+/* Somebody waited, and woke up so much after it might go. */
+void pacer_schedule_late(struct pacer_schedule *s, uint64_t late_ns);
 size_t pacer_schedule_quantum(uint64_t rate);

@@ -180,6 +180,28 @@ Test(pacer, a_lower_rate_forgives_the_last_take)
 	cr_assert_geq(pacer_schedule_wait(&s, 10 * S), high * 99 / 100 / low * S);
 }
 
+/* 106 ms late at 1 MB/s: the 6 of slack come back at once, the 100 by 2 % of what follows. */
+Test(pacer, lost_time_is_made_good_slowly)
+{
+	struct pacer_schedule s = {};
+
+	pacer_schedule_set(&s, 1000000, 10 * S);
+	pacer_schedule_late(&s, 5 * MS);
+	cr_assert_eq(s.lost_ns, 0);
+	pacer_schedule_late(&s, 106 * MS);
+	cr_assert_eq(s.lost_ns, 100 * MS);
+	pacer_schedule_charge(&s, 1000000, 10 * S);
+	cr_assert_eq(pacer_schedule_wait(&s, 10 * S), 980 * MS);
+	for (int i = 0; i < 4; i++)
+		pacer_schedule_charge(&s, 1000000, 10 * S);
+	cr_assert_eq(s.lost_ns, 0);
+	cr_assert_eq(pacer_schedule_wait(&s, 10 * S), 4900 * MS);
+	pacer_schedule_charge(&s, 1000000, 10 * S);
+	cr_assert_eq(pacer_schedule_wait(&s, 10 * S), 5900 * MS);
+	pacer_schedule_late(&s, 3600 * S);
+	cr_assert_leq(s.lost_ns, 200 * MS);
+}
+
 Test(pacer, cost_of_a_byte)
 {
 	struct pacer_schedule plain = {}, dear = {.ppm = 1500000};
