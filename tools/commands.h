@@ -11,4 +11,5 @@ int command_status(int argc, char **argv);
 int command_cancel(int argc, char **argv);
 int command_set(int argc, char **argv);
 int command_history(int argc, char **argv);
+int command_policy(int argc, char **argv);
 int command_guard(int argc, char **argv);

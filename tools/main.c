@@ -20,6 +20,7 @@ static const struct command {
 	{"cancel", command_cancel, "DOMAIN", "give a migration up; the guest stays here"},
 	{"set", command_set, "DOMAIN KEY=VALUE...", "change the limits of a running migration"},
 	{"history", command_history, "[--json] DOMAIN", "what became of the newest attempts"},
+	{"policy", command_policy, "[options]", "the settings a migration would have, and why"},
 	{"guard", command_guard, NULL, NULL},
 };
 
