@@ -8,6 +8,7 @@
 //     | -- hello(control) ------------------------------> |  versions, features, session
 //     | <------------------------------- hello reply ---- |  version chosen, host UUID
 //     | -- PREPARE: domain, RAM blocks -----------------> |
+//     | <----------- QUEUED(ahead), until it has a turn -- |
 //     | <------- PREPARED: monitor and stream sockets --- |
 //     | == hello(tunnel): libvirt's RPC, raw bytes =====> |  libvirt starts the guest's QEMU there
 //     | == hello(ram i), i = 0..streams-1: RAM frames ==> |
@@ -121,6 +122,7 @@ enum wire_type {
 	WIRE_QUERY,
 	WIRE_DISCARD,
 	WIRE_STATE,
+	WIRE_QUEUED,
 	WIRE_TYPE_END_
 };
 
@@ -174,6 +176,9 @@ struct wire_message {
 			 * PONG repeats sent_us and
 			 * adds its own time */
 		struct wire_digest digest;
+		struct {
+			uint32_t ahead; /* migrations to come in before this one */
+		} queued;
 		struct {
 			uint64_t time_us;
 		} resumed; /* RESUME event, CLOCK_REALTIME there */

@@ -194,6 +194,18 @@ static int get_digest(struct wire_reader *r, struct wire_message *m, struct errt
 	return 0;
 }
 
+static void put_queued(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u32(w, m->queued.ahead);
+}
+
+static int get_queued(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	(void)err;
+	m->queued.ahead = wire_get_u32(r);
+	return 0;
+}
+
 static void put_resumed(struct wire_writer *w, const struct wire_message *m)
 {
 	wire_put_u64(w, m->resumed.time_us);
@@ -262,6 +274,7 @@ static const struct wire_row {
 	[WIRE_DIGEST] = {"DIGEST", put_digest, get_digest},
 	[WIRE_RELEASE] = {"RELEASE"},
 	[WIRE_RELEASED] = {"RELEASED"},
+	[WIRE_QUEUED] = {"QUEUED", put_queued, get_queued},
 	[WIRE_RESUMED] = {"RESUMED", put_resumed, get_resumed},
 	[WIRE_FINISH] = {"FINISH"},
 	[WIRE_FINISHED] = {"FINISHED"},

@@ -85,6 +85,8 @@ static void sample(enum wire_type type, struct wire_message *m)
 	} else if (type == WIRE_DIGEST) {
 		m->digest.count = 2;
 		memcpy(m->digest.digest, "sixteen letters!SIXTEEN LETTERS!", 32);
+	} else if (type == WIRE_QUEUED) {
+		m->queued.ahead = 3;
 	} else if (type == WIRE_RESUMED) {
 		m->resumed.time_us = 1234567890123456;
 	} else if (type == WIRE_ABORT) {
