@@ -21,6 +21,8 @@
 #define WIND_UP_US 5000000
 #define SETTLE_US 15000000
 #define POLL_US 20000
+#define QUEUED_US 1000000
+#define QUEUE_LOOK_US 100000
 
 /* ---- begin ---- */
 
@@ -79,6 +81,37 @@ static int open_dir(struct incoming *in)
 	return ret;
 }
 
+static int tell_queued(struct incoming *in, unsigned int ahead)
+{
+	const struct wire_message m = {.type = WIRE_QUEUED, .queued = {ahead}};
+
+	return control_send(in->control, &m);
+}
+
+/* First come, first in; the source hears from us while it waits. */
+static int await_turn(struct incoming *in)
+{
+	uint64_t next_us = 0;
+	unsigned int ahead;
+	int ret = slot_join(GUEST_DIR_ROOT "/inbound", &in->slot, &in->err);
+
+	while (ret == 0) {
+		ret = slot_ahead(in->slot, &ahead);
+		if (ret < 0)
+			return errtext_set(&in->err, ret, "cannot count this host's migrations");
+		if (ahead < in->receiver->max_inbound)
+			return 0;
+		if (clock_monotonic_us() >= next_us) {
+			ret = tell_queued(in, ahead - in->receiver->max_inbound + 1);
+			next_us = clock_monotonic_us() + QUEUED_US;
+		}
+		incoming_take(in, clock_monotonic_us() + QUEUE_LOOK_US);
+		if (in->aborted || in->control_lost)
+			return -ECANCELED;
+	}
+	return ret;
+}
+
 static int accept_guest(struct incoming *in, int fd)
 {
 	struct wire_message *m = calloc(1, sizeof(*m));
@@ -91,6 +124,8 @@ static int accept_guest(struct incoming *in, int fd)
 
 	if (ret == 0)
 		ret = host_open(in->receiver->libvirt_socket, &in->host, &in->err);
+	if (ret == 0)
+		ret = await_turn(in);
 	if (ret == 0)
 		ret = check_absent(in);
 	if (ret == 0)
@@ -387,6 +422,7 @@ static void destroy(struct incoming *in)
 	ram_map_destroy(&in->ram);
 	ram_map_destroy(&in->prepare.ram);
 	mailbox_destroy(in->mail);
+	slot_leave(in->slot);
 	guest_dir_close(&in->dir);
 	host_close(in->host);
 	/* A guard that is not told "done" begins now, and needs the lock. */

@@ -25,8 +25,9 @@ struct incoming_result {
 };
 
 /* libvirt_socket is borrowed for the receiver's life. Sessions connect to it by themselves, so that
- * a restart of the daemon ends only those under way. */
-int receiver_new(const char *libvirt_socket, struct receiver **out);
+ * a restart of the daemon ends only those under way. max_inbound: guests that may come to this host
+ * at once, whichever receivers serve them. */
+int receiver_new(const char *libvirt_socket, unsigned int max_inbound, struct receiver **out);
 
 /* Serve a control connection whose hello has been answered: read PREPARE and carry the migration
  * to its end. fd becomes ours. Blocks for the whole migration. */

@@ -10,13 +10,14 @@
 #include "socket.h"
 #include "uring_stream.h"
 
-int receiver_new(const char *libvirt_socket, struct receiver **out)
+int receiver_new(const char *libvirt_socket, unsigned int max_inbound, struct receiver **out)
 {
 	struct receiver *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
 	r->libvirt_socket = libvirt_socket;
+	r->max_inbound = max_inbound;
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	*out = r;

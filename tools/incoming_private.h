@@ -10,6 +10,7 @@
 #include "mailbox.h"
 #include "pump.h"
 #include "qmp.h"
+#include "slot.h"
 
 #define INCOMING_TUNNELS_MAX 4
 #define ANSWER_MS 10000
@@ -17,6 +18,7 @@
 struct receiver {
 	/* constant after init */
 	const char *libvirt_socket;
+	unsigned int max_inbound;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -34,6 +36,7 @@ struct incoming {
 	struct wire_prepare prepare;
 	char uuid[37];
 	struct host *host;
+	struct slot *slot;
 	struct guest_dir dir;
 	struct record record;
 	struct control *control; /* sending: any thread */

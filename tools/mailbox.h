@@ -18,6 +18,7 @@ enum mail_kind {
 	MAIL_RELAY,	  /* QEMU's stream: result, text */
 	MAIL_STREAM_LOST, /* a RAM stream: result, text */
 	MAIL_CANCEL,	  /* text = why */
+	MAIL_SET,	  /* limits have changed: text = how */
 };
 
 struct mail {

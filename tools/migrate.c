@@ -5,50 +5,50 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include "cleanup.h"
+#include "attempts.h"
 #include "commands.h"
-#include "outgoing.h"
+#include "settings_options.h"
 #include "wire.h"
 
-enum { /* options without a letter */
+enum { /* options without a letter; below those of settings_options.h */
        OPT_JSON = 256,
        OPT_STREAMS,
        OPT_VERIFY,
-       OPT_DISABLE_TLS,
-       OPT_MAX_DOWNTIME,
-       OPT_COMPLETION,
        OPT_CONGESTION,
-       OPT_BIND,
        OPT_SOCKET,
        OPT_SILENCE,
        OPT_STOPPED,
        OPT_LANE,
+       OPT_QUEUE,
+       OPT_RETRIES,
+       OPT_DIE,
 };
 
 struct arguments {
 	struct outgoing_options out;
-	bool json, disable_tls;
+	struct settings_input settings;
+	bool json;
 	int positional;
 };
 
 static const struct argp_option options[] = {
 	{"json", OPT_JSON, NULL, 0, "One JSON object a line on standard output", 1},
+	{"die-with-parent", OPT_DIE, NULL, 0, "Cancel when the process that started this one ends",
+	 1},
 	{"lane", OPT_LANE, "auto|direct", 0, "Who moves the memory (auto)", 2},
 	{"streams", OPT_STREAMS, "N", 0, "RAM connections, 1 to 64 (one a core, at most 8)", 2},
 	{"verify", OPT_VERIFY, NULL, 0,
 	 "Compare a digest of all guest RAM on both hosts before the hand-over; the guest is "
 	 "stopped for as long as that takes",
 	 2},
-	{"disable-tls", OPT_DISABLE_TLS, NULL, 0,
-	 "Send guest memory in the clear; needed, as this version has no TLS", 2},
-	{"max-downtime", OPT_MAX_DOWNTIME, "MS", 0, "Stop the guest for so long at most (300)", 3},
-	{"completion-timeout-per-gib", OPT_COMPLETION, "S", 0,
-	 "Give up after so many seconds for each GiB of guest RAM; 0: never (150)", 3},
 	{"peer-timeout", OPT_SILENCE, "MS", 0,
 	 "The destination counts as lost when silent for so long (10000)", 3},
 	{"stopped-timeout", OPT_STOPPED, "MS", 0,
 	 "Wait for the network for so long at most while the guest is stopped (2000)", 3},
-	{"bind", OPT_BIND, "ADDRESS|INTERFACE", 0, "Leave by this address or interface only", 4},
+	{"queue-timeout", OPT_QUEUE, "S", 0,
+	 "Wait for a turn on each host for so long at most; 0: for ever (900)", 3},
+	{"retries", OPT_RETRIES, "N", 0,
+	 "Try again so many times after failures that may pass, with growing pauses (0)", 3},
 	{"congestion", OPT_CONGESTION, "NAME", 0,
 	 "TCP congestion control (cubic); \"\" for the system's default", 4},
 	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 4},
@@ -95,6 +95,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct arguments *a = state->input;
 
 	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &a->settings;
+		break;
 	case OPT_JSON:
 		a->json = true;
 		break;
@@ -108,24 +111,20 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_VERIFY:
 		a->out.verify = true;
 		break;
-	case OPT_DISABLE_TLS:
-		a->disable_tls = true;
+	case OPT_QUEUE:
+		a->out.queue_s = number(state, "queue-timeout", arg, 0, 1000000);
 		break;
-	case OPT_MAX_DOWNTIME:
-		a->out.max_downtime_ms = number(state, "max-downtime", arg, 1, 2000000);
+	case OPT_RETRIES:
+		a->out.retries = number(state, "retries", arg, 0, 1000);
 		break;
-	case OPT_COMPLETION:
-		a->out.completion_s_per_gib =
-			number(state, "completion-timeout-per-gib", arg, 0, 1000000);
+	case OPT_DIE:
+		a->out.die_with_parent = true;
 		break;
 	case OPT_SILENCE:
 		a->out.silence_ms = number(state, "peer-timeout", arg, 100, 3600000);
 		break;
 	case OPT_STOPPED:
 		a->out.stopped_ms = number(state, "stopped-timeout", arg, 100, 600000);
-		break;
-	case OPT_BIND:
-		short_text(state, "bind", arg, a->out.socket.bind, sizeof(a->out.socket.bind));
 		break;
 	case OPT_CONGESTION:
 		short_text(state, "congestion", arg, a->out.socket.congestion,
@@ -146,8 +145,70 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+static void take_settings(const struct settings *s, struct outgoing_options *o)
+{
+	o->limits = (struct steering_limits){
+		.bandwidth = settings_number(s, SETTING_BANDWIDTH),
+		.max_downtime_ms = (uint32_t)settings_number(s, SETTING_MAX_DOWNTIME),
+		.post_copy = settings_bool(s, SETTING_ALLOW_POST_COPY),
+	};
+	o->completion_s_per_gib = (uint32_t)settings_number(s, SETTING_COMPLETION_TIMEOUT);
+	o->progress_s = (uint32_t)settings_number(s, SETTING_PROGRESS_TIMEOUT);
+	o->disruption = settings_bool(s, SETTING_ALLOW_WORKLOAD_DISRUPTION);
+	o->auto_converge = settings_bool(s, SETTING_ALLOW_AUTO_CONVERGE);
+	o->max_outbound = (uint32_t)settings_number(s, SETTING_MAX_OUTBOUND);
+	o->post_copy_now = s->post_copy_now;
+	snprintf(o->socket.bind, sizeof(o->socket.bind), "%s", settings_text(s, SETTING_NETWORK));
+}
+
+/* Which policy it was is part of the record. */
+static void tell_policy(const struct settings *s, struct report *report)
+{
+	char text[SETTING_NAME_SIZE + 64];
+
+	if (s->policies == 0)
+		return;
+	if (s->policy[0])
+		snprintf(text, sizeof(text), "MigrationPolicy %s applies", s->policy);
+	else
+		snprintf(text, sizeof(text), "none of %u MigrationPolicies matches", s->policies);
+	report_event(report, "policy", PHASE_CONNECT, text);
+}
+
+static int resolve(struct arguments *a, struct report *report)
+{
+	struct settings settings;
+	struct errtext err = {0};
+
+	if (settings_resolve(&a->settings, &settings, &err) < 0) {
+		report_error(report, err.text);
+		return EXIT_REFUSED;
+	}
+	tell_policy(&settings, report);
+	take_settings(&settings, &a->out);
+	if (settings_bool(&settings, SETTING_DISABLE_TLS))
+		return 0;
+	report_error(report, "this version has no TLS yet: guest memory, passwords and keys in it, "
+			     "would cross the network in the clear. If that network is trusted, "
+			     "say --disable-tls");
+	return EXIT_REFUSED;
+}
+
+/* Taken by the steering's own thread; all others inherit the mask. */
+static void block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
 int command_migrate(int argc, char **argv)
 {
+	static const struct argp_child children[] = {{&settings_argp, 0, NULL, 0}, {0}};
 	static const struct argp argp = {
 		options,
 		parse,
@@ -156,32 +217,21 @@ int command_migrate(int argc, char **argv)
 		"Exit status: 0 completed; 1 bad usage or a guest that cannot be migrated, nothing "
 		"was touched; 2 failed, the guest is still here; 3 aborted by time-out or cancel, "
 		"the guest is still here; 4 the guest needs an operator.",
-		NULL,
+		children,
 		NULL,
 		NULL};
 	struct arguments a = {0};
 	struct report report;
-	sigset_t set;
+	int status;
 
 	outgoing_defaults(&a.out);
 	argp_err_exit_status = EXIT_REFUSED;
 	argv[0] = (char *)"dray migrate";
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
 	report_init(&report, a.json);
-	if (!a.disable_tls) {
-		report_error(
-			&report,
-			"this version has no TLS yet: guest memory, passwords and keys in it, "
-			"would cross the network in the clear. If that network is trusted, say "
-			"--disable-tls");
-		return EXIT_REFUSED;
-	}
-	/* Taken by outgoing_run's own thread; all others inherit the mask. */
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGUSR1);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	return outgoing_run(&a.out, &report);
+	status = resolve(&a, &report);
+	if (status)
+		return status;
+	block_signals();
+	return attempts_run(&a.out, &report);
 }

@@ -7,6 +7,7 @@
 #include "errtext.h"
 #include "report.h"
 #include "socket.h"
+#include "steering.h"
 
 enum exit_status { /* of dray migrate; a contract */
 		   EXIT_COMPLETED = 0,
@@ -23,16 +24,26 @@ struct outgoing_options {
 	const char *libvirt_socket; /* NULL: the usual one */
 	struct socket_options socket;
 	unsigned int streams;
-	uint32_t max_downtime_ms;
+	struct steering_limits limits; /* to begin with: `dray set` may change them */
 	uint32_t completion_s_per_gib; /* 0: no limit */
-	uint32_t connect_ms;	       /* to reach the receiver */
-	uint32_t silence_ms;	       /* peer counts as lost while the guest runs */
-	uint32_t stopped_ms;	       /* most waiting for the network while the guest is stopped */
-	uint32_t resolve_ms;	       /* asking the destination after a broken hand-over */
+	uint32_t progress_s;	       /* without progress; 0: no limit */
+	bool post_copy_now;	       /* switch to post-copy after one round */
+	bool disruption;	       /* may stop the guest for as long as it takes */
+	bool auto_converge;	       /* may slow the guest's vCPUs */
+	uint32_t max_outbound;	       /* migrations that may leave this host at once */
+	uint32_t queue_s;	       /* to wait for one's turn; 0: no limit */
+	uint32_t retries;	       /* further attempts after failures that may pass */
+	bool die_with_parent;
+	uint32_t connect_ms; /* to reach the receiver */
+	uint32_t silence_ms; /* peer counts as lost while the guest runs */
+	uint32_t stopped_ms; /* most waiting for the network while the guest is stopped */
+	uint32_t resolve_ms; /* asking the destination after a broken hand-over */
 	bool verify;
 };
 
 void outgoing_defaults(struct outgoing_options *o);
-/* Returns the exit status; everything has been reported. Signals SIGINT and SIGTERM must be blocked
- * in all threads: they are taken here and mean cancel. */
-int outgoing_run(const struct outgoing_options *options, struct report *report);
+
+/* One attempt. Fills *result and returns the exit status; *may_pass says that another attempt has a
+ * chance. Events have been reported, the result has not. */
+int outgoing_run(const struct outgoing_options *options, struct steering *steering,
+		 struct report *report, struct report_result *result, bool *may_pass);

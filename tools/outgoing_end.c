@@ -245,6 +245,8 @@ void outgoing_rollback(struct outgoing *o)
 {
 	if (o->phase != PHASE_ROLLBACK)
 		outgoing_enter(o, PHASE_ROLLBACK);
+	throttle_destroy(o->throttle);
+	o->throttle = NULL;
 	tell_destination(o);
 	if (o->source) {
 		source_abort(o->source);
@@ -265,6 +267,7 @@ bool outgoing_release_all(struct outgoing *o)
 {
 	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST && !o->ignore_shared;
 
+	throttle_destroy(o->throttle);
 	if (o->source)
 		source_abort(o->source);
 	source_destroy(o->source);
@@ -274,6 +277,7 @@ bool outgoing_release_all(struct outgoing *o)
 	/* A library that hangs in a dead daemon still has our mailbox in its hands: leave all to
 	 * the end of the process, which is near. */
 	if (o->job && !o->job_done) {
+		slot_leave(o->slot);
 		guest_dir_close(&o->dir);
 		return false;
 	}
@@ -286,6 +290,8 @@ bool outgoing_release_all(struct outgoing *o)
 		if (o->streams[i])
 			o->streams[i]->ops->destroy(o->streams[i]);
 	free(o->streams);
+	wire_cost_destroy(o->wire_cost);
+	slot_leave(o->slot);
 	qmp_close(o->monitor);
 	host_close(o->host);
 	ram_map_destroy(&o->ram);

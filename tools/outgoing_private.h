@@ -16,17 +16,27 @@
 #include "libvirt_job.h"
 #include "mailbox.h"
 #include "outgoing.h"
+#include "pacer.h"
+#include "progress.h"
 #include "qmp.h"
+#include "slot.h"
 #include "source.h"
+#include "throttle.h"
+#include "uring_stream.h"
+#include "wire_cost.h"
 
 struct outgoing {
 	const struct outgoing_options *opt;
 	struct report *report;
+	struct steering *steering;
 	struct mailbox *mail;
+	struct steering_limits limits; /* as they are now */
+	struct steering_status status;
 	enum phase phase;
 	struct errtext err; /* why it failed; the first reason */
 	int failed;	    /* negative errno of the first failure, or 0 */
 	bool cancelled;	    /* ... which was a request, or a time-out */
+	const char *mode;   /* PreCopy, Paused */
 
 	/* the guest */
 	struct domain_info guest;
@@ -52,6 +62,12 @@ struct outgoing {
 	struct wire_prepared prepared;
 
 	/* machinery; owned, NULL until made */
+	struct slot *slot;
+	struct pacer *pacer;
+	struct wire_cost *wire_cost;
+	struct throttle *throttle;
+	unsigned int throttle_percent, most_throttled;
+	bool unthrottleable;
 	struct tracker *tracker;
 	struct source *source;
 	struct forward *tunnel, *relay;
@@ -59,10 +75,14 @@ struct outgoing {
 	struct libvirt_job *job;
 
 	/* what the mail said */
+	bool queued_there;
+	uint64_t queued_us; /* CLOCK_MONOTONIC, when the destination last said so */
+	unsigned int queued_ahead;
 	bool got_prepared, got_ready, got_digest, resumed_there, finished_there;
 	bool perform_held, confirm_held, job_done, control_lost;
 	int job_result;
 	char job_text[WIRE_TEXT_MAX + 1];
+	bool paused;		     /* ... for as long as the last pass takes */
 	bool stopped;		     /* guest does not run and its I/O is drained */
 	uint64_t stop_us, resume_us; /* CLOCK_REALTIME here; STOP and RESUME events */
 	struct wire_digest digest;
@@ -72,18 +92,24 @@ struct outgoing {
 	bool round_running;
 	unsigned int synced; /* streams that acknowledged the round */
 	uint64_t round_pages, round_started_us, last_round_us;
+	uint64_t round_begin; /* bytes sent or found zero before it began */
 	struct convergence convergence;
+	struct progress progress;
 
 	/* times, CLOCK_MONOTONIC */
 	uint64_t begun_us, precopy_us, stopped_at_us, resumed_us, next_progress_us;
 	char verified[33];
 };
 
-/* outgoing.c */
+/* outgoing_mail.c */
 typedef bool until_fn(const struct outgoing *o);
 /* Handle mail until `until` holds: 0. A failure ends the wait: its negative errno. Past timeout_ms:
  * -ETIMEDOUT, recorded as a failure with a text about `what`, unless what is NULL. */
 int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, const char *what);
+/* Let the status socket see what is. */
+void outgoing_show(struct outgoing *o);
+
+/* outgoing.c */
 /* Record the first failure; returns code. */
 int outgoing_fail(struct outgoing *o, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -95,6 +121,11 @@ int outgoing_check(struct outgoing *o); /* touches nothing */
 int outgoing_connect(struct outgoing *o);
 int outgoing_prepare(struct outgoing *o);
 int outgoing_attach(struct outgoing *o);
+
+/* outgoing_queue.c */
+int outgoing_queue(struct outgoing *o); /* wait for our turn on this host */
+/* The destination has us wait for ours there, or accepts the guest. */
+int outgoing_await_prepared(struct outgoing *o);
 
 /* outgoing_rounds.c */
 int outgoing_precopy(struct outgoing *o);

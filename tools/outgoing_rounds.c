@@ -26,6 +26,10 @@ static bool round_over(const struct outgoing *o)
 
 static void start_round(struct outgoing *o, enum source_round_kind kind)
 {
+	struct source_stats stats;
+
+	source_stats(o->source, &stats);
+	o->round_begin = (stats.pages_sent + stats.pages_zero) * RAM_PAGE_SIZE;
 	o->round++;
 	o->synced = 0;
 	o->round_running = true;
@@ -51,13 +55,16 @@ static uint64_t completion_left_ms(const struct outgoing *o)
 	return spent < limit ? limit - spent : 1;
 }
 
-/* What is left of the time that the last pass may take while the guest is stopped. */
+/* What is left of the time that the last pass may take while the guest is stopped. A guest paused
+ * to finish has the whole time again, as in KubeVirt. */
 static uint64_t stopped_left_ms(const struct outgoing *o)
 {
-	uint64_t limit = o->opt->stopped_ms > o->opt->max_downtime_ms ? o->opt->stopped_ms
-								      : o->opt->max_downtime_ms;
+	uint64_t limit = o->opt->stopped_ms > o->limits.max_downtime_ms ? o->opt->stopped_ms
+									: o->limits.max_downtime_ms;
 	uint64_t spent = (clock_monotonic_us() - o->stopped_at_us) / 1000;
 
+	if (o->paused)
+		limit = completion_s(o) ? completion_s(o) * 1000 : NO_LIMIT_MS;
 	return spent < limit ? limit - spent : 0;
 }
 
@@ -66,64 +73,148 @@ static bool round_over_or_stopped(const struct outgoing *o)
 	return round_over(o) || o->stopped;
 }
 
-/* A live round, which may turn into one that holds up a stopped guest. */
-static int await_round(struct outgoing *o)
+/* A debugger on QEMU, say: its vCPUs run free, and the migration does without. */
+static bool may_throttle(struct outgoing *o)
 {
-	int ret = outgoing_await(o, round_over_or_stopped, completion_left_ms(o), NULL);
+	struct errtext err = {0};
 
-	if (ret == -ETIMEDOUT && !o->failed) {
-		o->cancelled = true;
-		outgoing_fail(o, ret, "not finished after %llu s (--completion-timeout-per-gib %u)",
-			      (unsigned long long)completion_s(o), o->opt->completion_s_per_gib);
+	if (!o->opt->auto_converge || o->unthrottleable)
+		return false;
+	if (o->throttle && throttle_result(o->throttle, &err) < 0) {
+		report_event(o->report, "warning", o->phase, err.text);
+		o->unthrottleable = true;
+		o->throttle_percent = 0;
 	}
+	return !o->unthrottleable;
+}
+
+static void limits_now(struct outgoing *o, struct convergence_limits *limits)
+{
+	*limits = (struct convergence_limits){
+		.max_downtime_ms = o->limits.max_downtime_ms,
+		.completion_s = (uint32_t)completion_s(o),
+		.disruption = o->opt->disruption,
+		.auto_converge = may_throttle(o),
+	};
+}
+
+static int end_round(struct outgoing *o)
+{
+	o->last_round_us = clock_monotonic_us() - o->round_started_us;
+	/* The last pass has no time for words. */
+	if (!o->stopped)
+		report_round(o->report, o->round, o->round_pages * RAM_PAGE_SIZE, o->last_round_us);
+	return 0;
+}
+
+/* A live round, which may turn into one that holds up a stopped guest. -ETIMEDOUT without a failure
+ * recorded: the completion time-out, round still running. */
+static int await_round(struct outgoing *o, uint64_t timeout_ms)
+{
+	int ret = outgoing_await(o, round_over_or_stopped, timeout_ms, NULL);
+
 	if (ret == 0 && !round_over(o))
 		ret = outgoing_await(o, round_over, stopped_left_ms(o),
 				     "the destination to take pages, guest stopped");
-	o->last_round_us = clock_monotonic_us() - o->round_started_us;
-	/* The last pass has no time for words. */
-	if (ret == 0 && !o->stopped)
-		report_round(o->report, o->round, o->round_pages * RAM_PAGE_SIZE, o->last_round_us);
-	return ret;
+	return ret < 0 ? ret : end_round(o);
 }
 
 static enum convergence_verdict judge(struct outgoing *o)
 {
-	struct convergence_limits limits = {.max_downtime_ms = o->opt->max_downtime_ms,
-					    .completion_s = completion_s(o)};
+	struct convergence_limits limits;
 	struct convergence_round round = {
 		.round = o->round,
 		.bytes = o->round_pages * RAM_PAGE_SIZE,
 		.duration_us = o->last_round_us,
 		.elapsed_us = clock_monotonic_us() - o->begun_us,
 		.fixed_us = FIXED_US,
+		.throttle_percent = o->throttle_percent,
 	};
 
+	limits_now(o, &limits);
 	return convergence_decide(&o->convergence, &limits, &round);
+}
+
+/* The time is up inside a round: let it end early, what it leaves is found later. */
+static enum convergence_verdict expire(struct outgoing *o)
+{
+	struct convergence_limits limits;
+
+	limits_now(o, &limits);
+	source_hurry(o->source);
+	return convergence_expired(&o->convergence, &limits, clock_monotonic_us() - o->begun_us);
+}
+
+static int slow_down(struct outgoing *o)
+{
+	struct errtext err = {0};
+
+	if (!o->throttle && throttle_new(o->qemu, &o->throttle, &err) < 0) {
+		report_event(o->report, "warning", o->phase, err.text);
+		o->unthrottleable = true;
+		return 0;
+	}
+	o->throttle_percent = o->convergence.throttle_percent;
+	if (o->throttle_percent > o->most_throttled)
+		o->most_throttled = o->throttle_percent;
+	throttle_set(o->throttle, o->throttle_percent);
+	return 0;
+}
+
+/* Act on a verdict. 1: on to the switch-over; 0: another round. */
+static int act(struct outgoing *o, enum convergence_verdict verdict)
+{
+	if (o->convergence.tell)
+		report_event(o->report, "decision", o->phase, o->convergence.reason);
+	switch (verdict) {
+	case CONVERGENCE_CONTINUE:
+		return 0;
+	case CONVERGENCE_THROTTLE:
+		return slow_down(o);
+	case CONVERGENCE_SWITCH:
+		return 1;
+	case CONVERGENCE_PAUSE:
+		o->paused = true;
+		o->mode = "Paused";
+		return 1;
+	case CONVERGENCE_POST_COPY: /* never allowed so far */
+	case CONVERGENCE_ABORT:
+		break;
+	}
+	o->cancelled = true;
+	return outgoing_fail(o, -ETIMEDOUT, "%s (--completion-timeout-per-gib %u)",
+			     o->convergence.reason, o->opt->completion_s_per_gib);
+}
+
+static int live_round(struct outgoing *o)
+{
+	enum convergence_verdict verdict;
+	int ret;
+
+	start_round(o, SOURCE_ROUND_LIVE);
+	if (fault_point(o->round == 1 ? "first-round" : "later-round") < 0)
+		return outgoing_fail(o, -EIO, "failure asked for in round %u", o->round);
+	ret = await_round(o, completion_left_ms(o));
+	if (ret < 0 && (ret != -ETIMEDOUT || o->failed))
+		return ret;
+	verdict = ret < 0 ? expire(o) : judge(o);
+	if (ret < 0 && verdict != CONVERGENCE_ABORT) {
+		ret = await_round(o, NO_LIMIT_MS);
+		if (ret < 0)
+			return ret;
+	}
+	return act(o, verdict);
 }
 
 int outgoing_precopy(struct outgoing *o)
 {
-	o->precopy_us = clock_monotonic_us();
-	for (;;) {
-		enum convergence_verdict verdict;
-		int ret;
+	int ret;
 
-		start_round(o, SOURCE_ROUND_LIVE);
-		if (fault_point(o->round == 1 ? "first-round" : "later-round") < 0)
-			return outgoing_fail(o, -EIO, "failure asked for in round %u", o->round);
-		ret = await_round(o);
-		if (ret < 0)
-			return ret;
-		verdict = judge(o);
-		if (verdict == CONVERGENCE_ABORT) {
-			o->cancelled = true;
-			return outgoing_fail(o, -ETIMEDOUT, "%s", o->convergence.reason);
-		}
-		if (verdict == CONVERGENCE_SWITCH) {
-			report_event(o->report, "decision", o->phase, o->convergence.reason);
-			return 0;
-		}
-	}
+	o->precopy_us = clock_monotonic_us();
+	do
+		ret = live_round(o);
+	while (ret == 0);
+	return ret < 0 ? ret : 0;
 }
 
 static bool has_stopped(const struct outgoing *o)
@@ -145,7 +236,7 @@ int outgoing_switchover(struct outgoing *o)
 		int ret;
 
 		start_round(o, SOURCE_ROUND_LIVE);
-		ret = await_round(o);
+		ret = await_round(o, STOP_MS);
 		if (ret == 0)
 			ret = outgoing_await(o, has_stopped, CHASE_MS, NULL);
 		if (ret < 0 && ret != -ETIMEDOUT)

@@ -90,11 +90,6 @@ static int check_other_host(struct outgoing *o, const struct wire_hello_reply *r
 	return ret;
 }
 
-static bool is_prepared(const struct outgoing *o)
-{
-	return o->got_prepared;
-}
-
 static int send_prepare(struct outgoing *o)
 {
 	struct wire_message *m = calloc(1, sizeof(*m));
@@ -114,13 +109,14 @@ static int send_prepare(struct outgoing *o)
 	if (ret < 0)
 		return outgoing_fail(o, ret, "lost the destination %s: %s", o->opt->destination,
 				     strerror(-ret));
-	return outgoing_await(o, is_prepared, ANSWER_MS, "the destination to accept the guest");
+	return outgoing_await_prepared(o);
 }
 
 int outgoing_connect(struct outgoing *o)
 {
 	struct wire_hello_reply *reply = calloc(1, sizeof(*reply));
 	struct control_options control = {.silence_ms = o->opt->silence_ms,
+					  .pacer = o->pacer,
 					  .message = on_message,
 					  .lost = on_lost,
 					  .opaque = o};
@@ -136,10 +132,17 @@ int outgoing_connect(struct outgoing *o)
 	if (ret == 0)
 		ret = guest_dir_open(&o->dir, o->guest.uuid, uid, gid, &o->err);
 	if (ret == 0)
+		ret = steering_listen(o->steering, o->dir.control, &o->err);
+	if (ret == 0)
+		ret = outgoing_queue(o);
+	if (ret == 0)
 		ret = dial(&o->peer, WIRE_KIND_CONTROL, 0, &fd, reply, &o->err);
 	if (ret == 0)
 		ret = check_other_host(o, reply);
 	free(reply);
+	if (ret == 0) {
+		ret = wire_cost_new(fd, o->pacer, &o->wire_cost);
+	}
 	if (ret == 0) {
 		control.fd = steal_fd(&fd);
 		ret = control_new(&control, &o->control, &o->err);
@@ -195,6 +198,8 @@ static void on_qemu_event(void *opaque, const char *event, const char *status, u
 
 static int open_streams(struct outgoing *o)
 {
+	const struct uring_stream_options options = {.pacer = o->pacer};
+
 	o->streams = calloc(o->opt->streams, sizeof(*o->streams));
 	if (!o->streams)
 		return outgoing_fail(o, -ENOMEM, "out of memory");
@@ -203,7 +208,7 @@ static int open_streams(struct outgoing *o)
 		int ret = dial(&o->peer, WIRE_KIND_RAM, i, &fd, NULL, &o->err);
 
 		if (ret == 0)
-			ret = uring_stream_new(fd, NULL, &o->streams[i], &o->err);
+			ret = uring_stream_new(fd, &options, &o->streams[i], &o->err);
 		if (ret < 0)
 			return outgoing_fail(o, ret, "cannot open RAM stream %u", i);
 		steal_fd(&fd);
@@ -221,6 +226,7 @@ static int open_sockets(struct outgoing *o)
 	struct forward_options tunnel = {.path = o->dir.tunnel,
 					 .owner = -1,
 					 .peer = &o->peer,
+					 .pacer = o->pacer,
 					 .kind = WIRE_KIND_TUNNEL,
 					 .ended = on_tunnel_end,
 					 .opaque = o};

@@ -16,6 +16,7 @@
 #include "guest_check.h"
 #include "incoming.h"
 #include "outgoing.h"
+#include "settings.h"
 #include "socket.h"
 #include "wire.h"
 
@@ -27,7 +28,17 @@
 #define FILES_MAX 8192
 #define NO_ROOM_US 50000
 
-enum { OPT_JSON = 256, OPT_ONCE, OPT_BIND, OPT_PORT, OPT_DISABLE_TLS, OPT_SOCKET, OPT_CONGESTION };
+enum {
+	OPT_JSON = 256,
+	OPT_ONCE,
+	OPT_CONFIG,
+	OPT_MAX_INBOUND,
+	OPT_BIND,
+	OPT_PORT,
+	OPT_DISABLE_TLS,
+	OPT_SOCKET,
+	OPT_CONGESTION
+};
 
 struct server {
 	/* constant after init */
@@ -36,6 +47,7 @@ struct server {
 	char libvirt_socket[108];
 	struct socket_options socket;
 	uint16_t port;
+	unsigned int max_inbound;
 	bool once;
 	int ended; /* eventfd: a migration has been served */
 
@@ -57,10 +69,8 @@ static void report_session(struct server *s, const char *peer, const struct inco
 {
 	struct report_result r = {
 		.result = in->arrived ? "completed" : "failed",
-		.domain = in->domain,
 		.lane = "direct",
 		.mode = "PreCopy",
-		.reason = in->reason,
 		.total_ms = in->total_ms,
 		.ram_bytes = in->ram_bytes,
 		.wire_bytes = in->wire_bytes,
@@ -70,6 +80,8 @@ static void report_session(struct server *s, const char *peer, const struct inco
 	};
 	char text[ERRTEXT_SIZE + WIRE_NAME_MAX + SOCKET_PEER_SIZE + 64];
 
+	snprintf(r.domain, sizeof(r.domain), "%s", in->domain);
+	snprintf(r.reason, sizeof(r.reason), "%s", in->reason);
 	pthread_mutex_lock(&s->lock);
 	s->status = in->arrived ? EXIT_COMPLETED : EXIT_FAILED;
 	if (s->report.json) {
@@ -207,7 +219,7 @@ static int start(struct server *s, const char *socket_path, int *listen_fd, stru
 		ret = host_uuid(host, s->host_uuid, err);
 	host_close(host);
 	if (ret == 0)
-		ret = receiver_new(s->libvirt_socket, &s->receiver);
+		ret = receiver_new(s->libvirt_socket, s->max_inbound, &s->receiver);
 	if (ret == 0)
 		ret = socket_listen(&s->socket, s->port, listen_fd, err);
 	return ret;
@@ -228,13 +240,18 @@ static int block_signals(void)
 
 struct arguments {
 	struct server *server;
-	const char *socket_path;
-	bool json, disable_tls;
+	const char *socket_path, *config;
+	struct settings options; /* those given as options */
+	bool json;
 };
 
 static const struct argp_option options[] = {
 	{"json", OPT_JSON, NULL, 0, "One JSON object a line on standard output", 1},
 	{"once", OPT_ONCE, NULL, 0, "Serve one migration, then exit with its status", 1},
+	{"config", OPT_CONFIG, "FILE", 0,
+	 "YAML or JSON; parallelInboundMigrationsPerNode, network and disableTLS count here", 1},
+	{"max-inbound", OPT_MAX_INBOUND, "N", 0,
+	 "So many guests may come to this host at once, others wait (2)", 1},
 	{"bind", OPT_BIND, "ADDRESS|INTERFACE", 0, "Listen there only", 2},
 	{"port", OPT_PORT, "N", 0, "TCP port (7470)", 2},
 	{"congestion", OPT_CONGESTION, "NAME", 0, "TCP congestion control (cubic)", 2},
@@ -243,6 +260,17 @@ static const struct argp_option options[] = {
 	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 2},
 	{0},
 };
+
+static void take_option(struct argp_state *state, enum setting which, const char *text)
+{
+	struct arguments *a = state->input;
+	struct errtext err = {0};
+	char origin[64];
+
+	snprintf(origin, sizeof(origin), "option --%s", setting_row(which)->option);
+	if (settings_set(&a->options, which, text, origin, &err) < 0)
+		argp_error(state, "%s", err.text);
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -258,8 +286,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_ONCE:
 		s->once = true;
 		break;
+	case OPT_CONFIG:
+		a->config = arg;
+		break;
+	case OPT_MAX_INBOUND:
+		take_option(state, SETTING_MAX_INBOUND, arg);
+		break;
 	case OPT_BIND:
-		snprintf(s->socket.bind, sizeof(s->socket.bind), "%s", arg);
+		take_option(state, SETTING_NETWORK, arg);
 		break;
 	case OPT_CONGESTION:
 		snprintf(s->socket.congestion, sizeof(s->socket.congestion), "%s", arg);
@@ -271,7 +305,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		s->port = (uint16_t)n;
 		break;
 	case OPT_DISABLE_TLS:
-		a->disable_tls = true;
+		take_option(state, SETTING_DISABLE_TLS, "yes");
 		break;
 	case OPT_SOCKET:
 		a->socket_path = arg;
@@ -282,6 +316,26 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+/* File, then options. */
+static int resolve(struct arguments *a, struct settings *s, struct errtext *err)
+{
+	int ret = 0;
+
+	settings_init(s);
+	if (a->config)
+		ret = settings_load(s, a->config, err);
+	settings_merge(s, &a->options);
+	snprintf(a->server->socket.bind, sizeof(a->server->socket.bind), "%s",
+		 settings_text(s, SETTING_NETWORK));
+	a->server->max_inbound = (unsigned int)settings_number(s, SETTING_MAX_INBOUND);
+	if (ret == 0 && !settings_bool(s, SETTING_DISABLE_TLS))
+		ret = errtext_set(err, -EINVAL,
+				  "this version has no TLS yet: anyone who reaches the port could "
+				  "send a guest here or read one on its way. If that network is "
+				  "trusted, say --disable-tls");
+	return ret;
+}
+
 int command_receive(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -290,23 +344,21 @@ int command_receive(int argc, char **argv)
 	struct server s = {.port = WIRE_PORT,
 			   .socket = {.congestion = "cubic", .user_timeout_ms = DEAD_MS}};
 	struct arguments a = {.server = &s};
+	struct settings settings;
 	const struct rlimit files = {FILES_MAX, FILES_MAX};
 	struct errtext err = {0};
 	char text[64];
 	int listen_fd = -1, signals;
 
+	settings_init(&a.options);
 	argp_err_exit_status = EXIT_REFUSED;
 	argv[0] = (char *)"dray receive";
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
 	report_init(&s.report, a.json);
 	pthread_mutex_init(&s.lock, NULL);
 	s.ended = eventfd(0, EFD_CLOEXEC);
-	if (!a.disable_tls) {
-		report_error(
-			&s.report,
-			"this version has no TLS yet: anyone who reaches the port could send a "
-			"guest here or read one on its way. If that network is trusted, say "
-			"--disable-tls");
+	if (resolve(&a, &settings, &err) < 0) {
+		report_error(&s.report, err.text);
 		return EXIT_REFUSED;
 	}
 	setrlimit(RLIMIT_NOFILE, &files);

@@ -130,12 +130,46 @@ void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t dur
 	end_json(o);
 }
 
-static void result_json(const struct report_result *x)
+void report_queued(struct report *r, const char *where, unsigned int ahead)
+{
+	json_object *o;
+
+	if (!r->json) {
+		clear_live(r);
+		fprintf(stderr, "dray: waiting for a turn on the %s, %u ahead\n", where, ahead);
+		return;
+	}
+	o = begin_json("queued");
+	put_text(o, "where", where);
+	put_number(o, "ahead", ahead);
+	end_json(o);
+}
+
+void report_attempt(struct report *r, unsigned int attempt, unsigned int pause_s,
+		    const char *reason)
+{
+	json_object *o;
+
+	if (!r->json) {
+		clear_live(r);
+		fprintf(stderr, "dray: attempt %u failed: %s\ndray: next attempt in %u s\n",
+			attempt, reason, pause_s);
+		return;
+	}
+	o = begin_json("attempt");
+	put_number(o, "attempt", attempt);
+	put_number(o, "pause_s", pause_s);
+	put_text(o, "reason", reason);
+	end_json(o);
+}
+
+json_object *report_result_json(const struct report_result *x)
 {
 	json_object *o = begin_json("result");
 
 	put_text(o, "result", x->result);
 	put_text(o, "domain", x->domain);
+	put_text(o, "uuid", x->uuid);
 	put_text(o, "lane", x->lane);
 	put_text(o, "mode", x->mode);
 	put_text(o, "reason", x->reason);
@@ -157,9 +191,10 @@ static void result_json(const struct report_result *x)
 	put_number(o, "fault_p99_us", 0);
 	put_text(o, "guest_on", x->guest_on);
 	put_text(o, "host", x->host);
-	if (x->verified)
+	put_number(o, "throttle_percent", x->throttle_percent);
+	if (x->verified[0])
 		put_text(o, "verified", x->verified);
-	end_json(o);
+	return o;
 }
 
 void report_result(struct report *r, const struct report_result *x)
@@ -167,7 +202,7 @@ void report_result(struct report *r, const struct report_result *x)
 	char wire[32], ram[32];
 
 	if (r->json) {
-		result_json(x);
+		end_json(report_result_json(x));
 		return;
 	}
 	clear_live(r);
@@ -187,7 +222,7 @@ void report_result(struct report *r, const struct report_result *x)
 	printf("  pages     %" PRIu64 " sent, %" PRIu64 " zero or holes, %" PRIu64
 	       " written but unchanged\n",
 	       x->pages_sent, x->pages_zero, x->pages_skipped);
-	if (x->verified)
+	if (x->verified[0])
 		printf("  verified  all RAM equal on both hosts, digest %s\n", x->verified);
 }
 

@@ -5,8 +5,10 @@
 // last is the result.
 #pragma once
 
+#include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "errtext.h"
 #include "phase.h"
 
 struct report {
@@ -24,7 +26,9 @@ struct report_progress {
 
 struct report_result {
 	const char *result; /* completed, aborted, failed, lost */
-	const char *domain, *lane, *mode, *reason;
+	const char *lane, *mode;
+	char domain[256], uuid[37];
+	char reason[ERRTEXT_SIZE];
 	uint64_t total_ms; /* until the guest ran on the destination, or the end */
 	uint64_t tidy_ms;  /* after that: libvirt removing the source's QEMU */
 	uint64_t setup_ms, rounds, ram_bytes, wire_bytes;
@@ -32,9 +36,10 @@ struct report_result {
 	uint64_t pages_sent, pages_zero, pages_skipped;
 	unsigned int streams;
 	bool tls;
-	const char *guest_on; /* source, destination, unknown */
-	const char *host;     /* the destination, as given */
-	const char *verified; /* NULL, or the digest both sides agree on */
+	const char *guest_on;	       /* source, destination, unknown */
+	const char *host;	       /* the other one, as given */
+	char verified[33];	       /* empty, or the digest both sides agree on */
+	unsigned int throttle_percent; /* the most that the vCPUs were slowed by */
 };
 
 void report_init(struct report *r, bool json);
@@ -43,6 +48,13 @@ void report_event(struct report *r, const char *event, enum phase phase, const c
 void report_progress(struct report *r, const struct report_progress *p);
 /* A round has ended: data bytes sent in it, and how long until the destination had them. */
 void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t duration_us);
+/* The migration waits for its turn on `where`; `ahead` of it so many. */
+void report_queued(struct report *r, const char *where, unsigned int ahead);
+/* An attempt has failed, and another will follow after a pause. */
+void report_attempt(struct report *r, unsigned int attempt, unsigned int pause_s,
+		    const char *reason);
+/* The result event. The caller owns it. */
+json_object *report_result_json(const struct report_result *result);
 void report_result(struct report *r, const struct report_result *result);
 /* An error before anything began: standard error, and with JSON an object as well. */
 void report_error(struct report *r, const char *text);

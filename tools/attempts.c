@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// One migration from the caller's point of view.
+#include "attempts.h"
+
+#include <stdio.h>
+#include <time.h>
+#include "history.h"
+
+#define PAUSE_FIRST_S 1
+#define PAUSE_MOST_S 60
+
+static void put_time(json_object *o, const char *key, const struct timespec *when)
+{
+	char seconds[32], stamp[48];
+	struct tm tm;
+
+	gmtime_r(&when->tv_sec, &tm);
+	strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(stamp, sizeof(stamp), "%s.%03ldZ", seconds, when->tv_nsec / 1000000);
+	json_object_object_add(o, key, json_object_new_string(stamp));
+}
+
+/* A history that cannot be written is no reason to fail a migration. */
+static void remember(const struct report_result *r, const struct timespec *start,
+		     struct report *report)
+{
+	json_object *attempt = report_result_json(r);
+	struct errtext err = {0};
+	struct timespec end;
+
+	clock_gettime(CLOCK_REALTIME, &end);
+	json_object_object_del(attempt, "event");
+	json_object_object_del(attempt, "time");
+	put_time(attempt, "start", start);
+	put_time(attempt, "end", &end);
+	if (r->uuid[0] && history_add(HISTORY_DIR, r->uuid, attempt, &err) < 0)
+		report_event(report, "warning", PHASE_FINISH, err.text);
+	json_object_put(attempt);
+}
+
+static int attempt(const struct outgoing_options *options, struct steering *steering,
+		   struct report *report, struct report_result *result, bool *may_pass)
+{
+	struct timespec start;
+	int status;
+
+	clock_gettime(CLOCK_REALTIME, &start);
+	status = outgoing_run(options, steering, report, result, may_pass);
+	remember(result, &start, report);
+	return status;
+}
+
+int attempts_run(const struct outgoing_options *options, struct report *report)
+{
+	struct report_result result;
+	struct steering *steering;
+	struct errtext err = {0};
+	unsigned int pause = PAUSE_FIRST_S;
+	int status;
+
+	if (steering_new(options->die_with_parent, &options->limits, &steering, &err) < 0) {
+		report_error(report, err.text);
+		return EXIT_REFUSED;
+	}
+	for (unsigned int i = 1;; i++) {
+		bool may_pass;
+
+		status = attempt(options, steering, report, &result, &may_pass);
+		if (!may_pass || i > options->retries)
+			break;
+		report_attempt(report, i, pause, result.reason);
+		if (!steering_pause(steering, pause)) {
+			result.result = "aborted";
+			status = EXIT_ABORTED;
+			break;
+		}
+		pause = 2 * pause < PAUSE_MOST_S ? 2 * pause : PAUSE_MOST_S;
+	}
+	report_result(report, &result);
+	steering_destroy(steering);
+	return status;
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// One migration from the caller's point of view: as many attempts as were asked for, each kept in
+// the guest's history, one result.
+#pragma once
+
+#include "outgoing.h"
+
+/* Returns the exit status; everything has been reported. SIGINT and SIGTERM must be blocked in all
+ * threads: they are taken here and mean cancel. */
+int attempts_run(const struct outgoing_options *options, struct report *report);

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waiting for one's turn: so many migrations at once leave a host, and come to one.
+#include "outgoing_private.h"
+
+#include <errno.h>
+#include "clock.h"
+
+#define LOOK_MS 100
+/* The destination repeats itself once a second while it has us wait. */
+#define ANSWER_MS 15000
+
+static bool never(const struct outgoing *o)
+{
+	(void)o;
+	return false;
+}
+
+static int too_long(struct outgoing *o, const char *where)
+{
+	o->cancelled = true;
+	return outgoing_fail(o, -ETIMEDOUT,
+			     "no turn on the %s within %u s (--queue-timeout): see `dray status` "
+			     "for what runs there",
+			     where, o->opt->queue_s);
+}
+
+static bool is_over(const struct outgoing *o, uint64_t begun_us)
+{
+	return o->opt->queue_s && clock_monotonic_us() - begun_us >= o->opt->queue_s * 1000000ull;
+}
+
+static void show_ahead(struct outgoing *o, unsigned int ahead)
+{
+	if (o->status.queued_ahead == ahead)
+		return;
+	o->status.queued_ahead = ahead;
+	outgoing_show(o);
+	if (ahead)
+		report_queued(o->report, "source", ahead);
+}
+
+int outgoing_queue(struct outgoing *o)
+{
+	uint64_t begun = clock_monotonic_us();
+	unsigned int ahead;
+	int ret = slot_join(GUEST_DIR_ROOT "/outbound", &o->slot, &o->err);
+
+	while (ret == 0) {
+		ret = slot_ahead(o->slot, &ahead);
+		if (ret < 0)
+			return outgoing_fail(o, ret, "cannot count this host's migrations");
+		ahead = ahead < o->opt->max_outbound ? 0 : ahead - o->opt->max_outbound + 1;
+		show_ahead(o, ahead);
+		if (ahead == 0)
+			return 0;
+		if (is_over(o, begun))
+			return too_long(o, "source");
+		ret = outgoing_await(o, never, LOOK_MS, NULL);
+		if (ret == -ETIMEDOUT && !o->failed)
+			ret = 0;
+	}
+	return outgoing_fail(o, ret, "cannot wait for a turn on this host");
+}
+
+static bool is_prepared(const struct outgoing *o)
+{
+	return o->got_prepared;
+}
+
+static bool is_prepared_or_queued(const struct outgoing *o)
+{
+	return o->got_prepared || o->queued_there;
+}
+
+int outgoing_await_prepared(struct outgoing *o)
+{
+	uint64_t begun = clock_monotonic_us();
+	int ret = 0;
+
+	while (ret == 0 && !o->got_prepared) {
+		o->queued_there = false;
+		ret = outgoing_await(o, is_prepared_or_queued, ANSWER_MS,
+				     "the destination to accept the guest");
+		if (ret == 0 && !is_prepared(o) && is_over(o, begun))
+			ret = too_long(o, "destination");
+	}
+	return ret;
+}
