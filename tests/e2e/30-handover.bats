@@ -48,7 +48,9 @@ recover() {
 
 # tail follows by inotify: no time is lost between the line and us.
 await_handover() {
-	grep -q -m1 '"phase":"hand-over"' < <(timeout 30 tail -n +1 --pid="$TX_PID" -f "$TX_LOG")
+	grep -q -m1 '"phase":"hand-over"' < <(timeout 30 tail -n +1 --pid="$TX_PID" -f "$TX_LOG") && return
+	echo "no hand-over:" && cat "$TX_LOG"
+	return 1
 }
 
 # after_release PID MS: kill -9 it MS milliseconds after the hand-over began.

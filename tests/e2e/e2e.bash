@@ -51,6 +51,7 @@ receive() {
 
 # One that outlives a test file's cases. stop_receive ends it.
 stop_receive() {
+	[[ -n ${BATS_TEST_COMPLETED-} || ! -s ${RX_LOG-} ]] || sed 's/^/receive: /' "$RX_LOG"
 	if [[ -n ${RX_PID-} ]]; then
 		kill -9 "$RX_PID" 2>/dev/null || true
 		wait "$RX_PID" 2>/dev/null || true
