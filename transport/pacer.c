@@ -23,7 +23,8 @@
 // recall the slots given out.
 //
 // Waiters queue in order of arrival; only the head watches the clock, each sleeps on a condition
-// of its own, and whoever leaves wakes the next: no herd at each grant.
+// of its own: no herd at each grant. Whoever is awake grants, to all whose turn has come and not
+// only to itself: on a busy host each may take long to get a CPU, and must not do so in turns.
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
@@ -117,6 +118,10 @@ size_t pacer_schedule_quantum(uint64_t rate)
 struct waiter {
 	struct waiter *next;
 	pthread_cond_t wake;
+	uint64_t entered_ns;
+	size_t bytes; /* wanted, and then granted */
+	bool part;    /* a quantum of them will do */
+	bool granted; /* and out of the queue */
 };
 
 struct pacer {
@@ -214,9 +219,31 @@ static void waiter_remove(struct pacer *p, struct waiter *w)
 	*at = w->next;
 	if (!w->next)
 		p->tail = at;
-	if (p->head)
+}
+
+static void grant(struct pacer *p, struct waiter *w, uint64_t now)
+{
+	uint64_t due = p->schedule.next_ns > w->entered_ns ? p->schedule.next_ns : w->entered_ns;
+	size_t quantum = pacer_schedule_quantum(p->schedule.rate);
+
+	if (w->part && w->bytes > quantum)
+		w->bytes = quantum;
+	pacer_schedule_late(&p->schedule, now > due ? now - due : 0);
+	pacer_schedule_charge(&p->schedule, w->bytes, now);
+	w->granted = true;
+	waiter_remove(p, w);
+	pthread_cond_signal(&w->wake);
+}
+
+/* The new head is told that the clock is now its to watch. */
+static void grant_due(struct pacer *p, uint64_t now)
+{
+	struct waiter *first = p->head;
+
+	while (p->head && !pacer_schedule_wait(&p->schedule, now))
+		grant(p, p->head, now);
+	if (p->head && p->head != first)
 		pthread_cond_signal(&p->head->wake);
-	pthread_cond_destroy(&w->wake);
 }
 
 static bool cancelled(const struct pacer *p, const atomic_bool *cancel)
@@ -239,31 +266,26 @@ static void wait_turn(struct pacer *p, struct waiter *w, uint64_t wait_ns, uint6
 /* *bytes: wanted, and granted. */
 static int take(struct pacer *p, size_t *bytes, bool part, const atomic_bool *cancel)
 {
-	struct waiter self;
-	uint64_t now, wait, due, entered = now_ns();
-	size_t quantum;
+	struct waiter self = {.entered_ns = now_ns(), .bytes = *bytes, .part = part};
+	uint64_t now;
 	int ret = 0;
 
 	pthread_mutex_lock(&p->lock);
 	waiter_add(p, &self);
-	for (;;) {
+	while (!self.granted && !cancelled(p, cancel)) {
 		now = now_ns();
-		wait = pacer_schedule_wait(&p->schedule, now);
-		if (cancelled(p, cancel)) {
-			ret = -ECANCELED;
-			break;
-		}
-		if (p->head == &self && !wait) {
-			due = p->schedule.next_ns > entered ? p->schedule.next_ns : entered;
-			pacer_schedule_late(&p->schedule, now > due ? now - due : 0);
-			quantum = part ? pacer_schedule_quantum(p->schedule.rate) : SIZE_MAX;
-			*bytes = *bytes < quantum ? *bytes : quantum;
-			pacer_schedule_charge(&p->schedule, *bytes, now);
-			break;
-		}
-		wait_turn(p, &self, wait, now);
+		grant_due(p, now);
+		if (!self.granted)
+			wait_turn(p, &self, pacer_schedule_wait(&p->schedule, now), now);
 	}
-	waiter_remove(p, &self);
+	if (!self.granted) {
+		waiter_remove(p, &self);
+		if (p->head)
+			pthread_cond_signal(&p->head->wake);
+		ret = -ECANCELED;
+	}
+	*bytes = self.bytes;
+	pthread_cond_destroy(&self.wake);
 	pthread_mutex_unlock(&p->lock);
 	return ret;
 }
