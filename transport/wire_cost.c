@@ -115,7 +115,7 @@ static bool stood_still(const struct wire_reading *from, const struct wire_readi
 	uint64_t payload = to->tcp.sent - from->tcp.sent;
 
 	return payload >= LEAST_PAYLOAD && interface_known(from, to) &&
-	       to->interface - from->interface < payload / 2;
+	       to->interface == from->interface;
 }
 
 static uint32_t lowest(const struct wire_history *h)
