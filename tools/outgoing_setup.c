@@ -90,36 +90,43 @@ static int check_other_host(struct outgoing *o, const struct wire_hello_reply *r
 	return ret;
 }
 
-static int send_prepare(struct outgoing *o)
+static void fill_prepare(const struct outgoing *o, struct wire_message *m)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
-	int ret;
-
-	if (!m)
-		return outgoing_fail(o, -ENOMEM, "out of memory");
-	m->type = WIRE_PREPARE;
+	*m = (struct wire_message){.type = WIRE_PREPARE};
 	snprintf(m->prepare.name, sizeof(m->prepare.name), "%s", o->guest.name);
 	memcpy(m->prepare.uuid, o->guest.uuid_bytes, sizeof(m->prepare.uuid));
 	m->prepare.streams = o->opt->streams;
 	m->prepare.silence_ms = o->opt->silence_ms;
 	m->prepare.running = o->was_running;
 	m->prepare.ram = o->ram; /* borrowed for the encoding */
-	ret = control_send(o->control, m);
-	free(m);
-	if (ret < 0)
-		return outgoing_fail(o, ret, "lost the destination %s: %s", o->opt->destination,
-				     strerror(-ret));
-	return outgoing_await_prepared(o);
+}
+
+/* fd: connected, hello done; becomes the control channel's. */
+static int open_control(struct outgoing *o, int fd)
+{
+	struct wire_message *prepare = malloc(sizeof(*prepare));
+	struct control_options control = {.fd = fd,
+					  .silence_ms = o->opt->silence_ms,
+					  .first = prepare,
+					  .pacer = o->pacer,
+					  .message = on_message,
+					  .lost = on_lost,
+					  .opaque = o};
+	int ret;
+
+	if (!prepare) {
+		close(fd);
+		return -ENOMEM;
+	}
+	fill_prepare(o, prepare);
+	ret = control_new(&control, &o->control, &o->err);
+	free(prepare);
+	return ret;
 }
 
 int outgoing_connect(struct outgoing *o)
 {
 	struct wire_hello_reply *reply = calloc(1, sizeof(*reply));
-	struct control_options control = {.silence_ms = o->opt->silence_ms,
-					  .pacer = o->pacer,
-					  .message = on_message,
-					  .lost = on_lost,
-					  .opaque = o};
 	_cleanup_close_ int fd = -1;
 	uid_t uid;
 	gid_t gid;
@@ -140,16 +147,13 @@ int outgoing_connect(struct outgoing *o)
 	if (ret == 0)
 		ret = check_other_host(o, reply);
 	free(reply);
-	if (ret == 0) {
+	if (ret == 0)
 		ret = wire_cost_new(fd, o->pacer, &o->wire_cost);
-	}
-	if (ret == 0) {
-		control.fd = steal_fd(&fd);
-		ret = control_new(&control, &o->control, &o->err);
-	}
+	if (ret == 0)
+		ret = open_control(o, steal_fd(&fd));
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot connect to %s", o->opt->destination);
-	return send_prepare(o);
+	return outgoing_await_prepared(o);
 }
 
 /* ---- prepare ---- */

@@ -179,6 +179,7 @@ static void *reader_main(void *arg)
 int control_new(const struct control_options *options, struct control **out, struct errtext *err)
 {
 	struct control *c = calloc(1, sizeof(*c));
+	int ret = 0;
 
 	if (!c) {
 		cleanup_close(&options->fd);
@@ -190,9 +191,15 @@ int control_new(const struct control_options *options, struct control **out, str
 	pthread_mutex_init(&c->clock_lock, NULL);
 	c->in = malloc(WIRE_BODY_MAX);
 	c->out = malloc(WIRE_HEADER_SIZE + WIRE_BODY_MAX);
-	if (!c->in || !c->out || pthread_create(&c->thread, NULL, reader_main, c)) {
+	if (!c->in || !c->out)
+		ret = -ENOMEM;
+	if (ret == 0 && options->first)
+		ret = control_send(c, options->first);
+	if (ret == 0)
+		ret = -pthread_create(&c->thread, NULL, reader_main, c);
+	if (ret < 0) {
 		control_destroy(c);
-		return errtext_set(err, -ENOMEM, "cannot start the control channel's thread");
+		return errtext_set(err, ret, "cannot open the control channel: %s", strerror(-ret));
 	}
 	c->started = true;
 	*out = c;

@@ -16,6 +16,9 @@ struct pacer;
 struct control_options {
 	int fd;		     /* connected, hellos exchanged; owned */
 	uint32_t silence_ms; /* peer counts as lost after so long */
+	/* Sent before anything else, heartbeats included; borrowed during control_new. May be NULL.
+	 */
+	const struct wire_message *first;
 	/* From the reader thread. PING and PONG are not delivered. The message is the callee's
 	 * to wire_message_destroy. */
 	void (*message)(void *opaque, struct wire_message *message);

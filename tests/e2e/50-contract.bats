@@ -42,8 +42,10 @@ home() {
 }
 
 return_home() {
+	stop_receive
 	receive a
-	migrate b "$1" >/dev/null
+	migrate b "$1" >"$BATS_TEST_TMPDIR/return.log"
+	[ "$status" -eq 0 ] || cat "$BATS_TEST_TMPDIR/return.log" "$RX_LOG"
 	stop_receive
 	[ "$status" -eq 0 ]
 }
@@ -243,11 +245,11 @@ capped() {
 	receive b --max-inbound 9
 	for name in one two three; do
 		migrate_start a "$name" --bandwidth 16Mi
+		if [[ $name == three ]]; then event '"event":"queued"'; else event '"phase":"pre-copy"'; fi
 		mv "$TX_LOG" "$BATS_TEST_TMPDIR/$name.log"
 		TX_LOG=$BATS_TEST_TMPDIR/$name.log
 		pids+=("$TX_PID")
 		logs+=("$TX_LOG")
-		if [[ $name == three ]]; then event '"event":"queued"'; else event '"phase":"pre-copy"'; fi
 	done
 	[ "$(jq -r 'select(.event == "queued") | "\(.where) \(.ahead)"' "$TX_LOG" | head -1)" = 'source 1' ]
 	[ "$(dray a status --json three | jq .queued_ahead)" = 1 ]

@@ -59,20 +59,22 @@ static void on_lost(void *opaque, int result, const char *text)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void start_paced(struct side *s, int fd, uint32_t silence_ms, struct pacer *pacer)
+static void start_with(struct side *s, struct control_options opt)
 {
-	struct control_options opt = {.fd = fd,
-				      .silence_ms = silence_ms,
-				      .message = on_message,
-				      .lost = on_lost,
-				      .opaque = s,
-				      .pacer = pacer};
 	struct errtext err = {0};
 
+	opt.message = on_message;
+	opt.lost = on_lost;
+	opt.opaque = s;
 	memset(s, 0, sizeof(*s));
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->changed, NULL);
 	cr_assert_eq(control_new(&opt, &s->control, &err), 0, "%s", err.text);
+}
+
+static void start_paced(struct side *s, int fd, uint32_t silence_ms, struct pacer *pacer)
+{
+	start_with(s, (struct control_options){.fd = fd, .silence_ms = silence_ms, .pacer = pacer});
 }
 
 static void start(struct side *s, int fd, uint32_t silence_ms)
@@ -177,6 +179,25 @@ Test(control, messages_go_both_ways_in_order)
 	cr_assert_eq(a.messages[0].type, WIRE_READY);
 	end(&a);
 	end(&b);
+}
+
+/* The peer takes nothing else before it. */
+Test(control, the_first_message_goes_before_any_heartbeat)
+{
+	const struct wire_message first = {.type = WIRE_QUEUED, .queued = {7}};
+	struct wire_message m;
+	struct errtext err = {0};
+	struct side s;
+	int fds[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	start_with(&s, (struct control_options){
+			       .fd = fds[0], .silence_ms = PATIENT_MS, .first = &first});
+	cr_assert_eq(control_read_one(fds[1], PATIENT_MS, &m, &err), 0, "%s", err.text);
+	cr_assert_eq(m.type, WIRE_QUEUED);
+	cr_assert_eq(m.queued.ahead, 7);
+	close(fds[1]);
+	end(&s);
 }
 
 Test(control, a_ping_is_answered_and_not_delivered)
