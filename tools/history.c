@@ -148,8 +148,7 @@ int history_add(const char *dir, const char *uuid, json_object *attempt, struct 
 struct search {
 	int dir_fd;
 	const char *name;
-	json_object *found; /* array */
-	unsigned int files; /* whose attempts are in found */
+	json_object *found; /* array, NULL until there is one; owned */
 	char others[512];   /* names of the rest, in words */
 };
 
@@ -166,6 +165,16 @@ static void note_other(struct search *s, json_object *newest)
 		strcat(s->others, ", ...");
 }
 
+static bool is_newer(json_object *attempt, json_object *than)
+{
+	char x[64], y[64];
+
+	json_field_text(attempt, "start", x, sizeof(x));
+	json_field_text(than, "start", y, sizeof(y));
+	return strcmp(x, y) > 0;
+}
+
+/* Of several guests that had the name, the latest. */
 static void look_into(struct search *s, const char *file)
 {
 	_cleanup_json_ json_object *array = NULL;
@@ -174,12 +183,14 @@ static void look_into(struct search *s, const char *file)
 	if (read_file(s->dir_fd, file, &array) < 0)
 		return;
 	newest = json_object_array_get_idx(array, 0);
-	if (json_names_domain(newest, s->name)) {
-		append_objects(s->found, array, SIZE_MAX);
-		s->files++;
-	} else {
+	if (!json_names_domain(newest, s->name)) {
 		note_other(s, newest);
+		return;
 	}
+	if (s->found && !is_newer(newest, json_object_array_get_idx(s->found, 0)))
+		return;
+	json_object_put(s->found);
+	s->found = steal_ptr(&array);
 }
 
 static int search_files(struct search *s, const char *path)
@@ -200,32 +211,22 @@ static int search_files(struct search *s, const char *path)
 	return -errno;
 }
 
-static int by_start(const void *a, const void *b)
-{
-	char x[64], y[64];
-
-	json_field_text(*(json_object *const *)a, "start", x, sizeof(x));
-	json_field_text(*(json_object *const *)b, "start", y, sizeof(y));
-	return strcmp(y, x);
-}
-
 static int find_by_name(const char *dir, const char *name, json_object **array, struct errtext *err)
 {
-	_cleanup_json_ json_object *found = json_object_new_array();
-	struct search s = {.name = name, .found = found};
+	struct search s = {.name = name};
 	int ret = search_files(&s, dir);
 
-	if (ret < 0 && ret != -ENOENT)
+	if (ret < 0 && ret != -ENOENT) {
+		json_object_put(s.found);
 		return errtext_set(err, ret, "%s: %s%s", dir, strerror(-ret),
 				   ret == -EACCES ? "; run this as root" : "");
-	if (s.files == 0)
+	}
+	if (!s.found)
 		return errtext_set(
 			err, -ENOENT, "no attempt to migrate '%s' is kept here; %s%s", name,
 			*s.others ? "there are some of: " : "there are none of any guest",
 			s.others);
-	if (s.files > 1)
-		json_object_array_sort(found, by_start);
-	*array = steal_ptr(&found);
+	*array = s.found;
 	return 0;
 }
 

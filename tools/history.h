@@ -16,7 +16,7 @@
 int history_add(const char *dir, const char *uuid, json_object *attempt, struct errtext *err);
 
 /* The attempts of a domain, newest first, in *array (the caller's): by UUID, or by the name that
- * the newest attempt has, in which case domains that share it come as one. -ENOENT with a text that
+ * the newest attempt has, of several domains that shared it the latest. -ENOENT with a text that
  * says whose attempts there are; -EIO: the file is damaged. */
 int history_read(const char *dir, const char *name_or_uuid, json_object **array,
 		 struct errtext *err);
