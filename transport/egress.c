@@ -110,7 +110,7 @@ static int route_interface(int netlink, const struct address *from, const struct
 			 .rtm_dst_len = (uint8_t)(to->len * 8),
 			 .rtm_src_len = (uint8_t)(from->len * 8)}};
 	_cleanup_free_ struct nlmsghdr *reply = calloc(1, REPLY_SIZE);
-	struct rtattr *attributes;
+	struct rtattr *attributes = NULL;
 	size_t len;
 	int ret;
 
