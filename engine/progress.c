@@ -21,6 +21,14 @@ void progress_note(struct progress *p, uint64_t now_us, uint64_t remaining_bytes
 	p->begun = true;
 }
 
+void progress_round(struct progress *p, uint64_t now_us, uint64_t remaining_bytes)
+{
+	if (p->rounds++ && remaining_bytes >= p->least_round)
+		return;
+	p->least_round = p->least_bytes = remaining_bytes;
+	p->least_us = now_us;
+}
+
 static bool is_over(uint64_t since_us, uint64_t now_us, uint32_t limit_s)
 {
 	return now_us > since_us && now_us - since_us >= (uint64_t)limit_s * US_PER_S;

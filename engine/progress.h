@@ -20,6 +20,8 @@
 struct progress {
 	uint64_t least_bytes;
 	uint64_t least_us; /* when it was reached */
+	uint64_t rounds;
+	uint64_t least_round; /* of what remained at a round's end */
 	uint64_t acked_bytes;
 	uint64_t acked_us; /* when it last grew */
 	bool begun;
@@ -29,6 +31,10 @@ struct progress {
  * if it falls, on a new connection, counting goes on from there. Call it as often as you like. */
 void progress_note(struct progress *p, uint64_t now_us, uint64_t remaining_bytes,
 		   uint64_t acked_bytes);
+
+/* A round has ended, with so much found to remain. A new low of these begins the count inside the
+ * round anew: what remains of a round falls to nothing each time, and says little by itself. */
+void progress_round(struct progress *p, uint64_t now_us, uint64_t remaining_bytes);
 
 /* No new low for limit_s seconds, or no byte acknowledged? reason (plain words with figures) is
  * filled if so. limit_s 0: never. Before the first note: no. */

@@ -15,7 +15,7 @@ static int read_reply(int fd, const struct peer *peer, struct wire_hello_reply *
 	int ret = socket_read_full(fd, buf, sizeof(buf), peer->timeout_ms);
 
 	if (ret < 0)
-		return errtext_set(err, -EPROTO,
+		return errtext_set(err, ret,
 				   "%s:%u does not answer as a dray receiver (%s): is it `dray "
 				   "receive` that listens there?",
 				   peer->host, peer->port, strerror(-ret));

@@ -94,6 +94,7 @@ int record_write(const struct guest_dir *d, enum record_kind kind, const struct 
 	json_object_object_add(o, "uuid", json_object_new_string(r->uuid));
 	json_object_object_add(o, "host", json_object_new_string(r->host));
 	json_object_object_add(o, "port", json_object_new_int(r->port));
+	json_object_object_add(o, "bind", json_object_new_string(r->bind));
 	json_object_object_add(o, "phase", json_object_new_string(r->phase));
 	json_object_object_add(o, "released", json_object_new_boolean(r->released));
 	json_object_object_add(o, "persistent", json_object_new_boolean(r->persistent));
@@ -141,6 +142,7 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
 	get_text(o, "domain", r->domain, sizeof(r->domain));
 	get_text(o, "uuid", r->uuid, sizeof(r->uuid));
 	get_text(o, "host", r->host, sizeof(r->host));
+	get_text(o, "bind", r->bind, sizeof(r->bind));
 	get_text(o, "phase", r->phase, sizeof(r->phase));
 	if (json_object_object_get_ex(o, "port", &v))
 		r->port = json_object_get_int(v);

@@ -42,6 +42,7 @@ struct record {
 	char uuid[37];
 	char host[256]; /* outgoing: where to */
 	uint16_t port;
+	char bind[64];	     /* address or interface, as given */
 	char phase[32];	     /* outgoing: as in phase.h; written at hand-over at the latest */
 	bool released;	     /* the destination may own the guest */
 	bool persistent;     /* outgoing: to be undefined here once it has arrived */

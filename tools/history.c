@@ -158,7 +158,7 @@ static void note_other(struct search *s, json_object *newest)
 	char name[128];
 
 	json_field_text(newest, "domain", name, sizeof(name));
-	if (used + strlen(name) + sizeof(", ...") < sizeof(s->others))
+	if (used + strlen(", ") + strlen(name) + sizeof(", ...") <= sizeof(s->others))
 		snprintf(s->others + used, sizeof(s->others) - used, "%s%s", used ? ", " : "",
 			 name);
 	else if (!strstr(s->others, ", ..."))

@@ -168,16 +168,16 @@ static void delist(struct incoming *in)
 static void send_digest(struct incoming *in)
 {
 	struct wire_message *m = calloc(1, sizeof(*m));
-	atomic_bool never = false;
 	int ret = -ENOMEM;
 
 	if (m) {
 		m->type = WIRE_DIGEST;
-		ret = digest_ram(&in->ram, in->prepare.streams, &never, &m->digest, &in->err);
+		ret = digest_ram(&in->ram, in->prepare.streams, mailbox_urgent(in->mail),
+				 &m->digest, &in->err);
 	}
 	if (ret == 0)
 		control_send(in->control, m);
-	else
+	else if (ret != -ECANCELED) /* else the mail that ends it is next */
 		in->aborted = true;
 	free(m);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,6 +15,8 @@ struct node {
 };
 
 struct mailbox {
+	atomic_bool urgent; /* relaxed: a hint, the mail itself counts */
+
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* CLOCK_MONOTONIC */
 	/* under lock */
@@ -76,8 +79,16 @@ static struct node *new_node(void)
 	return n;
 }
 
+static bool is_urgent(const struct mail *mail)
+{
+	return mail->kind == MAIL_CANCEL || mail->kind == MAIL_CONTROL_LOST ||
+	       (mail->kind == MAIL_MESSAGE && mail->message.type == WIRE_ABORT);
+}
+
 static void append(struct mailbox *m, struct node *n)
 {
+	if (is_urgent(&n->mail))
+		atomic_store_explicit(&m->urgent, true, memory_order_relaxed);
 	pthread_mutex_lock(&m->lock);
 	*m->last = n;
 	m->last = &n->next;
@@ -136,4 +147,9 @@ void mailbox_take(struct mailbox *m, uint64_t deadline_us, struct mail *mail)
 	if (n)
 		*mail = n->mail;
 	free(n);
+}
+
+const atomic_bool *mailbox_urgent(const struct mailbox *m)
+{
+	return &m->urgent;
 }

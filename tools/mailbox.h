@@ -2,6 +2,7 @@
 // A queue of things that happened, from any thread to the one thread that decides.
 #pragma once
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include "wire.h"
 
@@ -42,5 +43,7 @@ void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char
 void mailbox_message(struct mailbox *m, const struct wire_message *message);
 /* MAIL_QEMU_EVENT; long texts are cut. */
 void mailbox_qemu_event(struct mailbox *m, const char *event, const char *status, uint64_t time_us);
+/* Turns true for good when there is mail that calls for an end: cancel, a lost peer, its ABORT. */
+const atomic_bool *mailbox_urgent(const struct mailbox *m);
 /* The oldest mail, waiting at most until the CLOCK_MONOTONIC deadline; MAIL_NONE then. */
 void mailbox_take(struct mailbox *m, uint64_t deadline_us, struct mail *mail);

@@ -157,6 +157,9 @@ static bool is_passing(int code)
 	case -EHOSTUNREACH:
 	case -ENETUNREACH:
 	case -ETIMEDOUT:
+	case -ECONNABORTED: /* it may still tidy up after the attempt before */
+	case -ENODATA:
+	case -EPIPE:
 	case -EAGAIN:
 		return true;
 	default:

@@ -141,6 +141,10 @@ int outgoing_handover(struct outgoing *o)
 
 	if (ret < 0)
 		return ret;
+	if (!steering_commit(o->steering)) {
+		o->cancelled = true;
+		return outgoing_fail(o, -ECANCELED, "cancelled");
+	}
 	if (!gate_forbid(o->gate))
 		return outgoing_fail(o, -EPROTO, "libvirt is already resuming the guest here");
 	o->record.released = true;
@@ -257,7 +261,7 @@ void outgoing_rollback(struct outgoing *o)
 	o->tracker = NULL;
 	if (o->ignore_shared || o->job)
 		make_sure_it_runs(o);
-	else
+	else if (o->record.uuid[0]) /* ours, written under our lock */
 		record_remove(&o->dir, RECORD_OUTGOING);
 	outgoing_enter(o, o->cancelled ? PHASE_ABORTED : PHASE_FAILED);
 }
@@ -268,10 +272,13 @@ bool outgoing_release_all(struct outgoing *o)
 	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST && !o->ignore_shared;
 
 	throttle_destroy(o->throttle);
+	o->throttle = NULL;
 	if (o->source)
 		source_abort(o->source);
 	source_destroy(o->source);
+	o->source = NULL;
 	tracker_destroy(o->tracker);
+	o->tracker = NULL;
 	if (o->job && !o->job_done)
 		end_job(o);
 	/* A library that hangs in a dead daemon still has our mailbox in its hands: leave all to

@@ -31,10 +31,12 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 		o->queued_there = true;
 		if (m->queued.ahead != o->queued_ahead || !o->queued_us)
 			report_queued(o->report, "destination", m->queued.ahead);
-		o->queued_ahead = m->queued.ahead;
+		o->queued_ahead = o->status.queued_ahead = m->queued.ahead;
 		o->queued_us = clock_monotonic_us();
+		outgoing_show(o);
 		break;
 	case WIRE_PREPARED:
+		o->status.queued_ahead = 0;
 		o->prepared = m->prepared;
 		o->got_prepared = true;
 		break;
@@ -291,5 +293,6 @@ int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, con
 		free(mail);
 		tick(o);
 	}
-	return 0;
+	/* The mail that ends the wait may tell of a failure as well. */
+	return o->failed && may_give_up(o) ? o->failed : 0;
 }

@@ -42,6 +42,7 @@ struct outgoing {
 	struct domain_info guest;
 	struct ram_map ram;
 	pid_t qemu;
+	unsigned int direct_disks; /* as there were at the check */
 	bool was_running;
 	bool persistent;
 
@@ -97,7 +98,7 @@ struct outgoing {
 	struct progress progress;
 
 	/* times, CLOCK_MONOTONIC */
-	uint64_t begun_us, precopy_us, stopped_at_us, resumed_us, next_progress_us;
+	uint64_t begun_us, turn_us, precopy_us, stopped_at_us, resumed_us, next_progress_us;
 	char verified[33];
 };
 

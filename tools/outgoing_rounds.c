@@ -48,7 +48,7 @@ static uint64_t completion_s(const struct outgoing *o)
 static uint64_t completion_left_ms(const struct outgoing *o)
 {
 	uint64_t limit = completion_s(o) * 1000;
-	uint64_t spent = (clock_monotonic_us() - o->begun_us) / 1000;
+	uint64_t spent = (clock_monotonic_us() - o->turn_us) / 1000;
 
 	if (limit == 0)
 		return NO_LIMIT_MS;
@@ -107,6 +107,16 @@ static int end_round(struct outgoing *o)
 	return 0;
 }
 
+/* A guest paused to finish that took too long is a time-out like any other. */
+static int await_stopped(struct outgoing *o, const char *what)
+{
+	int ret = outgoing_await(o, round_over, stopped_left_ms(o), what);
+
+	if (ret == -ETIMEDOUT && o->paused && stopped_left_ms(o) == 0)
+		o->cancelled = true;
+	return ret;
+}
+
 /* A live round, which may turn into one that holds up a stopped guest. -ETIMEDOUT without a failure
  * recorded: the completion time-out, round still running. */
 static int await_round(struct outgoing *o, uint64_t timeout_ms)
@@ -114,8 +124,7 @@ static int await_round(struct outgoing *o, uint64_t timeout_ms)
 	int ret = outgoing_await(o, round_over_or_stopped, timeout_ms, NULL);
 
 	if (ret == 0 && !round_over(o))
-		ret = outgoing_await(o, round_over, stopped_left_ms(o),
-				     "the destination to take pages, guest stopped");
+		ret = await_stopped(o, "the destination to take pages, guest stopped");
 	return ret < 0 ? ret : end_round(o);
 }
 
@@ -126,13 +135,17 @@ static enum convergence_verdict judge(struct outgoing *o)
 		.round = o->round,
 		.bytes = o->round_pages * RAM_PAGE_SIZE,
 		.duration_us = o->last_round_us,
-		.elapsed_us = clock_monotonic_us() - o->begun_us,
+		.elapsed_us = clock_monotonic_us() - o->turn_us,
 		.fixed_us = FIXED_US,
 		.throttle_percent = o->throttle_percent,
 	};
 
+	enum convergence_verdict verdict;
+
 	limits_now(o, &limits);
-	return convergence_decide(&o->convergence, &limits, &round);
+	verdict = convergence_decide(&o->convergence, &limits, &round);
+	progress_round(&o->progress, clock_monotonic_us(), o->convergence.remaining_bytes);
+	return verdict;
 }
 
 /* The time is up inside a round: let it end early, what it leaves is found later. */
@@ -142,7 +155,7 @@ static enum convergence_verdict expire(struct outgoing *o)
 
 	limits_now(o, &limits);
 	source_hurry(o->source);
-	return convergence_expired(&o->convergence, &limits, clock_monotonic_us() - o->begun_us);
+	return convergence_expired(&o->convergence, &limits, clock_monotonic_us() - o->turn_us);
 }
 
 static int slow_down(struct outgoing *o)
@@ -256,8 +269,7 @@ int outgoing_last_pass(struct outgoing *o)
 	if (fault_point("last-pass") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for in the last pass");
 	start_round(o, SOURCE_ROUND_LAST);
-	return outgoing_await(o, round_over, stopped_left_ms(o),
-			      "the destination to take the last pages, guest stopped");
+	return await_stopped(o, "the destination to take the last pages, guest stopped");
 }
 
 static bool has_digest(const struct outgoing *o)
@@ -287,15 +299,16 @@ static int compare_digests(struct outgoing *o, const struct wire_digest *ours)
 int outgoing_verify(struct outgoing *o)
 {
 	struct wire_digest *ours = calloc(1, sizeof(*ours));
-	atomic_bool never = false;
+	struct errtext err = {0};
 	int ret = ours ? control_send_type(o->control, WIRE_DIGEST_REQUEST) : -ENOMEM;
 
 	if (ret == 0)
-		ret = digest_ram(&o->ram, o->opt->streams, &never, ours, &o->err);
-	if (ret == 0)
+		ret = digest_ram(&o->ram, o->opt->streams, mailbox_urgent(o->mail), ours, &err);
+	/* Cancelled: the mail that asked for it is taken now. */
+	if (ret == 0 || ret == -ECANCELED)
 		ret = outgoing_await(o, has_digest, VERIFY_MS, "the destination's digest");
 	if (ret == 0)
 		ret = compare_digests(o, ours);
 	free(ours);
-	return ret < 0 ? outgoing_fail(o, ret, "cannot verify") : 0;
+	return ret < 0 ? outgoing_fail(o, ret, "cannot verify: %s", err.text) : 0;
 }

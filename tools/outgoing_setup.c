@@ -19,6 +19,7 @@
 /* libvirt starting a QEMU; a large preallocated guest takes its time. */
 #define PREPARE_MS 300000
 #define ANSWER_MS 15000
+#define LONG_US 2000000
 
 /* ---- check ---- */
 
@@ -52,6 +53,7 @@ int outgoing_check(struct outgoing *o)
 		o->ram = facts.ram;
 		facts.ram = (struct ram_map){0}; /* moved */
 		o->qemu = facts.qemu;
+		o->direct_disks = facts.xml.direct_disks;
 		o->was_running = facts.info.state == DOMAIN_RUNNING;
 		o->persistent = facts.info.persistent;
 	}
@@ -124,6 +126,23 @@ static int open_control(struct outgoing *o, int fd)
 	return ret;
 }
 
+/* While it waited for its turn the guest may have been restarted, or got a device that writes its
+ * memory unseen. */
+static int look_again(struct outgoing *o)
+{
+	struct guest_facts facts = {0};
+	int ret = guest_check(o->host, o->guest.uuid, &facts, &o->err);
+
+	if (ret == 0 && (facts.qemu != o->qemu || facts.xml.direct_disks != o->direct_disks ||
+			 ram_map_match(&facts.ram, &o->ram, NULL) < 0))
+		ret = errtext_set(&o->err, -EAGAIN,
+				  "domain %s was restarted, or changed, while it waited for its "
+				  "turn: try again",
+				  o->guest.name);
+	guest_facts_destroy(&facts);
+	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
+}
+
 int outgoing_connect(struct outgoing *o)
 {
 	struct wire_hello_reply *reply = calloc(1, sizeof(*reply));
@@ -138,6 +157,7 @@ int outgoing_connect(struct outgoing *o)
 		ret = host_qemu_owner(o->host, &uid, &gid, &o->err);
 	if (ret == 0)
 		ret = guest_dir_open(&o->dir, o->guest.uuid, uid, gid, &o->err);
+	outgoing_show(o);
 	if (ret == 0)
 		ret = steering_listen(o->steering, o->dir.control, &o->err);
 	if (ret == 0)
@@ -153,7 +173,11 @@ int outgoing_connect(struct outgoing *o)
 		ret = open_control(o, steal_fd(&fd));
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot connect to %s", o->opt->destination);
-	return outgoing_await_prepared(o);
+	ret = outgoing_await_prepared(o);
+	if (ret == 0 && clock_monotonic_us() - o->begun_us > LONG_US)
+		ret = look_again(o);
+	o->turn_us = clock_monotonic_us();
+	return ret;
 }
 
 /* ---- prepare ---- */
@@ -264,6 +288,7 @@ static int write_record(struct outgoing *o)
 	snprintf(r->host, sizeof(r->host), "%s", o->peer.host);
 	snprintf(r->phase, sizeof(r->phase), "%s", phase_name(o->phase));
 	r->port = o->peer.port;
+	snprintf(r->bind, sizeof(r->bind), "%s", o->opt->socket.bind);
 	r->persistent = o->persistent;
 	r->running = o->was_running;
 	return record_write(&o->dir, RECORD_OUTGOING, r, &o->err);

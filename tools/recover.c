@@ -151,6 +151,7 @@ static int ask_and_act(struct host *host, const struct record *r, const struct d
 	int ret = 0;
 
 	snprintf(peer.host, sizeof(peer.host), "%s", r->host);
+	snprintf(peer.socket.bind, sizeof(peer.socket.bind), "%s", r->bind);
 	if (r->released)
 		ret = recover_settle(&peer, info->uuid_bytes, wait_ms, &state, told);
 	if (ret < 0)

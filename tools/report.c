@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +18,8 @@ void report_init(struct report *r, bool json)
 	r->live = false;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 }
+
+#define EVENT_WAIT_MS 100
 
 /* ---- JSON ---- */
 
@@ -46,12 +49,30 @@ static void put_number(json_object *o, const char *key, uint64_t n)
 	json_object_object_add(o, key, json_object_new_uint64(n));
 }
 
+/* A caller that does not read must not stop the migration, let alone with the guest stopped. A line
+ * is shorter than PIPE_BUF, so a pipe that poll finds writable takes it at once. */
+static bool is_clogged(int wait_ms)
+{
+	struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+
+	return poll(&p, 1, wait_ms) == 0;
+}
+
 static void end_json(json_object *o)
 {
 	puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN |
 						       JSON_C_TO_STRING_NOSLASHESCAPE));
 	fflush(stdout);
 	json_object_put(o);
+}
+
+/* An event other than the result: dropped when nobody reads. */
+static void end_passing(json_object *o, int wait_ms)
+{
+	if (is_clogged(wait_ms))
+		json_object_put(o);
+	else
+		end_json(o);
 }
 
 /* ---- text ---- */
@@ -88,7 +109,7 @@ void report_progress(struct report *r, const struct report_progress *p)
 		put_number(o, "dirty_bytes_per_s", p->dirty_bytes_per_s);
 		put_number(o, "bytes_per_s", p->bytes_per_s);
 		put_number(o, "eta_ms", p->eta_ms);
-		end_json(o);
+		end_passing(o, 0);
 		return;
 	}
 	if (!r->terminal)
@@ -109,7 +130,7 @@ void report_event(struct report *r, const char *event, enum phase phase, const c
 
 		put_text(o, "phase", phase_name(phase));
 		put_text(o, "message", text);
-		end_json(o);
+		end_passing(o, EVENT_WAIT_MS);
 		return;
 	}
 	clear_live(r);
@@ -127,7 +148,7 @@ void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t dur
 	put_number(o, "round", round);
 	put_number(o, "bytes", bytes);
 	put_number(o, "duration_us", duration_us);
-	end_json(o);
+	end_passing(o, EVENT_WAIT_MS);
 }
 
 void report_queued(struct report *r, const char *where, unsigned int ahead)
@@ -142,7 +163,7 @@ void report_queued(struct report *r, const char *where, unsigned int ahead)
 	o = begin_json("queued");
 	put_text(o, "where", where);
 	put_number(o, "ahead", ahead);
-	end_json(o);
+	end_passing(o, EVENT_WAIT_MS);
 }
 
 void report_attempt(struct report *r, unsigned int attempt, unsigned int pause_s,
@@ -160,7 +181,7 @@ void report_attempt(struct report *r, unsigned int attempt, unsigned int pause_s
 	put_number(o, "attempt", attempt);
 	put_number(o, "pause_s", pause_s);
 	put_text(o, "reason", reason);
-	end_json(o);
+	end_passing(o, EVENT_WAIT_MS);
 }
 
 json_object *report_result_json(const struct report_result *x)

@@ -36,18 +36,24 @@ struct steering {
 	struct mailbox *mail;
 	struct steering_limits limits;
 	struct steering_status status;
+	bool committed;
 	char cancelled[CANCEL_TEXT_MAX]; /* why; empty: it has not been */
 };
 
-static void cancel(struct steering *s, const char *why)
+/* False if it is too late. */
+static bool cancel(struct steering *s, const char *why)
 {
+	bool taken;
+
 	pthread_mutex_lock(&s->lock);
-	if (!s->cancelled[0])
+	taken = !s->committed;
+	if (taken && !s->cancelled[0])
 		snprintf(s->cancelled, sizeof(s->cancelled), "%s", why);
-	if (s->mail)
+	if (taken && s->mail)
 		mailbox_note(s->mail, MAIL_CANCEL, -ECANCELED, why);
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
+	return taken;
 }
 
 /* ---- signals, and the caller's death ---- */
@@ -168,18 +174,11 @@ static json_object *on_status(void *opaque)
 
 static int on_cancel(void *opaque, struct errtext *err)
 {
-	struct steering *s = opaque;
-	bool late;
-
-	pthread_mutex_lock(&s->lock);
-	late = phase_owner(s->status.phase) != OWNER_SOURCE;
-	pthread_mutex_unlock(&s->lock);
-	if (late)
-		return errtext_set(err, -EBUSY,
-				   "the guest has been handed over to the destination: too late to "
-				   "call the migration off");
-	cancel(s, "cancelled by dray cancel");
-	return 0;
+	if (cancel(opaque, "cancelled by dray cancel"))
+		return 0;
+	return errtext_set(err, -EBUSY,
+			   "the guest is being, or has been, handed over to the destination: too "
+			   "late to call the migration off");
 }
 
 static int apply(struct steering_limits *limits, const char *key, const char *value,
@@ -292,6 +291,7 @@ void steering_attach(struct steering *s, struct mailbox *mail)
 {
 	pthread_mutex_lock(&s->lock);
 	s->mail = mail;
+	s->committed = false;
 	if (mail && s->cancelled[0])
 		mailbox_note(mail, MAIL_CANCEL, -ECANCELED, s->cancelled);
 	pthread_mutex_unlock(&s->lock);
@@ -306,6 +306,16 @@ int steering_listen(struct steering *s, const char *path, struct errtext *err)
 					       .opaque = s};
 
 	return s->live ? 0 : live_start(path, &handlers, &s->live, err);
+}
+
+bool steering_commit(struct steering *s)
+{
+	bool go;
+
+	pthread_mutex_lock(&s->lock);
+	go = s->committed = !s->cancelled[0];
+	pthread_mutex_unlock(&s->lock);
+	return go;
 }
 
 void steering_show(struct steering *s, const struct steering_status *status)

@@ -42,6 +42,9 @@ void steering_destroy(struct steering *s);
 void steering_attach(struct steering *s, struct mailbox *mail);
 /* Open the status socket, once. -EADDRINUSE: another dray serves this guest. */
 int steering_listen(struct steering *s, const char *path, struct errtext *err);
+/* The guest is about to be handed over: from now on a cancel is refused. False if it has been
+ * called off already. steering_attach takes this back. */
+bool steering_commit(struct steering *s);
 void steering_show(struct steering *s, const struct steering_status *status);
 void steering_limits(struct steering *s, struct steering_limits *limits);
 /* Wait between two attempts. False as soon as somebody has called the migration off. */

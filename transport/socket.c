@@ -5,6 +5,7 @@
 // the window scale is agreed in the handshake, and accepted sockets inherit from the listener.
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -90,9 +91,47 @@ static int set_options(int fd, const struct socket_options *opt, struct errtext 
 /* What opt->bind means: an address, an interface, or nothing at all. */
 struct binding {
 	struct sockaddr_storage addr;
-	socklen_t len;	       /* 0: no address */
-	const char *interface; /* NULL: no interface */
+	socklen_t len;		     /* 0: no address */
+	char interface[IF_NAMESIZE]; /* empty: no interface */
 };
+
+static bool same_address(const struct sockaddr *a, const struct sockaddr_storage *b)
+{
+	if (!a || a->sa_family != b->ss_family)
+		return false;
+	if (a->sa_family == AF_INET)
+		return !memcmp(&((const struct sockaddr_in *)a)->sin_addr,
+			       &((const struct sockaddr_in *)b)->sin_addr, sizeof(struct in_addr));
+	return a->sa_family == AF_INET6 &&
+	       !memcmp(&((const struct sockaddr_in6 *)a)->sin6_addr,
+		       &((const struct sockaddr_in6 *)b)->sin6_addr, sizeof(struct in6_addr));
+}
+
+/* A routed host address, on loopback or the like, may be reached by any interface. */
+static bool is_of_a_network(const struct ifaddrs *i)
+{
+	static const uint8_t ones[4] = {255, 255, 255, 255};
+	const struct sockaddr_in *mask = (const struct sockaddr_in *)i->ifa_netmask;
+
+	if (i->ifa_flags & IFF_LOOPBACK)
+		return false;
+	return i->ifa_addr->sa_family != AF_INET || !mask ||
+	       memcmp(&mask->sin_addr, ones, sizeof(ones));
+}
+
+/* To bind to an address alone leaves the route to choose the interface: guest memory would cross
+ * whatever network leads to the destination. */
+static void bind_its_interface(struct binding *b)
+{
+	struct ifaddrs *list;
+
+	if (getifaddrs(&list))
+		return;
+	for (const struct ifaddrs *i = list; i; i = i->ifa_next)
+		if (same_address(i->ifa_addr, &b->addr) && is_of_a_network(i))
+			snprintf(b->interface, sizeof(b->interface), "%s", i->ifa_name);
+	freeifaddrs(list);
+}
 
 static int binding_parse(const struct socket_options *opt, struct binding *b, struct errtext *err)
 {
@@ -105,6 +144,7 @@ static int binding_parse(const struct socket_options *opt, struct binding *b, st
 	if (!getaddrinfo(opt->bind, NULL, &hints, &list)) {
 		memcpy(&b->addr, list->ai_addr, list->ai_addrlen);
 		b->len = list->ai_addrlen;
+		bind_its_interface(b);
 		return 0;
 	}
 	if (!if_nametoindex(opt->bind))
@@ -112,7 +152,7 @@ static int binding_parse(const struct socket_options *opt, struct binding *b, st
 				   "cannot bind to '%s': neither a numeric address nor a network "
 				   "interface of this host",
 				   opt->bind);
-	b->interface = opt->bind;
+	snprintf(b->interface, sizeof(b->interface), "%.*s", IF_NAMESIZE - 1, opt->bind);
 	return 0;
 }
 
@@ -123,8 +163,8 @@ static bool binding_allows(const struct binding *b, int family)
 
 static int binding_apply(const struct binding *b, int fd, struct errtext *err)
 {
-	if (b->interface && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, b->interface,
-				       (socklen_t)strlen(b->interface) + 1))
+	if (*b->interface && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, b->interface,
+					(socklen_t)strlen(b->interface) + 1))
 		return errtext_set(err, -errno, "cannot bind to interface '%s': %s", b->interface,
 				   strerror(errno));
 	return 0;

@@ -3,6 +3,7 @@
 #
 # What a caller such as virt-handler relies on: caps, time-outs, limits, cancel, status, history.
 
+bats_require_minimum_version 1.5.0
 load e2e
 
 setup_file() {
@@ -230,7 +231,7 @@ capped() {
 	receive b
 	migrate_start a calm --max-downtime 1
 	event '"event":"round".*"round":6' 30
-	! grep -q switch-over "$TX_LOG"
+	run ! grep -q switch-over "$TX_LOG"
 	dray a set calm max-downtime=300
 	migrate_wait
 	[ "$status" -eq 0 ]
@@ -259,7 +260,7 @@ capped() {
 		migrate_wait >/dev/null
 		[ "$status" -eq 0 ]
 	done
-	! grep -q '"queued"' "${logs[0]}" "${logs[1]}"
+	run ! grep -q '"queued"' "${logs[0]}" "${logs[1]}"
 	for name in one two three; do
 		lives_on b "$name"
 		"$TESTBED" destroy "$name"
@@ -363,8 +364,9 @@ ticks_within_a_second() {
 }
 
 @test "cancel, status and set without such a migration: exit 1, and what there is" {
-	for command in cancel 'status' 'set'; do
-		run dray a $command nobody $([[ $command == set ]] && echo bandwidth=1Mi)
+	for command in 'cancel nobody' 'status nobody' 'set nobody bandwidth=1Mi'; do
+		# shellcheck disable=SC2086 # its words
+		run dray a $command
 		[ "$status" -eq 1 ]
 		[[ $output == *nobody* ]]
 	done
@@ -402,7 +404,7 @@ ticks_within_a_second() {
 	migrate a calm
 	[ "$status" -eq 0 ]
 	[ "$(dray a history --json calm | jq length)" = 5 ]
-	! dray a history --json calm | grep -qF "$first"
+	run ! grep -qF "$first" <(dray a history --json calm)
 	[ "$(dray a history --json calm | jq -r '.[0] | "\(.result) \(.guest_on) \(.lane) \(.mode)"')" = 'completed destination direct PreCopy' ]
 	[ "$(dray a history --json calm | jq -r '.[1] | "\(.result) \(.reason)"')" = 'aborted cancelled by dray cancel' ]
 	run dray a history calm

@@ -297,3 +297,28 @@ Test(history, writers_at_once_lose_nothing)
 	cr_assert_eq(json_object_array_length(array), 4);
 	teardown(&f);
 }
+
+/* However their names add up. */
+Test(history, many_other_guests_are_named_as_far_as_there_is_room)
+{
+	_cleanup_json_ json_object *array = NULL;
+	struct fixture f;
+	struct errtext err = {0};
+	char uuid[37], name[80], path[128];
+
+	setup(&f);
+	for (int i = 0; i < 40; i++) {
+		snprintf(uuid, sizeof(uuid), "00000000-0000-4000-8000-0000000000%02x", i);
+		snprintf(name, sizeof(name), "guest-%.*s%d", 51 + i % 7,
+			 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", i);
+		add(&f, uuid, name, 1);
+	}
+	cr_assert_eq(history_read(f.dir, "nobody", &array, &err), -ENOENT);
+	cr_assert(strstr(err.text, ", ..."), "%s", err.text);
+	for (int i = 0; i < 40; i++) {
+		snprintf(path, sizeof(path), "%s/00000000-0000-4000-8000-0000000000%02x.json",
+			 f.dir, i);
+		unlink(path);
+	}
+	teardown(&f);
+}

@@ -68,3 +68,41 @@ ParameterizedTest(struct course *course, progress, courses)
 	cr_assert(strstr(reason, course->reason), "%s: '%s'", course->name, reason);
 	cr_assert_eq(reason[0] != '\0', course->stuck);
 }
+
+/* 64 GiB at 128 MiB/s, every round half of the one before: each takes longer than the limit for a
+ * while, and each is progress. */
+Test(progress, shrinking_rounds_are_progress_however_long)
+{
+	struct progress p = {0};
+	uint64_t now = 0, left = 64ull << 30, acked = 0;
+	char reason[PROGRESS_REASON_SIZE];
+
+	while (left > 1u << 20) {
+		for (uint64_t sent = 0; sent < left; sent += 128u << 20) {
+			now += 1000000;
+			acked += 128u << 20;
+			progress_note(&p, now, left - sent, acked);
+			cr_assert_not(progress_stuck(&p, now, 150, reason), "%s", reason);
+		}
+		left /= 2;
+		progress_round(&p, now, left);
+	}
+}
+
+Test(progress, equal_rounds_are_none)
+{
+	struct progress p = {0};
+	uint64_t now = 0, acked = 0, left = 1ull << 30;
+	char reason[PROGRESS_REASON_SIZE];
+
+	for (int round = 0; round < 100 && !progress_stuck(&p, now, 150, reason); round++) {
+		for (uint64_t sent = 0; sent < left; sent += 128u << 20) {
+			now += 1000000;
+			acked += 128u << 20;
+			progress_note(&p, now, left - sent, acked);
+		}
+		progress_round(&p, now, left);
+	}
+	cr_assert(progress_stuck(&p, now, 150, reason));
+	cr_assert_lt(now, 200000000);
+}
