@@ -79,7 +79,8 @@ sample() {
 }
 
 # rates FROM TO CAP: of the samples between two times: the worst full second, the whole, and the worst 100 ms,
-# each as a multiple of CAP: "low high whole burst".
+# each as a multiple of CAP: "low high whole burst". Where the sampler itself, which only sleeps and reads, got no
+# processor for 60 ms the machine did not let dray send either: such seconds do not count as low.
 rates() {
 	awk -v from="$1" -v to="$2" -v cap="$3" '
 		BEGIN { n = 0 }
@@ -87,11 +88,13 @@ rates() {
 		{ t[n] = $1; b[n] = $2; n++ }
 		function window(length_s, i, j, r) {
 			low = 1e9; high = 0
+			late = -1
 			for (i = j = 0; i < n; i++) {
-				while (j < n && t[j] - t[i] < length_s) j++
+				while (j < n && t[j] - t[i] < length_s)
+					if (++j < n && t[j] - t[j - 1] > 0.06) late = j
 				if (j == n) break
 				r = (b[j] - b[i]) / (t[j] - t[i]) / cap
-				if (r < low) low = r
+				if (r < low && late <= i) low = r
 				if (r > high) high = r
 			}
 		}
