@@ -5,16 +5,12 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-
-#define WORD_BITS 64u
+#include "bitmap_word.h"
 
 int bitmap_init(struct bitmap *b, uint64_t pages)
 {
-	/* One word more than needed: 0 pages get an address too, so that NULL means no memory. */
-	uint64_t words = pages / WORD_BITS + 1;
-
 	b->pages = 0;
-	b->words = calloc(words, sizeof(*b->words));
+	b->words = calloc(bitmap_words(pages), sizeof(*b->words));
 	if (!b->words)
 		return -ENOMEM;
 	b->pages = pages;
@@ -31,22 +27,7 @@ void bitmap_destroy(struct bitmap *b)
 bool bitmap_test(const struct bitmap *b, uint64_t page)
 {
 	assert(page < b->pages);
-	return b->words[page / WORD_BITS] >> (page % WORD_BITS) & 1;
-}
-
-/* The part of [from, end) that lies in from's word, as a mask; from < end. */
-static uint64_t word_mask(uint64_t from, uint64_t end)
-{
-	uint64_t mask = ~0ull << (from % WORD_BITS);
-
-	if (from / WORD_BITS == end / WORD_BITS)
-		mask &= ~(~0ull << (end % WORD_BITS));
-	return mask;
-}
-
-static uint64_t next_word(uint64_t page)
-{
-	return (page / WORD_BITS + 1) * WORD_BITS;
+	return b->words[page / BITMAP_WORD_BITS] >> (page % BITMAP_WORD_BITS) & 1;
 }
 
 static inline void check_range(const struct bitmap *b, uint64_t first, uint64_t count)
@@ -62,8 +43,8 @@ void bitmap_set(struct bitmap *b, uint64_t first, uint64_t count)
 	uint64_t end = first + count;
 
 	check_range(b, first, count);
-	for (uint64_t page = first; page < end; page = next_word(page))
-		b->words[page / WORD_BITS] |= word_mask(page, end);
+	for (uint64_t page = first; page < end; page = bitmap_next_word(page))
+		b->words[page / BITMAP_WORD_BITS] |= bitmap_word_mask(page, end);
 }
 
 void bitmap_clear(struct bitmap *b, uint64_t first, uint64_t count)
@@ -71,8 +52,8 @@ void bitmap_clear(struct bitmap *b, uint64_t first, uint64_t count)
 	uint64_t end = first + count;
 
 	check_range(b, first, count);
-	for (uint64_t page = first; page < end; page = next_word(page))
-		b->words[page / WORD_BITS] &= ~word_mask(page, end);
+	for (uint64_t page = first; page < end; page = bitmap_next_word(page))
+		b->words[page / BITMAP_WORD_BITS] &= ~bitmap_word_mask(page, end);
 }
 
 uint64_t bitmap_count(const struct bitmap *b, uint64_t first, uint64_t count)
@@ -81,8 +62,8 @@ uint64_t bitmap_count(const struct bitmap *b, uint64_t first, uint64_t count)
 	uint64_t total = 0;
 
 	check_range(b, first, count);
-	for (uint64_t page = first; page < end; page = next_word(page)) {
-		uint64_t word = b->words[page / WORD_BITS] & word_mask(page, end);
+	for (uint64_t page = first; page < end; page = bitmap_next_word(page)) {
+		uint64_t word = b->words[page / BITMAP_WORD_BITS] & bitmap_word_mask(page, end);
 
 		total += (uint64_t)__builtin_popcountll(word);
 	}
@@ -93,11 +74,13 @@ uint64_t bitmap_count(const struct bitmap *b, uint64_t first, uint64_t count)
 static uint64_t next_bit(const struct bitmap *b, uint64_t from, uint64_t end, uint64_t flip)
 {
 	assert(end <= b->pages);
-	for (uint64_t page = from; page < end; page = next_word(page)) {
-		uint64_t word = (b->words[page / WORD_BITS] ^ flip) & word_mask(page, end);
+	for (uint64_t page = from; page < end; page = bitmap_next_word(page)) {
+		uint64_t word =
+			(b->words[page / BITMAP_WORD_BITS] ^ flip) & bitmap_word_mask(page, end);
 
 		if (word)
-			return page / WORD_BITS * WORD_BITS + (uint64_t)__builtin_ctzll(word);
+			return page / BITMAP_WORD_BITS * BITMAP_WORD_BITS +
+			       (uint64_t)__builtin_ctzll(word);
 	}
 	return end;
 }
