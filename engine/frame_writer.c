@@ -10,6 +10,7 @@ struct frame_writer {
 	const struct ram_map *ram;
 	struct byte_stream *stream;
 	uint32_t round;
+	uint16_t flags;
 	struct wire_frame frame;	  /* being filled; runs == 0: empty */
 	uint32_t pages;			  /* in it */
 	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
@@ -37,6 +38,11 @@ void frame_writer_destroy(struct frame_writer *w)
 void frame_writer_round(struct frame_writer *w, uint32_t round)
 {
 	w->round = round;
+}
+
+void frame_writer_flags(struct frame_writer *w, uint16_t flags)
+{
+	w->flags = flags;
 }
 
 static int stream_failed(int ret, struct errtext *err)
@@ -120,6 +126,7 @@ int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned
 		}
 		w->frame.type = type;
 		w->frame.block = (uint16_t)block;
+		w->frame.flags = w->flags;
 		w->frame.round = w->round;
 		append(w, first, part);
 		first += part;
@@ -148,6 +155,7 @@ int frame_writer_sync(struct frame_writer *w, struct errtext *err)
 		return ret;
 	w->frame.type = WIRE_FRAME_SYNC;
 	w->frame.block = 0;
+	w->frame.flags = 0;
 	w->frame.round = w->round;
 	ret = send_frame(w, err);
 	return ret < 0 ? ret : frame_writer_drain(w, err);

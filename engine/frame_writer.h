@@ -19,8 +19,10 @@ void frame_writer_destroy(struct frame_writer *w);
 
 /* Number of the round that the next frames belong to. Nothing may be pending. */
 void frame_writer_round(struct frame_writer *w, uint32_t round);
+/* WIRE_FRAME_* flags of the next frames, at first none. Nothing may be pending. */
+void frame_writer_flags(struct frame_writer *w, uint16_t flags);
 /* Add `count` pages from `first` of a block: PAGES with count at most WIRE_FRAME_PAGES_MAX, or ZERO
- * with any. Sends what is full. Their memory is in use until the next drain or sync. */
+ * or STALE with any. Sends what is full. Their memory is in use until the next drain or sync. */
 int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned int block,
 		     uint64_t first, uint64_t count, struct errtext *err);
 /* Send what is pending and wait until nothing uses guest RAM any more. */

@@ -25,6 +25,15 @@
 //     | -- FINISH --------------------------------------> |
 //     | <---------------------------------- FINISHED ---- |
 //
+// Post-copy, engine's part: instead of sending the last pages the source names them (STALE frames,
+// in a round while the guest runs and one when it has stopped) and the destination makes them
+// missing. After the hand-over they come on the RAM streams (PAGES, ZERO, at last SYNC), and, at
+// once, those that the guest waits for:
+//
+//     | == hello(fault i), before the hand-over ========> |
+//     | <--------------------------- page request ------- |
+//     | == one PAGES or ZERO frame =====================> |
+//
 // PING/PONG go both ways at any time after PREPARE; a side that hears nothing for the agreed
 // silence gives up. ABORT, with a text, may come from either side at any time before RELEASE.
 // A hello(recover) connection carries only QUERY, DISCARD and STATE.
@@ -64,7 +73,8 @@ enum wire_kind {
 	WIRE_KIND_TUNNEL = 3, /* raw bytes to and from the destination's libvirt socket */
 	WIRE_KIND_RELAY = 4,  /* raw bytes of QEMU's own migration stream */
 	WIRE_KIND_RECOVER = 5,
-	WIRE_KIND_LAST_ = WIRE_KIND_RECOVER,
+	WIRE_KIND_FAULT = 6, /* index = number: page requests one way, their RAM frames the other */
+	WIRE_KIND_LAST_ = WIRE_KIND_FAULT,
 };
 
 #define WIRE_SESSION_SIZE 16
@@ -214,8 +224,10 @@ void wire_message_destroy(struct wire_message *m);
 // order. A fixed head lets the receiver read "pages of this frame, head of the next" in one call.
 enum wire_frame_type {
 	WIRE_FRAME_PAGES = 1,
-	WIRE_FRAME_ZERO, /* these pages are zero or holes: none follow */
-	WIRE_FRAME_SYNC, /* no runs, block 0; everything of `round` on this stream is out */
+	WIRE_FRAME_ZERO,  /* these pages are zero or holes: none follow */
+	WIRE_FRAME_SYNC,  /* no runs, block 0; everything of `round` on this stream is out */
+	WIRE_FRAME_STALE, /* what the destination has of these pages is out of date, or it has
+			   * nothing: none follow now, they come after the hand-over */
 	WIRE_FRAME_TYPE_END_
 };
 
@@ -223,6 +235,9 @@ enum wire_frame_type {
 #define WIRE_FRAME_RUNS_MAX 61
 #define WIRE_FRAME_PAGES_MAX 1024u /* pages in one PAGES frame: 4 MiB */
 #define WIRE_RUN_PAGES_MAX 65535u
+
+/* Frame flags; unknown ones are ignored. */
+#define WIRE_FRAME_PREFETCH 1u /* nobody has asked for these pages yet, but probably will */
 
 struct wire_run {
 	uint64_t first; /* page number in its block, < 2^48 */
@@ -233,6 +248,7 @@ struct wire_frame {
 	enum wire_frame_type type;
 	uint16_t runs;
 	uint16_t block; /* index in the agreed RAM map */
+	uint16_t flags; /* WIRE_FRAME_PREFETCH */
 	uint32_t round;
 	struct wire_run run[WIRE_FRAME_RUNS_MAX];
 };
@@ -244,3 +260,22 @@ int wire_frame_decode(const uint8_t buf[WIRE_FRAME_SIZE], const struct ram_map *
 		      struct wire_frame *f, struct errtext *err);
 /* Pages in all runs. */
 uint32_t wire_frame_pages(const struct wire_frame *f);
+
+/* ---- page requests, on fault connections ---- */
+
+/* The destination asks for a page that the guest waits for. The source answers each request, in
+ * order, with one PAGES or ZERO frame of one run: exactly the pages asked for. */
+struct wire_page_request {
+	uint16_t block;	 /* index in the agreed RAM map */
+	uint64_t first;	 /* page number in its block */
+	uint32_t count;	 /* 1..WIRE_FRAME_PAGES_MAX: the destination's page, in 4 KiB pages */
+	uint32_t thread; /* tells the guest's CPUs apart, for prediction only; 0: not known */
+};
+
+#define WIRE_PAGE_REQUEST_SIZE 32
+
+void wire_page_request_encode(const struct wire_page_request *r,
+			      uint8_t buf[WIRE_PAGE_REQUEST_SIZE]);
+/* Checked against the agreed map. */
+int wire_page_request_decode(const uint8_t buf[WIRE_PAGE_REQUEST_SIZE], const struct ram_map *map,
+			     struct wire_page_request *r, struct errtext *err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Heads of RAM frames.
 //
-//   magic:4 type:2 runs:2 block:2 reserved:2 round:4 reserved:8, then 61 x { first:6 count:2 }
+//   magic:4 type:2 runs:2 block:2 flags:2 round:4 reserved:8, then 61 x { first:6 count:2 }
 //
 // The magic repeats in every head: a stream that slipped out of step is noticed at once, before
 // page contents are taken for page numbers.
@@ -34,7 +34,7 @@ void wire_frame_encode(const struct wire_frame *f, uint8_t buf[WIRE_FRAME_SIZE])
 	wire_put_u16(&w, (uint16_t)f->type);
 	wire_put_u16(&w, f->runs);
 	wire_put_u16(&w, f->block);
-	wire_put_zeroes(&w, 2);
+	wire_put_u16(&w, f->flags);
 	wire_put_u32(&w, f->round);
 	wire_put_zeroes(&w, 8);
 	for (unsigned int i = 0; i < f->runs; i++) {
@@ -113,7 +113,7 @@ int wire_frame_decode(const uint8_t buf[WIRE_FRAME_SIZE], const struct ram_map *
 	*f = (struct wire_frame){.type = (enum wire_frame_type)type};
 	f->runs = wire_get_u16(&r);
 	f->block = wire_get_u16(&r);
-	wire_skip(&r, 2);
+	f->flags = wire_get_u16(&r) & WIRE_FRAME_PREFETCH;
 	f->round = wire_get_u32(&r);
 	wire_skip(&r, 8);
 

@@ -37,7 +37,7 @@ static void check_round_trip(const struct wire_frame *f, const struct ram_map *m
 	wire_frame_encode(f, buf);
 	check(wire_frame_decode(buf, map, &again, NULL) == 0);
 	check(f->type == again.type && f->runs == again.runs && f->block == again.block &&
-	      f->round == again.round);
+	      f->flags == again.flags && f->round == again.round);
 	for (unsigned int i = 0; i < f->runs; i++)
 		check(f->run[i].first == again.run[i].first &&
 		      f->run[i].count == again.run[i].count);

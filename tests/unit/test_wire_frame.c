@@ -25,6 +25,7 @@ static void round_trip(const struct wire_frame *in, uint32_t pages)
 	cr_assert_eq(wire_frame_decode(buf, &map, &out, &err), 0, "%s", err.text);
 	cr_assert_eq(out.type, in->type);
 	cr_assert_eq(out.block, in->block);
+	cr_assert_eq(out.flags, in->flags);
 	cr_assert_eq(out.round, in->round);
 	cr_assert_eq(out.runs, in->runs);
 	for (unsigned int i = 0; i < in->runs; i++) {
@@ -50,13 +51,28 @@ Test(wire_frame, pages_round_trip)
 	round_trip(&f, 16 * WIRE_FRAME_RUNS_MAX);
 }
 
-Test(wire_frame, zero_runs_may_be_long)
+Test(wire_frame, runs_without_data_may_be_long)
 {
 	struct wire_frame f = {.type = WIRE_FRAME_ZERO, .runs = WIRE_FRAME_RUNS_MAX, .block = 1};
 
 	for (unsigned int i = 0; i < f.runs; i++)
 		f.run[i] = (struct wire_run){.first = i * 65536ull, .count = WIRE_RUN_PAGES_MAX};
 	round_trip(&f, WIRE_FRAME_RUNS_MAX * WIRE_RUN_PAGES_MAX);
+	f.type = WIRE_FRAME_STALE;
+	round_trip(&f, WIRE_FRAME_RUNS_MAX * WIRE_RUN_PAGES_MAX);
+}
+
+Test(wire_frame, flags_round_trip_but_for_unknown_ones)
+{
+	struct wire_frame f = {.type = WIRE_FRAME_PAGES, .runs = 1, .run = {{5, 1}}};
+	uint8_t buf[WIRE_FRAME_SIZE];
+
+	f.flags = WIRE_FRAME_PREFETCH;
+	round_trip(&f, 1);
+	f.flags = UINT16_MAX;
+	wire_frame_encode(&f, buf);
+	cr_assert_eq(wire_frame_decode(buf, &map, &f, NULL), 0);
+	cr_assert_eq(f.flags, WIRE_FRAME_PREFETCH);
 }
 
 Test(wire_frame, sync_round_trips)
@@ -93,7 +109,7 @@ Test(wire_frame, bytes_are_as_documented)
 }
 
 /* A PAGES frame of two runs, {0, 1} and {10, 1}, in the block of 1000 pages, with some bytes
- * overwritten. Offsets: magic 0, type 4, runs 6, block 8, reserved 10, round 12, reserved 16,
+ * overwritten. Offsets: magic 0, type 4, runs 6, block 8, flags 10, round 12, reserved 16,
  * runs 24... */
 struct patch {
 	size_t offset;
@@ -114,6 +130,7 @@ ParameterizedTestParameters(wire_frame, patched)
 		{4, 2, 0x0101, "unknown frame type 257"},
 		{4, 2, WIRE_FRAME_SYNC, "sync frame with 2 runs"},
 		{4, 2, WIRE_FRAME_ZERO, ""},
+		{4, 2, WIRE_FRAME_STALE, ""},
 		{6, 2, 0, "0 runs"},
 		{6, 2, 1, ""},
 		{6, 2, 3, "0 pages from 0"},
