@@ -15,8 +15,9 @@
 
 struct sender;
 
+/* All borrowed; `stale` has one bitmap a block, which the senders of a source share by granule. */
 int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_stream *stream,
-	       struct sender **out);
+	       struct bitmap *stale, struct sender **out);
 void sender_destroy(struct sender *s);
 
 /* Pages that are scanned, and sent, as one piece. */
@@ -25,16 +26,20 @@ uint64_t sender_granule_pages(const struct ram_block *block);
 /* A round begins; `live` says that the guest may write while we read. */
 void sender_begin(struct sender *s, uint32_t round, bool live);
 
-/* Three ways over one granule [first, first + count) of a block; source.c says when which.
+/* Four ways over one granule [first, first + count) of a block; source.c says when which.
  * sender_granule: scan (and protect), then send. todo is not used.
  * sender_collect: only scan (and protect), adding to todo.
- * sender_collected: send what todo holds, and clear it. */
+ * sender_collected: send what todo holds, and clear it.
+ * sender_stale: scan (and protect), then announce that, and what todo holds (may be NULL), as stale
+ * instead of sending it, and add it to the stale set. */
 int sender_granule(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		   struct bitmap *todo, bool protect, struct errtext *err);
 int sender_collect(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		   struct bitmap *todo, bool protect, struct errtext *err);
 int sender_collected(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		     struct bitmap *todo, bool protect, struct errtext *err);
+int sender_stale(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		 struct bitmap *todo, bool protect, struct errtext *err);
 
 /* Only count pages written since they were last protected, as sender_round_pages. */
 int sender_look(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
@@ -43,7 +48,7 @@ int sender_look(struct sender *s, unsigned int block, uint64_t first, uint64_t c
 /* Send what is pending, then SYNC(round); returns when all of it has left our memory. */
 int sender_sync(struct sender *s, struct errtext *err);
 
-/* Data pages of this round so far. */
+/* Data pages, or pages found stale, of this round so far. */
 uint64_t sender_round_pages(const struct sender *s);
 /* Add this sender's totals to *stats. Any thread. */
 void sender_stats(const struct sender *s, struct source_stats *stats);

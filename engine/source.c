@@ -13,6 +13,9 @@
 // all its granules into a bitmap; all meet; the last to come waits for I/O in flight (quiesce);
 // then all copy. New I/O marks its pages anew, so this is exact, as an RCU grace period is.
 //
+// Post-copy begins with two stale rounds: the same scan, but STALE frames instead of pages. The
+// destination makes what it hears of missing, most of it while the guest still runs.
+//
 // Rejected: one thread that scans and deals out pages. It would need a queue, and a barrier to
 // keep the order of two versions of one page.
 #include "source.h"
@@ -42,8 +45,9 @@ struct source {
 	/* constant after init */
 	struct source_options opt;
 	struct worker *workers;
-	struct bitmap *todo; /* per block, only with quiesce: pages collected, not yet sent; dealt
-			      * out by granule like everything else */
+	struct bitmap *todo;  /* per block, only with quiesce: pages collected, not yet sent; dealt
+			       * out by granule like everything else */
+	struct bitmap *stale; /* per block; dealt out likewise */
 
 	atomic_bool aborted;  /* relaxed: a hint; the streams' shutdown is what wakes */
 	atomic_bool hurrying; /* relaxed: a hint */
@@ -155,7 +159,9 @@ static int run_round(struct worker *w, uint32_t round, enum source_round_kind ki
 	sender_begin(w->sender, round, live);
 	if (kind == SOURCE_ROUND_CHECK)
 		return each_granule(w, sender_look, false, false);
-	if (!s->todo) {
+	if (kind == SOURCE_ROUND_STALE || kind == SOURCE_ROUND_STALE_LAST) {
+		ret = each_granule(w, sender_stale, true, false);
+	} else if (!s->todo) {
 		ret = each_granule(w, sender_granule, true, live);
 	} else {
 		ret = each_granule(w, sender_collect, true, live);
@@ -226,20 +232,26 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-static int init_todo(struct source *s)
+/* One bitmap a block. */
+static int init_bitmaps(const struct ram_map *ram, struct bitmap **bitmaps)
 {
-	const struct ram_map *ram = s->opt.ram;
-
-	s->todo = calloc(ram->count, sizeof(*s->todo));
-	if (!s->todo)
+	*bitmaps = calloc(ram->count, sizeof(**bitmaps));
+	if (!*bitmaps)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < ram->count; i++) {
-		int ret = bitmap_init(&s->todo[i], ram_block_pages(&ram->blocks[i]));
+		int ret = bitmap_init(&(*bitmaps)[i], ram_block_pages(&ram->blocks[i]));
 
 		if (ret < 0)
 			return ret;
 	}
 	return 0;
+}
+
+static void destroy_bitmaps(const struct ram_map *ram, struct bitmap *bitmaps)
+{
+	for (unsigned int i = 0; bitmaps && i < ram->count; i++)
+		bitmap_destroy(&bitmaps[i]);
+	free(bitmaps);
 }
 
 static int start_workers(struct source *s)
@@ -253,7 +265,8 @@ static int start_workers(struct source *s)
 
 		w->source = s;
 		w->index = i;
-		ret = sender_new(s->opt.ram, s->opt.tracker, s->opt.streams[i], &w->sender);
+		ret = sender_new(s->opt.ram, s->opt.tracker, s->opt.streams[i], s->stale,
+				 &w->sender);
 		if (ret == 0)
 			ret = -pthread_create(&w->thread, NULL, worker_main, w);
 		if (ret < 0)
@@ -266,15 +279,16 @@ static int start_workers(struct source *s)
 int source_new(const struct source_options *options, struct source **out, struct errtext *err)
 {
 	struct source *s = calloc(1, sizeof(*s));
-	int ret = 0;
+	int ret;
 
 	if (!s)
 		return errtext_set(err, -ENOMEM, "out of memory");
 	s->opt = *options;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->wake, NULL);
-	if (s->opt.quiesce)
-		ret = init_todo(s);
+	ret = init_bitmaps(s->opt.ram, &s->stale);
+	if (ret == 0 && s->opt.quiesce)
+		ret = init_bitmaps(s->opt.ram, &s->todo);
 	if (ret == 0)
 		ret = start_workers(s);
 	if (ret < 0) {
@@ -310,6 +324,11 @@ void source_abort(struct source *s)
 		s->opt.streams[i]->ops->shutdown(s->opt.streams[i]);
 }
 
+const struct bitmap *source_stale(const struct source *s, unsigned int block)
+{
+	return &s->stale[block];
+}
+
 void source_stats(const struct source *s, struct source_stats *stats)
 {
 	*stats = (struct source_stats){0};
@@ -335,9 +354,8 @@ void source_destroy(struct source *s)
 	if (!s)
 		return;
 	join_workers(s);
-	for (unsigned int i = 0; s->todo && i < s->opt.ram->count; i++)
-		bitmap_destroy(&s->todo[i]);
-	free(s->todo);
+	destroy_bitmaps(s->opt.ram, s->todo);
+	destroy_bitmaps(s->opt.ram, s->stale);
 	free(s->workers);
 	pthread_cond_destroy(&s->wake);
 	pthread_mutex_destroy(&s->lock);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdint.h>
+#include "bitmap.h"
 #include "byte_stream.h"
 #include "errtext.h"
 #include "ram_map.h"
@@ -17,15 +18,21 @@
 struct source;
 
 enum source_round_kind {
-	SOURCE_ROUND_LIVE,  /* the guest runs: protect before reading */
-	SOURCE_ROUND_LAST,  /* the guest is stopped */
+	SOURCE_ROUND_LIVE,	 /* the guest runs: protect before reading */
+	SOURCE_ROUND_LAST,	 /* the guest is stopped */
+	SOURCE_ROUND_STALE,	 /* the guest runs, post-copy comes: instead of sending pages, tell
+				  * the destination which of them are out of date there. May be
+				  * repeated: each finds only what was not stale before, so that
+				  * less and less is left to the stop */
+	SOURCE_ROUND_STALE_LAST, /* the guest is stopped: the same for what was written since */
 	SOURCE_ROUND_CHECK, /* ... and has been sent: count what was written since, send nothing,
 			     * not even SYNC */
 };
 
 struct source_round {
 	uint32_t round;
-	uint64_t pages;	      /* sent as data in this round; of a check: found written */
+	uint64_t pages;	      /* sent as data in this round; of a check: found written; of a stale
+			       * round: found stale and not known to be */
 	uint64_t duration_us; /* until everything had left our memory */
 	int result;	      /* 0 or a negative errno */
 	struct errtext err;
@@ -54,10 +61,14 @@ struct source_options {
 int source_new(const struct source_options *options, struct source **out, struct errtext *err);
 /* Begin round 1, 2, ...; no other may be under way. round_done follows. */
 void source_round_start(struct source *s, uint32_t round, enum source_round_kind kind);
-/* The guest has stopped: let a live round end early; what it left is found by the last one. */
+/* The guest has stopped, or post-copy begins: let a live round, this one and any later, end early;
+ * what it left is found by the last one, or by a stale one. Stale rounds are never cut short. */
 void source_hurry(struct source *s);
 /* Make the round under way, and all later ones, fail with -ECANCELED. */
 void source_abort(struct source *s);
+/* Pages of a block that the stale rounds have found, and that a page server has to serve. (One that
+ * became a hole in between stays in it.) Borrowed; not while a round is under way. */
+const struct bitmap *source_stale(const struct source *s, unsigned int block);
 void source_stats(const struct source *s, struct source_stats *stats);
 /* Joins the workers (source_abort first if a round may be under way). */
 void source_destroy(struct source *s);

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one sender knows the destination to hold of one RAM block.
+#include "block_record.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+int block_record_init(struct block_record *r, const struct ram_block *b, uint64_t granule)
+{
+	uint64_t pages = ram_block_pages(b);
+	int ret = bitmap_init(&r->sent, pages);
+
+	if (ret == 0)
+		ret = bitmap_init(&r->used, pages / granule + 1);
+	if (ret == 0)
+		ret = bitmap_init(&r->told, pages / granule + 1);
+	if (ret == 0 && b->page_size > RAM_PAGE_SIZE) {
+		r->hash = calloc(pages, sizeof(*r->hash));
+		ret = r->hash ? 0 : -ENOMEM;
+	}
+	return ret;
+}
+
+void block_record_destroy(struct block_record *r)
+{
+	bitmap_destroy(&r->sent);
+	bitmap_destroy(&r->used);
+	bitmap_destroy(&r->told);
+	free(r->hash);
+}
+
+bool block_record_same(struct block_record *r, uint64_t page, const uint8_t *content)
+{
+	uint64_t hash;
+	bool same;
+
+	if (!r->hash)
+		return false;
+	hash = XXH3_64bits(content, RAM_PAGE_SIZE);
+	hash += hash == 0;
+	same = r->hash[page] == hash;
+	r->hash[page] = hash;
+	return same;
+}
+
+void block_record_forget(struct block_record *r, uint64_t first, uint64_t count)
+{
+	if (r->hash)
+		memset(&r->hash[first], 0, count * sizeof(*r->hash));
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Holes of a RAM block's file: pages that have no memory behind them.
+//
+// Reading one through a shared mapping would allocate it, so they have to be known before. Any
+// thread, each with a window of its own.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "errtext.h"
+#include "ram_map.h"
+
+#define HOLE_WINDOW_PAGES 1024u
+
+struct hole_window {
+	const struct ram_block *block;
+	uint64_t first;				  /* page that in_core begins with */
+	unsigned char in_core[HOLE_WINDOW_PAGES]; /* bit 0, as from mincore(2) */
+};
+
+/* Huge pages are preallocated. */
+static inline bool hole_possible(const struct ram_block *b)
+{
+	return b->page_size == RAM_PAGE_SIZE;
+}
+
+/* Look at the pages [first, end), at most HOLE_WINDOW_PAGES, for hole_at. */
+int hole_look(struct hole_window *w, const struct ram_block *b, uint64_t first, uint64_t end,
+	      struct errtext *err);
+/* Is the page, looked at before, a hole? */
+bool hole_at(const struct hole_window *w, uint64_t page);
+
+/* First page from `page` on that has memory behind it, UINT64_MAX if there is none. Jumps over
+ * holes: they cost next to nothing, however large. An error says `page`. */
+uint64_t hole_next_data(const struct ram_block *b, uint64_t page);
