@@ -4,16 +4,22 @@
 // One receive call takes "the pages of this frame, and the head of the next". A block that is not
 // preallocated begins empty and `filled` records what has been written: a zero page that was never
 // filled needs no work, and one that was goes back to being a hole.
+//
+// In post-copy nothing of a page may be seen before all of it is: pages go through a buffer and
+// the placer, and are placed before the next head is waited for.
 #include "destination.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include "bitmap.h"
 #include "cleanup.h"
+#include "missing.h"
+#include "tracker.h"
 #include "wire.h"
 #include "zero.h"
 
@@ -28,6 +34,21 @@ struct block_state {
 struct destination {
 	struct destination_options opt;
 	struct block_state *blocks;
+
+	/* set once, with release; NULL before */
+	_Atomic(struct owed *) owed;
+	_Atomic(struct placer *) placer;
+};
+
+/* What receives one stream; private to its thread. */
+struct receiver {
+	struct destination *d;
+	unsigned int index;
+	struct byte_stream *stream;
+	struct wire_frame frame;
+	uint8_t *bounce; /* WIRE_FRAME_PAGES_MAX pages, once pages are placed */
+	struct iovec iov[WIRE_FRAME_RUNS_MAX + 1];
+	uint8_t head[WIRE_FRAME_SIZE];
 };
 
 static int punch(const struct ram_block *b, uint64_t first, uint64_t count)
@@ -69,7 +90,7 @@ int destination_new(const struct destination_options *options, struct destinatio
 	d->blocks = calloc(options->ram->count, sizeof(*d->blocks));
 	if (!d->blocks)
 		ret = -ENOMEM;
-	for (unsigned int i = 0; ret == 0 && i < options->ram->count; i++)
+	for (unsigned int i = 0; ret == 0 && !options->running && i < options->ram->count; i++)
 		ret = init_block(&d->blocks[i], &options->ram->blocks[i], err);
 	if (ret < 0) {
 		destination_destroy(d);
@@ -116,24 +137,120 @@ static int clear_sparse(struct block_state *state, const struct ram_block *b,
 	}
 }
 
+static int clear_run(struct destination *d, unsigned int block, const struct wire_run *run)
+{
+	const struct ram_block *b = &d->opt.ram->blocks[block];
+
+	if (d->blocks[block].sparse)
+		return clear_sparse(&d->blocks[block], b, run);
+	clear_dense(b->map + (run->first << RAM_PAGE_SHIFT), run->count);
+	return 0;
+}
+
+/* Zero where some pages may be owed. Those are missing, which is as good as zero once they are not
+ * owed any more; touching them would make them present. Part of an owed huge page stays owed. */
+static int clear_run_owed(struct destination *d, struct owed *owed, unsigned int block,
+			  const struct wire_run *run)
+{
+	uint64_t end = run->first + run->count;
+
+	for (uint64_t at = run->first; at < end;) {
+		uint64_t clear = owed_next_clear(owed, block, at, end);
+		uint64_t next = owed_next(owed, block, clear, end);
+		struct wire_run part = {clear, (uint32_t)(next - clear)};
+		int ret = part.count ? clear_run(d, block, &part) : 0;
+
+		if (ret < 0)
+			return ret;
+		at = next;
+	}
+	owed_clear(owed, block, run->first, run->count);
+	return 0;
+}
+
 static int apply_zero(struct destination *d, const struct wire_frame *f, struct errtext *err)
 {
-	const struct ram_block *b = &d->opt.ram->blocks[f->block];
-	struct block_state *state = &d->blocks[f->block];
+	struct owed *owed = atomic_load_explicit(&d->owed, memory_order_acquire);
 
 	for (unsigned int i = 0; i < f->runs; i++) {
-		int ret = 0;
+		int ret = owed ? clear_run_owed(d, owed, f->block, &f->run[i])
+			       : clear_run(d, f->block, &f->run[i]);
 
-		if (state->sparse)
-			ret = clear_sparse(state, b, &f->run[i]);
-		else
-			clear_dense(b->map + (f->run[i].first << RAM_PAGE_SHIFT), f->run[i].count);
 		if (ret < 0)
 			return errtext_set(err, ret, "RAM block %s: cannot punch a hole: %s",
-					   b->name, strerror(-ret));
+					   d->opt.ram->blocks[f->block].name, strerror(-ret));
 	}
 	return 0;
 }
+
+/* ---- stale pages ---- */
+
+/* Can [end, first) be punched along? So it is one call for many runs: what has no memory stays as
+ * it is. Not past a granule, behind which pages are another stream's. */
+static bool bridges(const struct block_state *state, uint64_t end, uint64_t first)
+{
+	if (first < end)
+		return false;
+	if (first == end)
+		return true;
+	return state->sparse && end / TRACKER_GRANULE_PAGES == first / TRACKER_GRANULE_PAGES &&
+	       bitmap_next_set(&state->filled, end, first) == first;
+}
+
+static int make_missing(struct destination *d, unsigned int block, uint64_t first, uint64_t end,
+			struct errtext *err)
+{
+	struct block_state *state = &d->blocks[block];
+
+	if (state->sparse)
+		bitmap_clear(&state->filled, first, end - first);
+	return missing_make(&d->opt.ram->blocks[block], first, end - first, err);
+}
+
+/* Owed first, missing then: see owed.h. */
+static int apply_stale(struct destination *d, const struct wire_frame *f, struct errtext *err)
+{
+	struct owed *owed = atomic_load_explicit(&d->owed, memory_order_acquire);
+	uint64_t unit, first = 0, end = 0;
+	int ret = 0;
+
+	if (!owed)
+		return errtext_set(
+			err, -EPROTO,
+			"the source announces pages for post-copy, which was not agreed");
+	unit = owed_unit(owed, f->block);
+	for (unsigned int i = 0; i < f->runs && ret == 0; i++) {
+		uint64_t from = f->run[i].first / unit * unit;
+		uint64_t to = (f->run[i].first + f->run[i].count + unit - 1) / unit * unit;
+
+		owed_set(owed, f->block, f->run[i].first, f->run[i].count);
+		if (i && !bridges(&d->blocks[f->block], end, from)) {
+			ret = make_missing(d, f->block, first, end, err);
+			first = from;
+		} else if (i == 0) {
+			first = from;
+		}
+		end = to;
+	}
+	return ret < 0 ? ret : make_missing(d, f->block, first, end, err);
+}
+
+void destination_expect_stale(struct destination *d, struct owed *owed)
+{
+	/* A huge page that comes to be over a missing one would fill it. Kernels without huge pages
+	 * refuse, rightly. */
+	for (unsigned int i = 0; i < d->opt.ram->count; i++)
+		(void)madvise(d->opt.ram->blocks[i].map, d->opt.ram->blocks[i].size,
+			      MADV_NOHUGEPAGE);
+	atomic_store_explicit(&d->owed, owed, memory_order_release);
+}
+
+void destination_place(struct destination *d, struct placer *placer)
+{
+	atomic_store_explicit(&d->placer, placer, memory_order_release);
+}
+
+/* ---- receiving ---- */
 
 /* Memory for the run in one go, instead of one fault a page inside the receive. A failure is left
  * to the receive, which reports it. */
@@ -168,32 +285,91 @@ static int broken(int ret, unsigned int index, struct errtext *err)
 			   strerror(-ret));
 }
 
+/* A clean end can only come where no pages were due. */
+static int receive_pages(struct receiver *r, unsigned int n)
+{
+	int ret = r->stream->ops->recv(r->stream, r->iov, n);
+
+	return ret == -ENODATA ? -ECONNRESET : ret;
+}
+
+static int place(struct receiver *r, struct placer *placer, struct errtext *err)
+{
+	const struct wire_frame *f = &r->frame;
+	bool prefetched = f->flags & WIRE_FRAME_PREFETCH;
+	int ret;
+
+	if (f->type == WIRE_FRAME_PAGES) {
+		if (!r->bounce)
+			r->bounce = malloc((size_t)WIRE_FRAME_PAGES_MAX << RAM_PAGE_SHIFT);
+		if (!r->bounce)
+			return errtext_set(err, -ENOMEM, "out of memory");
+		r->iov[0] = (struct iovec){
+			r->bounce,
+			(size_t)wire_frame_pages(f) << RAM_PAGE_SHIFT,
+		};
+		ret = receive_pages(r, 1);
+		if (ret < 0)
+			return broken(ret, r->index, err);
+	}
+	return placer_frame(placer, f, prefetched ? PLACER_PREFETCH : PLACER_PUSH, r->bounce, err);
+}
+
+/* What a frame does beyond announcing the pages that follow it. *n is set to the buffers to fill
+ * with those. */
+static int apply(struct receiver *r, unsigned int *n, struct errtext *err)
+{
+	struct destination *d = r->d;
+	struct placer *placer = atomic_load_explicit(&d->placer, memory_order_acquire);
+
+	*n = 0;
+	if (!placer && d->opt.running)
+		return errtext_set(err, -EPROTO, "RAM stream %u: the guest runs here already",
+				   r->index);
+	switch (r->frame.type) {
+	case WIRE_FRAME_SYNC:
+		d->opt.synced(d->opt.opaque, r->index, r->frame.round);
+		return 0;
+	case WIRE_FRAME_STALE:
+		if (placer)
+			return errtext_set(err, -EPROTO,
+					   "the source announces stale pages after the hand-over");
+		return apply_stale(d, &r->frame, err);
+	case WIRE_FRAME_ZERO:
+		return placer ? place(r, placer, err) : apply_zero(d, &r->frame, err);
+	default:
+		if (placer)
+			return place(r, placer, err);
+		*n = scatter(d, &r->frame, r->iov);
+		return 0;
+	}
+}
+
+static int receive_frames(struct receiver *r, struct errtext *err)
+{
+	const struct iovec head = {r->head, sizeof(r->head)};
+	unsigned int n = 0;
+	int ret;
+
+	for (;;) {
+		r->iov[n] = head;
+		ret = n ? receive_pages(r, n + 1) : r->stream->ops->recv(r->stream, r->iov, 1);
+		if (ret < 0)
+			return ret == -ENODATA ? 0 : broken(ret, r->index, err);
+		ret = wire_frame_decode(r->head, r->d->opt.ram, &r->frame, err);
+		if (ret == 0)
+			ret = apply(r, &n, err);
+		if (ret < 0)
+			return ret;
+	}
+}
+
 int destination_receive(struct destination *d, unsigned int index, struct byte_stream *stream,
 			struct errtext *err)
 {
-	struct iovec iov[WIRE_FRAME_RUNS_MAX + 1];
-	uint8_t head[WIRE_FRAME_SIZE];
-	struct wire_frame frame;
-	int ret;
+	struct receiver r = {.d = d, .index = index, .stream = stream};
+	int ret = receive_frames(&r, err);
 
-	iov[0] = (struct iovec){head, sizeof(head)};
-	ret = stream->ops->recv(stream, iov, 1);
-	while (ret == 0) {
-		unsigned int n;
-
-		ret = wire_frame_decode(head, d->opt.ram, &frame, err);
-		if (ret == 0 && frame.type == WIRE_FRAME_ZERO)
-			ret = apply_zero(d, &frame, err);
-		if (ret < 0)
-			return ret;
-		if (frame.type == WIRE_FRAME_SYNC)
-			d->opt.synced(d->opt.opaque, index, frame.round);
-		n = scatter(d, &frame, iov);
-		iov[n++] = (struct iovec){head, sizeof(head)};
-		ret = stream->ops->recv(stream, iov, n);
-		/* A clean end can only come where no pages were due. */
-		if (ret == -ENODATA && n > 1)
-			ret = -ECONNRESET;
-	}
-	return ret == -ENODATA ? 0 : broken(ret, index, err);
+	free(r.bounce);
+	return ret;
 }

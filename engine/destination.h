@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // The destination's RAM: frames from the streams go straight into the guest's memory.
 //
-// Only while the guest has not run yet: these are plain writes. One thread per stream; a page
+// That is, while the guest has not run yet: these are plain writes. One thread per stream; a page
 // always arrives on the same stream, so threads share no state but the map.
+//
+// Post-copy: destination_expect_stale before the source's stale rounds, destination_place after
+// the last of them and before the guest may run. From then on pages are placed instead of written.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "byte_stream.h"
 #include "errtext.h"
+#include "owed.h"
+#include "placer.h"
 #include "ram_map.h"
 
 struct destination;
@@ -17,6 +23,9 @@ struct destination_options {
 	/* Everything of `round` on this stream is in memory. Called by the stream's thread. */
 	void (*synced)(void *opaque, unsigned int stream, uint32_t round);
 	void *opaque;
+	/* The guest runs here already, and what it has is its own: nothing is emptied, and nothing
+	 * taken before destination_place. For a process that carries on another's post-copy. */
+	bool running;
 };
 
 /* Empties RAM that is not preallocated, so that what the source never used stays a hole. QEMU must
@@ -24,6 +33,14 @@ struct destination_options {
 int destination_new(const struct destination_options *options, struct destination **out,
 		    struct errtext *err);
 void destination_destroy(struct destination *d);
+
+/* From now on STALE frames are taken: their pages are added to `owed` (borrowed) and made missing,
+ * before the round's SYNC is reported. A page that cannot be made missing fails its stream. Any
+ * thread, also while streams are received. */
+void destination_expect_stale(struct destination *d, struct owed *owed);
+/* From now on, that is from the next frame on, pages are given to `placer` (borrowed). All stale
+ * rounds must have been reported as synced. Any thread. */
+void destination_place(struct destination *d, struct placer *placer);
 
 /* Receive frames until the source closes the stream (returns 0) or something breaks. */
 int destination_receive(struct destination *d, unsigned int index, struct byte_stream *stream,

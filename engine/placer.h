@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Puts pages that arrive in post-copy where the guest waits for them, and keeps the account.
+//
+// A page is placed only while it is owed, by UFFDIO_COPY, which never overwrites: whatever comes
+// late, by fault and by push at once, or twice after a reconnection, cannot harm what the guest has
+// written since. Then it leaves the owed set. A page that is not owed and yet missing is a hole,
+// that is zero.
+//
+// Errors: -ESRCH, QEMU has gone; -ENOMEM or -ENOSPC, there is no memory for a page; -EPROTO, the
+// source does not keep to the rules. A page that could not be placed stays owed.
+//
+// Any thread may call anything but placer_destroy.
+#pragma once
+
+#include <stdint.h>
+#include "errtext.h"
+#include "owed.h"
+#include "ram_map.h"
+#include "wire.h"
+
+struct placer;
+
+enum placer_cause {
+	PLACER_FAULT,	 /* the guest waited for it */
+	PLACER_PUSH,	 /* it came by itself */
+	PLACER_PREFETCH, /* it came because the source guessed that it would be needed */
+	PLACER_CAUSES_
+};
+
+struct placer_options {
+	int uffd;		   /* borrowed: missing.h */
+	const struct ram_map *ram; /* borrowed */
+	struct owed *owed;	   /* borrowed */
+	/* Nothing is owed any more. Called once, by whichever thread placed the last page, or by
+	 * placer_begin; it must not destroy what that thread still uses. */
+	void (*complete)(void *opaque);
+	void *opaque;
+};
+
+struct placer_stats {
+	uint64_t pages[PLACER_CAUSES_]; /* 4 KiB pages that came with their content, or as zero */
+	uint64_t pages_late;		/* came when they were there already */
+	uint64_t holes;			/* faults answered with zeroes from knowledge */
+	uint64_t pages_left;		/* owed */
+};
+
+/* Blocks must be registered (missing_register) before anything is placed. */
+int placer_new(const struct placer_options *options, struct placer **out, struct errtext *err);
+void placer_destroy(struct placer *p);
+
+/* The owed set is complete and the guest may run, or runs already: who waits for a page whose fault
+ * somebody read who is no more, gets another chance. */
+int placer_begin(struct placer *p, struct errtext *err);
+
+/* The pages of a PAGES or ZERO frame; content is that of all runs, one after the other. Their units
+ * must be whole (-EPROTO). */
+int placer_frame(struct placer *p, const struct wire_frame *f, enum placer_cause cause,
+		 const uint8_t *content, struct errtext *err);
+/* A fault on a page that is not owed. */
+int placer_hole(struct placer *p, unsigned int block, uint64_t page, struct errtext *err);
+
+void placer_stats(const struct placer *p, struct placer_stats *stats);
