@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// Background work that gives way to urgent work.
+#include "urgency.h"
+
+#include <errno.h>
+#include <time.h>
+#include "clock.h"
+
+/* Hasty work is woken; this is only a net below. */
+#define URGENCY_LOOK_US 100000
+
+void urgency_init(struct urgency *u)
+{
+	pthread_condattr_t attr;
+
+	*u = (struct urgency){.quiet_since = clock_monotonic_us()};
+	pthread_mutex_init(&u->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&u->calm, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+void urgency_destroy(struct urgency *u)
+{
+	pthread_cond_destroy(&u->calm);
+	pthread_mutex_destroy(&u->lock);
+}
+
+void urgency_begin(struct urgency *u)
+{
+	pthread_mutex_lock(&u->lock);
+	u->active++;
+	pthread_mutex_unlock(&u->lock);
+}
+
+/* Who waits for a grace sees to it by the clock: waking it here would cost the urgent thread a
+ * system call each time. */
+void urgency_end(struct urgency *u)
+{
+	bool wake;
+
+	pthread_mutex_lock(&u->lock);
+	if (--u->active == 0)
+		u->quiet_since = clock_monotonic_us();
+	wake = u->active == 0 && u->hasty && u->waiting;
+	pthread_mutex_unlock(&u->lock);
+	if (wake)
+		pthread_cond_broadcast(&u->calm);
+}
+
+void urgency_haste(struct urgency *u, bool hasty)
+{
+	pthread_mutex_lock(&u->lock);
+	u->hasty = hasty;
+	if (hasty && u->waiting && u->active == 0)
+		pthread_cond_broadcast(&u->calm);
+	pthread_mutex_unlock(&u->lock);
+}
+
+/* 0: now. Else when to look again, at the latest. Under lock. */
+static uint64_t look_at(const struct urgency *u, uint64_t now, uint64_t grace_us)
+{
+	uint64_t grace = u->hasty ? 0 : grace_us;
+
+	if (u->stopped)
+		return 0;
+	if (u->active)
+		return now + (grace ? grace : URGENCY_LOOK_US);
+	return u->quiet_since + grace > now ? u->quiet_since + grace : 0;
+}
+
+static void wait_until(struct urgency *u, uint64_t us)
+{
+	const struct timespec at = {
+		.tv_sec = (time_t)(us / 1000000),
+		.tv_nsec = (long)(us % 1000000) * 1000,
+	};
+
+	u->waiting++;
+	pthread_cond_timedwait(&u->calm, &u->lock, &at);
+	u->waiting--;
+}
+
+int urgency_give_way(struct urgency *u, uint64_t grace_us, uint64_t patience_us)
+{
+	uint64_t now = clock_monotonic_us(), give_up = patience_us ? now + patience_us : UINT64_MAX;
+	uint64_t look;
+	int ret;
+
+	pthread_mutex_lock(&u->lock);
+	while (now < give_up && (look = look_at(u, now, grace_us))) {
+		wait_until(u, look < give_up ? look : give_up);
+		now = clock_monotonic_us();
+	}
+	ret = u->stopped ? -ECANCELED : 0;
+	pthread_mutex_unlock(&u->lock);
+	return ret;
+}
+
+void urgency_stop(struct urgency *u)
+{
+	pthread_mutex_lock(&u->lock);
+	u->stopped = true;
+	pthread_cond_broadcast(&u->calm);
+	pthread_mutex_unlock(&u->lock);
+}
