@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+// Serves the guest's faults on missing pages at the destination.
+//
+// Who asks for a page claims it in `requested` first; who finds it claimed has nothing to do, as
+// placing a page wakes all who wait for it. A claim is given back only if asking failed: a page
+// that has been placed cannot be missing and owed again.
+//
+// Each thread has an epoll of its own, with EPOLLEXCLUSIVE: poll(2) would wake all for each fault.
+// It reads one fault at a time, as it can wait for one page at a time; others take the rest.
+#include "fault_handler.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <linux/userfaultfd.h>
+#include "atomic_bitmap.h"
+#include "cleanup.h"
+#include "clock.h"
+#include "missing.h"
+#include "wire.h"
+
+struct fault_handler {
+	/* constant after init */
+	struct fault_handler_options opt;
+	struct atomic_bitmap *requested; /* per block, one bit a unit */
+	int stop;			 /* eventfd; readable for ever once stopped */
+	size_t unit_max;		 /* bytes of the largest page */
+
+	/* relaxed: independent counters */
+	atomic_uint_least64_t faults;
+	struct histogram latency;
+};
+
+/* Private to one thread. */
+struct worker {
+	struct fault_handler *h;
+	unsigned int index;
+	struct byte_stream *stream;
+	int epoll;
+	uint8_t *bounce; /* h->unit_max bytes */
+	struct wire_frame reply;
+	uint8_t request[WIRE_PAGE_REQUEST_SIZE];
+	uint8_t head[WIRE_FRAME_SIZE];
+};
+
+static int init_requested(struct fault_handler *h)
+{
+	const struct ram_map *ram = h->opt.ram;
+
+	h->requested = calloc(ram->count, sizeof(*h->requested));
+	if (!h->requested)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < ram->count; i++) {
+		const struct ram_block *b = &ram->blocks[i];
+		int ret = atomic_bitmap_init(&h->requested[i], b->size / b->page_size);
+
+		if (ret < 0)
+			return ret;
+		if (b->page_size > h->unit_max)
+			h->unit_max = b->page_size;
+	}
+	return 0;
+}
+
+int fault_handler_new(const struct fault_handler_options *options, struct fault_handler **out,
+		      struct errtext *err)
+{
+	struct fault_handler *h = calloc(1, sizeof(*h));
+	int ret;
+
+	if (!h)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	h->opt = *options;
+	h->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ret = h->stop < 0 ? -errno : init_requested(h);
+	if (ret < 0) {
+		fault_handler_destroy(h);
+		return errtext_set(err, ret, "cannot start serving faults: %s", strerror(-ret));
+	}
+	*out = h;
+	return 0;
+}
+
+void fault_handler_destroy(struct fault_handler *h)
+{
+	if (!h)
+		return;
+	for (unsigned int i = 0; h->requested && i < h->opt.ram->count; i++)
+		atomic_bitmap_destroy(&h->requested[i]);
+	free(h->requested);
+	cleanup_close(&h->stop);
+	free(h);
+}
+
+void fault_handler_stop(struct fault_handler *h)
+{
+	(void)eventfd_write(h->stop, 1);
+}
+
+/* ---- asking ---- */
+
+static int broken(const struct worker *w, int ret, struct errtext *err)
+{
+	return errtext_set(err, ret, "fault connection %u to the source broke: %s", w->index,
+			   strerror(-ret));
+}
+
+static int send_request(struct worker *w, const struct wire_page_request *r, struct errtext *err)
+{
+	const struct iovec iov = {w->request, sizeof(w->request)};
+	int ret;
+
+	wire_page_request_encode(r, w->request);
+	ret = w->stream->ops->send(w->stream, &iov, 1);
+	if (ret == 0)
+		ret = w->stream->ops->drain(w->stream);
+	return ret < 0 ? broken(w, ret, err) : 0;
+}
+
+static int receive(struct worker *w, void *to, size_t len, struct errtext *err)
+{
+	const struct iovec iov = {to, len};
+	int ret = w->stream->ops->recv(w->stream, &iov, 1);
+
+	return ret < 0 ? broken(w, ret == -ENODATA ? -ECONNRESET : ret, err) : 0;
+}
+
+static bool answers(const struct wire_frame *f, const struct wire_page_request *r)
+{
+	return (f->type == WIRE_FRAME_PAGES || f->type == WIRE_FRAME_ZERO) &&
+	       f->block == r->block && f->runs == 1 && f->run[0].first == r->first &&
+	       f->run[0].count == r->count;
+}
+
+/* The pages asked for are in w->bounce, or zero, as w->reply says. */
+static int receive_reply(struct worker *w, const struct wire_page_request *r, struct errtext *err)
+{
+	int ret = receive(w, w->head, sizeof(w->head), err);
+
+	if (ret == 0)
+		ret = wire_frame_decode(w->head, w->h->opt.ram, &w->reply, err);
+	if (ret < 0)
+		return ret;
+	if (!answers(&w->reply, r))
+		return errtext_set(err, -EPROTO,
+				   "fault connection %u: the source answered with other pages than "
+				   "it was asked for",
+				   w->index);
+	if (w->reply.type == WIRE_FRAME_ZERO)
+		return 0;
+	return receive(w, w->bounce, (size_t)r->count << RAM_PAGE_SHIFT, err);
+}
+
+static int ask(struct worker *w, const struct wire_page_request *r, struct errtext *err)
+{
+	const struct fault_handler_options *opt = &w->h->opt;
+	uint64_t began = clock_monotonic_us();
+	struct atomic_bitmap *requested = &w->h->requested[r->block];
+	struct errtext ignored = {0};
+	int ret;
+
+	if (atomic_bitmap_set(requested, r->first / r->count, 1) == 0)
+		return 0;
+	ret = send_request(w, r, err);
+	if (ret == 0)
+		ret = receive_reply(w, r, err);
+	if (ret == 0)
+		ret = placer_frame(opt->placer, &w->reply, PLACER_FAULT, w->bounce, err);
+	if (ret == 0) {
+		histogram_add(&w->h->latency, clock_monotonic_us() - began);
+		return 0;
+	}
+	atomic_bitmap_clear(requested, r->first / r->count, 1);
+	(void)missing_wake(opt->uffd, &opt->ram->blocks[r->block], r->first, r->count, &ignored);
+	return ret;
+}
+
+/* ---- taking faults ---- */
+
+static int find_block(const struct ram_map *ram, uint64_t addr, unsigned int *block)
+{
+	for (*block = 0; *block < ram->count; (*block)++) {
+		const struct ram_block *b = &ram->blocks[*block];
+
+		if (addr >= b->qemu_addr && addr - b->qemu_addr < b->size)
+			return 0;
+	}
+	return -EFAULT;
+}
+
+static int serve_fault(struct worker *w, const struct uffd_msg *msg, struct errtext *err)
+{
+	const struct fault_handler_options *opt = &w->h->opt;
+	uint64_t addr = msg->arg.pagefault.address;
+	struct wire_page_request r = {.thread = msg->arg.pagefault.feat.ptid};
+	unsigned int block;
+	uint64_t page;
+
+	atomic_fetch_add_explicit(&w->h->faults, 1, memory_order_relaxed);
+	if (find_block(opt->ram, addr, &block) < 0)
+		return errtext_set(err, -EFAULT,
+				   "QEMU faulted at 0x%llx, which is in no RAM block of its",
+				   (unsigned long long)addr);
+	page = (addr - opt->ram->blocks[block].qemu_addr) >> RAM_PAGE_SHIFT;
+	if (!owed_test(opt->owed, block, page))
+		return placer_hole(opt->placer, block, page, err);
+	r.block = (uint16_t)block;
+	r.count = owed_unit(opt->owed, block);
+	r.first = page / r.count * r.count;
+	return ask(w, &r, err);
+}
+
+static int take_fault(struct worker *w, struct errtext *err)
+{
+	struct uffd_msg msg;
+	ssize_t n = read(w->h->opt.uffd, &msg, sizeof(msg));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) /* another thread was faster */
+		return 0;
+	if (n != (ssize_t)sizeof(msg))
+		return errtext_set(err, n < 0 ? -errno : -EIO, "cannot read QEMU's faults: %s",
+				   n < 0 ? strerror(errno) : "end of file");
+	return msg.event == UFFD_EVENT_PAGEFAULT ? serve_fault(w, &msg, err) : 0;
+}
+
+/* 1: stopped. 0: there may be a fault to take. */
+static int await_fault(const struct worker *w)
+{
+	struct epoll_event events[2];
+	int n = epoll_wait(w->epoll, events, 2, -1);
+
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	for (int i = 0; i < n; i++)
+		if (events[i].data.fd == w->h->stop)
+			return 1;
+	return 0;
+}
+
+static int prepare(struct worker *w)
+{
+	struct epoll_event fault = {.events = EPOLLIN | EPOLLEXCLUSIVE};
+	struct epoll_event stop = {.events = EPOLLIN};
+
+	fault.data.fd = w->h->opt.uffd;
+	stop.data.fd = w->h->stop;
+	w->bounce = malloc(w->h->unit_max);
+	w->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (!w->bounce)
+		return -ENOMEM;
+	if (w->epoll < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, fault.data.fd, &fault) < 0 ||
+	    epoll_ctl(w->epoll, EPOLL_CTL_ADD, stop.data.fd, &stop) < 0)
+		return -errno;
+	return 0;
+}
+
+int fault_handler_serve(struct fault_handler *h, unsigned int index, struct byte_stream *stream,
+			struct errtext *err)
+{
+	struct worker w = {.h = h, .index = index, .stream = stream, .epoll = -1};
+	int ret = prepare(&w);
+
+	while (ret == 0) {
+		ret = await_fault(&w);
+		if (ret == 0)
+			ret = take_fault(&w, err);
+	}
+	cleanup_close(&w.epoll);
+	free(w.bounce);
+	return ret < 0 ? errtext_set(err, ret, "fault connection %u cannot be served: %s", index,
+				     strerror(-ret))
+		       : 0;
+}
+
+void fault_handler_stats(const struct fault_handler *h, struct fault_handler_stats *stats)
+{
+	stats->faults = atomic_load_explicit(&h->faults, memory_order_relaxed);
+	stats->p50_us = histogram_percentile(&h->latency, 500);
+	stats->p99_us = histogram_percentile(&h->latency, 990);
+	stats->max_us = histogram_max(&h->latency);
+}
+
+void fault_handler_latency(const struct fault_handler *h, struct histogram *to)
+{
+	histogram_merge(to, &h->latency);
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+// The source in post-copy: serves pages from our own mapping of guest RAM.
+//
+// Whoever is about to send a page clears its bit in `unsent` first; of several exactly one finds it
+// set. A request is answered whatever its bit says: if a push has the page already it may be
+// behind much else in a queue.
+#include "page_server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include "atomic_bitmap.h"
+#include "cleanup.h"
+#include "frame_writer.h"
+#include "page_queue.h"
+#include "prefetch.h"
+#include "urgency.h"
+#include "zero.h"
+
+/* Everything below counts in the block's units: pages of the destination's. */
+struct block_state {
+	uint32_t unit; /* 4 KiB pages */
+	uint64_t units;
+	struct atomic_bitmap unsent;
+};
+
+struct page_server {
+	/* constant after init */
+	struct page_server_options opt;
+	struct block_state *blocks;
+
+	struct urgency urgency;
+
+	pthread_mutex_t lock; /* held for microseconds; never while anything is sent */
+	/* under lock */
+	unsigned int cursor_block; /* where the push goes on */
+	uint64_t cursor_unit;
+	struct page_queue queue;
+	struct prefetch prefetch;
+
+	/* relaxed: independent counters */
+	atomic_uint_least64_t requests, asked, pushed, prefetched, zero;
+};
+
+/* Units claimed, to be sent together. */
+struct batch {
+	bool prefetched;
+	unsigned int count;
+	uint64_t pages;
+	struct page_queue_entry entries[PAGE_SERVER_PUSH_PAGES];
+};
+
+static void count_up(atomic_uint_least64_t *counter, uint64_t n)
+{
+	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static int init_block(struct block_state *state, const struct ram_block *b, uint32_t page_size,
+		      struct errtext *err)
+{
+	int ret;
+
+	if (page_size < RAM_PAGE_SIZE || page_size & (page_size - 1) || b->size % page_size ||
+	    page_size >> RAM_PAGE_SHIFT > WIRE_FRAME_PAGES_MAX)
+		return errtext_set(err, -ENOTSUP,
+				   "RAM block %s: cannot be served in pages of %" PRIu32 " bytes",
+				   b->name, page_size);
+	state->unit = page_size >> RAM_PAGE_SHIFT;
+	state->units = b->size / page_size;
+	ret = atomic_bitmap_init(&state->unsent, state->units);
+	return ret < 0 ? errtext_set(err, ret, "out of memory") : 0;
+}
+
+static int init_blocks(struct page_server *s, struct errtext *err)
+{
+	const struct ram_map *ram = s->opt.ram;
+	int ret = 0;
+
+	s->blocks = calloc(ram->count, sizeof(*s->blocks));
+	if (!s->blocks)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; i < ram->count && ret == 0; i++) {
+		const uint32_t *sizes = s->opt.peer_page_sizes;
+
+		ret = init_block(&s->blocks[i], &ram->blocks[i],
+				 sizes ? sizes[i] : ram->blocks[i].page_size, err);
+	}
+	s->opt.peer_page_sizes = NULL;
+	return ret;
+}
+
+int page_server_new(const struct page_server_options *options, struct page_server **out,
+		    struct errtext *err)
+{
+	struct page_server *s = calloc(1, sizeof(*s));
+	int ret;
+
+	if (!s)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	s->opt = *options;
+	if (!s->opt.grace_us)
+		s->opt.grace_us = PAGE_SERVER_GRACE_US;
+	if (!s->opt.patience_us)
+		s->opt.patience_us = PAGE_SERVER_PATIENCE_US;
+	pthread_mutex_init(&s->lock, NULL);
+	urgency_init(&s->urgency);
+	ret = init_blocks(s, err);
+	if (ret < 0) {
+		page_server_destroy(s);
+		return ret;
+	}
+	*out = s;
+	return 0;
+}
+
+void page_server_destroy(struct page_server *s)
+{
+	if (!s)
+		return;
+	for (unsigned int i = 0; s->blocks && i < s->opt.ram->count; i++)
+		atomic_bitmap_destroy(&s->blocks[i].unsent);
+	free(s->blocks);
+	urgency_destroy(&s->urgency);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+void page_server_stop(struct page_server *s)
+{
+	urgency_stop(&s->urgency);
+}
+
+void page_server_owe_run(struct page_server *s, unsigned int block, const struct wire_run *run)
+{
+	struct block_state *state = &s->blocks[block];
+	uint64_t first = run->first / state->unit;
+	uint64_t end = (run->first + run->count + state->unit - 1) / state->unit;
+
+	atomic_bitmap_set(&state->unsent, first, end - first);
+}
+
+void page_server_owe(struct page_server *s, unsigned int block, const struct bitmap *pages)
+{
+	uint64_t at = 0;
+
+	while ((at = bitmap_next_set(pages, at, pages->pages)) < pages->pages) {
+		uint64_t clear = bitmap_next_clear(pages, at, pages->pages);
+		uint64_t first = at / s->blocks[block].unit;
+		uint64_t end = (clear - 1) / s->blocks[block].unit + 1;
+
+		atomic_bitmap_set(&s->blocks[block].unsent, first, end - first);
+		at = clear;
+	}
+}
+
+/* ---- sending ---- */
+
+/* The destination takes these pages in one piece, so they are all zero or not. */
+static bool all_zero(const struct ram_block *b, uint64_t first, uint64_t count)
+{
+	for (uint64_t page = first; page < first + count; page++)
+		if (!zero_page(b->map + (page << RAM_PAGE_SHIFT)))
+			return false;
+	return true;
+}
+
+static int add_pages(struct page_server *s, struct frame_writer *w, unsigned int block,
+		     uint64_t first, uint64_t count, struct errtext *err)
+{
+	bool zero = all_zero(&s->opt.ram->blocks[block], first, count);
+
+	if (zero)
+		count_up(&s->zero, count);
+	return frame_writer_add(w, zero ? WIRE_FRAME_ZERO : WIRE_FRAME_PAGES, block, first, count,
+				err);
+}
+
+/* ---- requests ---- */
+
+/* Guesses are nearly as urgent as what they guess, and do not wait for quiet. Under lock. */
+static void hasten(struct page_server *s)
+{
+	urgency_haste(&s->urgency, s->queue.head != s->queue.tail);
+}
+
+/* What follows from a request once it has been answered: where push goes on, and guesses. */
+static void learn(struct page_server *s, const struct wire_page_request *r)
+{
+	const struct block_state *state = &s->blocks[r->block];
+	uint64_t unit = r->first / state->unit;
+	uint32_t window_max = PAGE_SERVER_PREFETCH_PAGES / state->unit;
+	struct prefetch_run run;
+
+	if (s->opt.no_prefetch)
+		window_max = 0;
+	else if (window_max == 0)
+		window_max = 1;
+
+	pthread_mutex_lock(&s->lock);
+	s->cursor_block = r->block;
+	s->cursor_unit = unit + 1;
+	run = prefetch_fault(&s->prefetch, r->thread, r->block, unit, state->units, window_max);
+	for (uint32_t i = 0; i < run.count; i++) {
+		uint64_t guess = (uint64_t)((int64_t)run.first + run.stride * (int64_t)i);
+
+		if (atomic_bitmap_test(&state->unsent, guess))
+			page_queue_put(&s->queue, r->block, guess);
+	}
+	hasten(s);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static int answer(struct page_server *s, struct frame_writer *w, const struct wire_page_request *r,
+		  struct errtext *err)
+{
+	const struct block_state *state = &s->blocks[r->block];
+	uint64_t first = (r->first + state->unit - 1) / state->unit;
+	uint64_t end = (r->first + r->count) / state->unit;
+	int ret;
+
+	urgency_begin(&s->urgency);
+	if (first < end)
+		atomic_bitmap_clear(&s->blocks[r->block].unsent, first, end - first);
+	ret = add_pages(s, w, r->block, r->first, r->count, err);
+	if (ret == 0)
+		ret = frame_writer_drain(w, err);
+	urgency_end(&s->urgency);
+	count_up(&s->requests, 1);
+	count_up(&s->asked, r->count);
+	return ret;
+}
+
+static int serve(struct page_server *s, unsigned int index, struct byte_stream *stream,
+		 struct frame_writer *w, struct errtext *err)
+{
+	uint8_t buf[WIRE_PAGE_REQUEST_SIZE];
+	const struct iovec iov = {buf, sizeof(buf)};
+	struct wire_page_request request;
+	int ret;
+
+	for (;;) {
+		ret = stream->ops->recv(stream, &iov, 1);
+		if (ret == -ENODATA)
+			return 0;
+		if (ret < 0)
+			return errtext_set(err, ret,
+					   "fault connection %u to the destination broke: %s",
+					   index, strerror(-ret));
+		ret = wire_page_request_decode(buf, s->opt.ram, &request, err);
+		if (ret == 0)
+			ret = answer(s, w, &request, err);
+		if (ret < 0)
+			return ret;
+		learn(s, &request);
+	}
+}
+
+static void cleanup_writer(struct frame_writer **w)
+{
+	frame_writer_destroy(*w);
+}
+
+int page_server_serve(struct page_server *s, unsigned int index, struct byte_stream *stream,
+		      struct errtext *err)
+{
+	_cleanup_(cleanup_writer) struct frame_writer *w = NULL;
+	int ret = frame_writer_new(s->opt.ram, stream, &w);
+
+	return ret < 0 ? errtext_set(err, ret, "out of memory") : serve(s, index, stream, w, err);
+}
+
+/* ---- push ---- */
+
+/* If nobody else has it already. */
+static void add_to_batch(struct page_server *s, struct batch *batch, unsigned int block,
+			 uint64_t unit)
+{
+	if (atomic_bitmap_clear(&s->blocks[block].unsent, unit, 1) == 0)
+		return;
+	batch->entries[batch->count++] = (struct page_queue_entry){block, unit};
+	batch->pages += s->blocks[block].unit;
+}
+
+/* Under lock. */
+static void take_guessed(struct page_server *s, struct batch *batch)
+{
+	struct page_queue_entry e;
+
+	while (batch->pages < PAGE_SERVER_PUSH_PAGES && page_queue_take(&s->queue, &e))
+		add_to_batch(s, batch, e.block, e.unit);
+	batch->prefetched = batch->count > 0;
+	hasten(s);
+}
+
+/* From the cursor to the end of its block, moving the cursor along. Under lock. */
+static void take_from_block(struct page_server *s, struct batch *batch)
+{
+	struct block_state *state = &s->blocks[s->cursor_block];
+
+	while (batch->pages < PAGE_SERVER_PUSH_PAGES) {
+		uint64_t unit = s->cursor_unit;
+
+		if (unit < state->units)
+			unit = atomic_bitmap_next_set(&state->unsent, unit, state->units);
+		s->cursor_unit = unit + 1;
+		if (unit >= state->units)
+			return;
+		add_to_batch(s, batch, s->cursor_block, unit);
+	}
+}
+
+/* From the cursor on, and round. A batch is of one block. Under lock. */
+static void take_next(struct page_server *s, struct batch *batch)
+{
+	for (unsigned int i = 0; i <= s->opt.ram->count; i++) {
+		take_from_block(s, batch);
+		if (batch->count)
+			return;
+		s->cursor_block = (s->cursor_block + 1) % s->opt.ram->count;
+		s->cursor_unit = 0;
+	}
+}
+
+static void take_batch(struct page_server *s, struct batch *batch)
+{
+	*batch = (struct batch){0};
+	pthread_mutex_lock(&s->lock);
+	take_guessed(s, batch);
+	if (batch->count == 0)
+		take_next(s, batch);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static int send_batch(struct page_server *s, struct frame_writer *w, const struct batch *batch,
+		      struct errtext *err)
+{
+	uint64_t pages = 0;
+	int ret = 0;
+
+	frame_writer_flags(w, batch->prefetched ? WIRE_FRAME_PREFETCH : 0);
+	for (unsigned int i = 0; i < batch->count && ret == 0; i++) {
+		const struct page_queue_entry *e = &batch->entries[i];
+		uint32_t unit = s->blocks[e->block].unit;
+
+		ret = add_pages(s, w, e->block, e->unit * unit, unit, err);
+		pages += unit;
+	}
+	count_up(batch->prefetched ? &s->prefetched : &s->pushed, pages);
+	return ret < 0 ? ret : frame_writer_drain(w, err);
+}
+
+static int push(struct page_server *s, struct frame_writer *w, struct errtext *err)
+{
+	struct batch batch;
+	int ret;
+
+	do {
+		ret = urgency_give_way(&s->urgency, s->opt.grace_us, s->opt.patience_us);
+		if (ret < 0)
+			return errtext_set(err, ret, "sending the remaining pages was stopped");
+		take_batch(s, &batch);
+		ret = send_batch(s, w, &batch, err);
+	} while (ret == 0 && batch.count);
+	return ret;
+}
+
+int page_server_push(struct page_server *s, unsigned int index, struct byte_stream *stream,
+		     struct errtext *err)
+{
+	_cleanup_(cleanup_writer) struct frame_writer *w = NULL;
+	int ret = frame_writer_new(s->opt.ram, stream, &w);
+
+	(void)index;
+	if (ret < 0)
+		return errtext_set(err, ret, "out of memory");
+	frame_writer_round(w, s->opt.round);
+	ret = push(s, w, err);
+	return ret < 0 ? ret : frame_writer_sync(w, err);
+}
+
+void page_server_stats(struct page_server *s, struct page_server_stats *stats)
+{
+	*stats = (struct page_server_stats){
+		.requests = atomic_load_explicit(&s->requests, memory_order_relaxed),
+		.pages_asked = atomic_load_explicit(&s->asked, memory_order_relaxed),
+		.pages_pushed = atomic_load_explicit(&s->pushed, memory_order_relaxed),
+		.pages_prefetched = atomic_load_explicit(&s->prefetched, memory_order_relaxed),
+		.pages_zero = atomic_load_explicit(&s->zero, memory_order_relaxed),
+	};
+	for (unsigned int i = 0; i < s->opt.ram->count; i++)
+		stats->pages_left += atomic_bitmap_count(&s->blocks[i].unsent) * s->blocks[i].unit;
+	pthread_mutex_lock(&s->lock);
+	stats->prefetch_used = s->prefetch.used;
+	pthread_mutex_unlock(&s->lock);
+}
