@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include "cleanup.h"
 #include "destination.h"
 #include "guest_ram.h"
 #include "memory_stream.h"
@@ -36,6 +37,9 @@ struct migration {
 	struct tracker *tracker;
 	struct source *source;
 	struct destination *destination;
+	struct owed *owed; /* once post-copy is expected */
+	char owed_path[64];
+	int owed_fd;
 	struct memory_pipe pipe[MIGRATION_STREAMS_MAX];
 	struct byte_stream *stream[MIGRATION_STREAMS_MAX];
 	struct migration_receiver receiver[MIGRATION_STREAMS_MAX];
@@ -51,7 +55,7 @@ struct migration {
 
 static inline void migration_init(struct migration *m, unsigned int streams)
 {
-	*m = (struct migration){.streams = streams};
+	*m = (struct migration){.streams = streams, .owed_fd = -1};
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->changed, NULL);
 	for (unsigned int i = 0; i < streams; i++)
@@ -191,9 +195,59 @@ static inline void migration_expect_equal(const struct migration *m)
 	}
 }
 
-/* Also checks that no round was reported twice, and that the receivers came to a clean end unless
- * a round had failed. */
-static inline void migration_end(struct migration *m)
+/* Post-copy: the destination takes stale rounds from now on. The file of what is owed has no name,
+ * so that nothing is left of a test that fails. */
+static inline void migration_expect_stale(struct migration *m)
+{
+	struct errtext err = {0};
+
+	snprintf(m->owed_path, sizeof(m->owed_path), "/dev/shm/dray-test-owed.%d", getpid());
+	cr_assert_eq(owed_create(m->owed_path, &m->to, &m->owed, &err), 0, "%s", err.text);
+	m->owed_fd = open(m->owed_path, O_RDWR | O_CLOEXEC);
+	unlink(m->owed_path);
+	snprintf(m->owed_path, sizeof(m->owed_path), "/proc/self/fd/%d", m->owed_fd);
+	destination_expect_stale(m->destination, m->owed);
+}
+
+static inline bool migration_is_hole(const struct ram_block *b, uint64_t page)
+{
+	off_t at = (off_t)(page << RAM_PAGE_SHIFT);
+
+	return lseek(b->fd, at, SEEK_DATA) != at;
+}
+
+/* Each page is equal, or owed; if owed it is missing, and the source knows that it has to serve it.
+ * Returns how many are owed. */
+static inline uint64_t migration_expect_equal_or_owed(const struct migration *m)
+{
+	uint64_t owed = 0;
+
+	for (unsigned int i = 0; i < m->from.count; i++) {
+		const struct bitmap *stale = source_stale(m->source, i);
+
+		for (uint64_t page = 0; page < ram_block_pages(&m->from.blocks[i]); page++) {
+			uint8_t here[RAM_PAGE_SIZE], there[RAM_PAGE_SIZE];
+
+			if (owed_test(m->owed, i, page)) {
+				cr_assert(migration_is_hole(&m->to.blocks[i], page));
+				cr_assert(bitmap_test(stale, page));
+				owed++;
+				continue;
+			}
+			migration_read(&m->from.blocks[i], page, here);
+			migration_read(&m->to.blocks[i], page, there);
+			if (memcmp(here, there, RAM_PAGE_SIZE) != 0)
+				cr_assert_fail("block %s: page %llu differs",
+					       m->from.blocks[i].name, (unsigned long long)page);
+		}
+	}
+	cr_assert_eq(owed, owed_left(m->owed));
+	return owed;
+}
+
+/* All but the RAM and the destination. Also checks that no round was reported twice, and that the
+ * receivers came to a clean end unless a round had failed. */
+static inline void migration_stop(struct migration *m)
 {
 	source_destroy(m->source);
 	for (unsigned int i = 0; i < m->streams; i++) {
@@ -207,10 +261,17 @@ static inline void migration_end(struct migration *m)
 	cr_assert_eq(m->done, m->started);
 	for (unsigned int i = 0; i < m->streams; i++)
 		memory_pipe_free(&m->pipe[i]);
-	destination_destroy(m->destination);
 	tracker_destroy(m->tracker);
-	guest_ram_destroy(&m->from);
-	guest_ram_destroy(&m->to);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
+}
+
+static inline void migration_end(struct migration *m)
+{
+	migration_stop(m);
+	destination_destroy(m->destination);
+	owed_close(m->owed);
+	cleanup_close(&m->owed_fd);
+	guest_ram_destroy(&m->from);
+	guest_ram_destroy(&m->to);
 }
