@@ -26,7 +26,8 @@ static const struct phase_row {
 	[PHASE_LAST_PASS]  = {"last-pass",   OWNER_SOURCE, true,  false, TO(VERIFY) | TO(HANDOVER) | TO(ROLLBACK)},
 	[PHASE_VERIFY]     = {"verify",      OWNER_SOURCE, true,  false, TO(HANDOVER) | TO(ROLLBACK)},
 	/* Released, not yet seen running: which side has the guest if we die now is a matter of ms. */
-	[PHASE_HANDOVER]   = {"hand-over",   OWNER_UNKNOWN,     true,  false, TO(FINISH) | TO(LOST) | TO(ROLLBACK)},
+	[PHASE_HANDOVER]   = {"hand-over",   OWNER_UNKNOWN,     true,  false, TO(POSTCOPY) | TO(FINISH) | TO(LOST) | TO(ROLLBACK)},
+	[PHASE_POSTCOPY]   = {"post-copy",   OWNER_DESTINATION, false, false, TO(FINISH) | TO(LOST)},
 	[PHASE_FINISH]     = {"finish",      OWNER_DESTINATION, false, false, TO(COMPLETED) | TO(LOST)},
 	[PHASE_ROLLBACK]   = {"roll-back",   OWNER_SOURCE,      false, false, TO(ABORTED) | TO(FAILED)},
 	[PHASE_COMPLETED]  = {"completed",   OWNER_DESTINATION, false, true,  0},

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The phases of a migration as the source lives them, and the legal moves between them.
 //
-//   connect > prepare > attach > pre-copy > switch-over > last-pass > [verify] > hand-over > finish
-//                                                                                             >
-//                                                                                             completed
+//   connect > prepare > attach > pre-copy > switch-over > last-pass > [verify] > hand-over >
+//   [post-copy] > finish > completed
+//
 // Any phase before hand-over may move to roll-back, which ends in aborted (someone asked for it) or
-// failed; the guest runs on the source. From hand-over the exits are finish; lost (nobody knows
-// yet: `dray recover`); and roll-back, but only once the destination has said that it never ran the
-// guest and never will.
+// failed; the guest runs on the source. From hand-over the exits are post-copy or finish; lost
+// (nobody knows yet: `dray recover`); and roll-back, but only once the destination has said that it
+// never ran the guest and never will. From post-copy there is no way back.
 #pragma once
 
 #include <stdbool.h>
@@ -21,6 +21,7 @@ enum phase {
 	PHASE_LAST_PASS,  /* guest stopped: the last pages */
 	PHASE_VERIFY,	  /* guest stopped: digests compared */
 	PHASE_HANDOVER,	  /* released: never resume the source; not yet seen running there */
+	PHASE_POSTCOPY,	  /* it runs there; the rest of its memory follows */
 	PHASE_FINISH,	  /* it runs there; tidy up */
 	PHASE_ROLLBACK,	  /* undo, guest to run on the source */
 	PHASE_COMPLETED,

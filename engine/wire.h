@@ -25,14 +25,24 @@
 //     | -- FINISH --------------------------------------> |
 //     | <---------------------------------- FINISHED ---- |
 //
-// Post-copy, engine's part: instead of sending the last pages the source names them (STALE frames,
-// in a round while the guest runs and one when it has stopped) and the destination makes them
-// missing. After the hand-over they come on the RAM streams (PAGES, ZERO, at last SYNC), and, at
-// once, those that the guest waits for:
+// Post-copy: instead of sending the last pages the source names them (STALE frames, in rounds while
+// the guest runs and one when it has stopped) and the destination makes them missing. Connections
+// of their own carry the pages; when they break the source makes new ones, for as long as it takes.
 //
-//     | == hello(fault i), before the hand-over ========> |
-//     | <--------------------------- page request ------- |
-//     | == one PAGES or ZERO frame =====================> |
+//     | -- LISTEN --------------------------------------> |  userfaultfd, owed set
+//     | <----------------------- LISTENING (or why not) -- |
+//     | == hello(link), hello(fault i), hello(push i) ==> |  before the stop
+//     | == STALE frames, SYNC(round) on the RAM streams => |
+//     |   guest stops; last STALE round; RELEASE, as above |
+//     | <------------------------ fault i: page request -- |
+//     | == fault i: one PAGES or ZERO frame =============> |
+//     | == push i: PAGES, ZERO, at last SYNC ============> |
+//     | <-------------------------- link: COMPLETE ------- |
+//     | -- link: FINISH --------------------------------> |
+//
+//     | == hello(link, 1) after a broken connection =====> |
+//     | <-------------------- link: OWED..., OWED_END ---- |
+//     | == hello(fault i), hello(push i) ================> |
 //
 // PING/PONG go both ways at any time after PREPARE; a side that hears nothing for the agreed
 // silence gives up. ABORT, with a text, may come from either side at any time before RELEASE.
@@ -74,7 +84,9 @@ enum wire_kind {
 	WIRE_KIND_RELAY = 4,  /* raw bytes of QEMU's own migration stream */
 	WIRE_KIND_RECOVER = 5,
 	WIRE_KIND_FAULT = 6, /* index = number: page requests one way, their RAM frames the other */
-	WIRE_KIND_LAST_ = WIRE_KIND_FAULT,
+	WIRE_KIND_PUSH = 7,  /* index = number: RAM frames that nobody asked for, in post-copy */
+	WIRE_KIND_LINK = 8,  /* post-copy's control channel; index 1: tell me what you are owed */
+	WIRE_KIND_LAST_ = WIRE_KIND_LINK,
 };
 
 #define WIRE_SESSION_SIZE 16
@@ -112,6 +124,14 @@ int wire_hello_reply_decode(const uint8_t buf[WIRE_HELLO_REPLY_SIZE], struct wir
 /* The highest version in both ranges, or 0 if they do not meet. */
 uint16_t wire_version_choose(uint16_t min_a, uint16_t max_a, uint16_t min_b, uint16_t max_b);
 
+#define WIRE_RUN_PAGES_MAX 65535u
+
+/* Pages of a RAM block, in frames and messages. */
+struct wire_run {
+	uint64_t first; /* page number in its block, < 2^48 */
+	uint32_t count; /* 1..WIRE_RUN_PAGES_MAX */
+};
+
 /* ---- control messages ---- */
 
 enum wire_type {
@@ -133,6 +153,11 @@ enum wire_type {
 	WIRE_DISCARD,
 	WIRE_STATE,
 	WIRE_QUEUED,
+	WIRE_LISTEN, /* no body */
+	WIRE_LISTENING,
+	WIRE_OWED,
+	WIRE_OWED_END, /* no body */
+	WIRE_COMPLETE,
 	WIRE_TYPE_END_
 };
 
@@ -170,6 +195,15 @@ enum wire_state {
 	WIRE_STATE_END_
 };
 
+#define WIRE_OWED_RUNS_MAX 256
+
+/* What the destination says of a post-copy that is over. Times in microseconds, pages of 4 KiB. */
+struct wire_complete {
+	uint64_t faults, fault_p50_us, fault_p99_us, fault_max_us;
+	uint64_t pages_fault, pages_push, pages_prefetch, holes;
+	uint64_t duration_us; /* since the release */
+};
+
 struct wire_message {
 	enum wire_type type;
 	union {
@@ -189,6 +223,15 @@ struct wire_message {
 		struct {
 			uint32_t ahead; /* migrations to come in before this one */
 		} queued;
+		struct {
+			char text[WIRE_TEXT_MAX + 1]; /* why not; empty: it is ready */
+		} listening;
+		struct {
+			uint16_t block;
+			uint16_t count; /* 1..WIRE_OWED_RUNS_MAX */
+			struct wire_run run[WIRE_OWED_RUNS_MAX];
+		} owed;
+		struct wire_complete complete;
 		struct {
 			uint64_t time_us;
 		} resumed; /* RESUME event, CLOCK_REALTIME there */
@@ -234,15 +277,9 @@ enum wire_frame_type {
 #define WIRE_FRAME_SIZE 512
 #define WIRE_FRAME_RUNS_MAX 61
 #define WIRE_FRAME_PAGES_MAX 1024u /* pages in one PAGES frame: 4 MiB */
-#define WIRE_RUN_PAGES_MAX 65535u
 
 /* Frame flags; unknown ones are ignored. */
 #define WIRE_FRAME_PREFETCH 1u /* nobody has asked for these pages yet, but probably will */
-
-struct wire_run {
-	uint64_t first; /* page number in its block, < 2^48 */
-	uint32_t count; /* 1..WIRE_RUN_PAGES_MAX */
-};
 
 struct wire_frame {
 	enum wire_frame_type type;

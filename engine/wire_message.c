@@ -206,6 +206,78 @@ static int get_queued(struct wire_reader *r, struct wire_message *m, struct errt
 	return 0;
 }
 
+static void put_listening(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_string(w, m->listening.text, WIRE_TEXT_MAX);
+}
+
+static int get_listening(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	return get_text(r, m->listening.text, WIRE_TEXT_MAX, err);
+}
+
+static void put_owed(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u16(w, m->owed.block);
+	wire_put_u16(w, m->owed.count);
+	for (unsigned int i = 0; i < m->owed.count && i < WIRE_OWED_RUNS_MAX; i++) {
+		wire_put_u64(w, m->owed.run[i].first);
+		wire_put_u32(w, m->owed.run[i].count);
+	}
+	w->failed |= m->owed.count > WIRE_OWED_RUNS_MAX;
+}
+
+static int get_owed(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	unsigned int count;
+
+	m->owed.block = wire_get_u16(r);
+	count = wire_get_u16(r);
+	if (count > WIRE_OWED_RUNS_MAX)
+		return errtext_set(
+			err, -EPROTO,
+			"the peer is owed %u runs of pages at once, beyond the limit of %d", count,
+			WIRE_OWED_RUNS_MAX);
+	m->owed.count = (uint16_t)count;
+	for (unsigned int i = 0; i < count; i++) {
+		m->owed.run[i].first = wire_get_u64(r);
+		m->owed.run[i].count = wire_get_u32(r);
+	}
+	return 0;
+}
+
+static void put_complete(struct wire_writer *w, const struct wire_message *m)
+{
+	const struct wire_complete *c = &m->complete;
+
+	wire_put_u64(w, c->faults);
+	wire_put_u64(w, c->fault_p50_us);
+	wire_put_u64(w, c->fault_p99_us);
+	wire_put_u64(w, c->fault_max_us);
+	wire_put_u64(w, c->pages_fault);
+	wire_put_u64(w, c->pages_push);
+	wire_put_u64(w, c->pages_prefetch);
+	wire_put_u64(w, c->holes);
+	wire_put_u64(w, c->duration_us);
+}
+
+static int get_complete(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	struct wire_complete *c = &m->complete;
+
+	(void)err;
+	c->faults = wire_get_u64(r);
+	c->fault_p50_us = wire_get_u64(r);
+	c->fault_p99_us = wire_get_u64(r);
+	c->fault_max_us = wire_get_u64(r);
+	c->pages_fault = wire_get_u64(r);
+	c->pages_push = wire_get_u64(r);
+	c->pages_prefetch = wire_get_u64(r);
+	c->holes = wire_get_u64(r);
+	c->duration_us = wire_get_u64(r);
+	return 0;
+}
+
 static void put_resumed(struct wire_writer *w, const struct wire_message *m)
 {
 	wire_put_u64(w, m->resumed.time_us);
@@ -275,6 +347,11 @@ static const struct wire_row {
 	[WIRE_RELEASE] = {"RELEASE"},
 	[WIRE_RELEASED] = {"RELEASED"},
 	[WIRE_QUEUED] = {"QUEUED", put_queued, get_queued},
+	[WIRE_LISTEN] = {"LISTEN"},
+	[WIRE_LISTENING] = {"LISTENING", put_listening, get_listening},
+	[WIRE_OWED] = {"OWED", put_owed, get_owed},
+	[WIRE_OWED_END] = {"OWED_END"},
+	[WIRE_COMPLETE] = {"COMPLETE", put_complete, get_complete},
 	[WIRE_RESUMED] = {"RESUMED", put_resumed, get_resumed},
 	[WIRE_FINISH] = {"FINISH"},
 	[WIRE_FINISHED] = {"FINISHED"},

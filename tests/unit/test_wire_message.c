@@ -87,6 +87,15 @@ static void sample(enum wire_type type, struct wire_message *m)
 		memcpy(m->digest.digest, "sixteen letters!SIXTEEN LETTERS!", 32);
 	} else if (type == WIRE_QUEUED) {
 		m->queued.ahead = 3;
+	} else if (type == WIRE_LISTENING) {
+		strcpy(m->listening.text, "no");
+	} else if (type == WIRE_OWED) {
+		m->owed.block = 1;
+		m->owed.count = 2;
+		m->owed.run[0] = (struct wire_run){0x010203040506, 7};
+		m->owed.run[1] = (struct wire_run){0x020304050607, 8};
+	} else if (type == WIRE_COMPLETE) {
+		m->complete = (struct wire_complete){1, 2, 3, 4, 5, 6, 7, 8, 9};
 	} else if (type == WIRE_RESUMED) {
 		m->resumed.time_us = 1234567890123456;
 	} else if (type == WIRE_ABORT) {
