@@ -6,13 +6,15 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 #include "cleanup.h"
 #include "commands.h"
 #include "recover.h"
 
-int guard_start(const char *uuid, const char *libvirt_socket, int *fd, struct errtext *err)
+int guard_start(const char *uuid, const char *libvirt_socket, const struct ram_keep *ram, int *fd,
+		pid_t *child, struct errtext *err)
 {
 	char *const argv[] = {(char *)"dray", (char *)"guard", (char *)uuid,
 			      (char *)(libvirt_socket ? libvirt_socket : ""), NULL};
@@ -28,6 +30,8 @@ int guard_start(const char *uuid, const char *libvirt_socket, int *fd, struct er
 	posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
 	posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	if (ram && ram_keep_inherit(ram, &actions) < 0)
+		abort(); /* out of memory */
 	posix_spawnattr_init(&attr);
 	sigemptyset(&none);
 	posix_spawnattr_setsigmask(&attr, &none);
@@ -41,6 +45,8 @@ int guard_start(const char *uuid, const char *libvirt_socket, int *fd, struct er
 		return errtext_set(err, -ret, "cannot start the guard process: %s", strerror(ret));
 	}
 	*fd = ends[1];
+	if (child)
+		*child = pid;
 	return 0;
 }
 

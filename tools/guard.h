@@ -5,9 +5,13 @@
 // (dray was killed) runs `dray recover` for the guest.
 #pragma once
 
+#include <sys/types.h>
 #include "errtext.h"
+#include "ram_keep.h"
 
-/* Starts `dray guard UUID`. *fd is the caller's. */
-int guard_start(const char *uuid, const char *libvirt_socket, int *fd, struct errtext *err);
+/* Starts `dray guard UUID`. *fd is the caller's. What `ram` describes is held by the guard, too
+ * (may be NULL): guest RAM lives as long as it does. *pid (may be NULL) is its process number. */
+int guard_start(const char *uuid, const char *libvirt_socket, const struct ram_keep *ram, int *fd,
+		pid_t *pid, struct errtext *err);
 /* All is tidy. Closes the pipe; fd may be -1. */
 void guard_done(int fd);

@@ -101,6 +101,11 @@ int record_write(const struct guest_dir *d, enum record_kind kind, const struct 
 	json_object_object_add(o, "running", json_object_new_boolean(r->running));
 	json_object_object_add(o, "defined_before", json_object_new_boolean(r->defined_before));
 	json_object_object_add(o, "resumed", json_object_new_boolean(r->resumed));
+	json_object_object_add(o, "session", json_object_new_string(r->session));
+	json_object_object_add(o, "post_copy", json_object_new_boolean(r->post_copy));
+	json_object_object_add(o, "complete", json_object_new_boolean(r->complete));
+	json_object_object_add(o, "keeper", json_object_new_int(r->keeper));
+	json_object_object_add(o, "ram", ram_keep_to_json(&r->ram));
 	json_object_object_add(o, "never_ran", json_object_new_boolean(r->never_ran));
 	record_path(d, kind, path);
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
@@ -131,6 +136,7 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
 {
 	json_object *o, *v;
 	char path[128];
+	int ret = 0;
 
 	*r = (struct record){0};
 	record_path(d, kind, path);
@@ -146,6 +152,13 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
 	get_text(o, "phase", r->phase, sizeof(r->phase));
 	if (json_object_object_get_ex(o, "port", &v))
 		r->port = json_object_get_int(v);
+	get_text(o, "session", r->session, sizeof(r->session));
+	if (json_object_object_get_ex(o, "keeper", &v))
+		r->keeper = json_object_get_int(v);
+	r->post_copy = get_bool(o, "post_copy");
+	r->complete = get_bool(o, "complete");
+	if (json_object_object_get_ex(o, "ram", &v))
+		ret = ram_keep_from_json(v, &r->ram, err);
 	r->released = get_bool(o, "released");
 	r->persistent = get_bool(o, "persistent");
 	r->running = get_bool(o, "running");
@@ -153,7 +166,19 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
 	r->resumed = get_bool(o, "resumed");
 	r->never_ran = get_bool(o, "never_ran");
 	json_object_put(o);
-	return 0;
+	return ret;
+}
+
+void guest_dir_session(const uint8_t session[WIRE_SESSION_SIZE],
+		       char text[2 * WIRE_SESSION_SIZE + 1])
+{
+	for (int i = 0; i < WIRE_SESSION_SIZE; i++)
+		snprintf(text + 2 * i, 3, "%02x", session[i]);
+}
+
+void record_destroy(struct record *r)
+{
+	ram_keep_destroy(&r->ram);
 }
 
 void record_remove(const struct guest_dir *d, enum record_kind kind)

@@ -16,13 +16,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "errtext.h"
+#include "ram_keep.h"
+#include "wire.h"
 
 #define GUEST_DIR_ROOT "/run/dray"
 #define GUEST_DIR_CONTROL "control.sock"
 
 struct guest_dir {
 	char path[80]; /* /run/dray/UUID */
-	char gate[108], tunnel[108], control[108];
+	char gate[108], tunnel[108], control[108], owed[108];
 	char stream[108], monitor[108];
 	int lock; /* -1: not held */
 };
@@ -40,15 +42,20 @@ void guest_dir_close(struct guest_dir *d);
 struct record {
 	char domain[256];
 	char uuid[37];
-	char host[256]; /* outgoing: where to */
+	char host[256]; /* outgoing: where to; incoming: what the receiver is bound to */
 	uint16_t port;
 	char bind[64];	     /* address or interface, as given */
+	char session[2 * WIRE_SESSION_SIZE + 1]; /* hexadecimal */
 	char phase[32];	     /* outgoing: as in phase.h; written at hand-over at the latest */
 	bool released;	     /* the destination may own the guest */
 	bool persistent;     /* outgoing: to be undefined here once it has arrived */
 	bool running;	     /* it was running, not paused by its user */
 	bool defined_before; /* incoming: libvirt here knew the guest already */
 	bool resumed;	     /* incoming: it has run here */
+	bool post_copy;	     /* released before all memory was there */
+	bool complete;	     /* ... and it is there now */
+	pid_t keeper;	     /* outgoing: the process that holds guest RAM besides dray */
+	struct ram_keep ram; /* outgoing: what it holds; owned: record_destroy */
 	bool never_ran;	     /* incoming: it ended, or was given up, and is known not to have run */
 };
 
@@ -57,7 +64,11 @@ enum record_kind { RECORD_OUTGOING, RECORD_INCOMING };
 /* Written to a new file and renamed: a reader sees the old one or the new one. */
 int record_write(const struct guest_dir *d, enum record_kind kind, const struct record *r,
 		 struct errtext *err);
-/* -ENOENT if there is none. */
+void record_destroy(struct record *r);
+/* A session's number as a record has it. */
+void guest_dir_session(const uint8_t session[WIRE_SESSION_SIZE],
+		       char text[2 * WIRE_SESSION_SIZE + 1]);
+/* -ENOENT if there is none. On success record_destroy follows. */
 int record_read(const struct guest_dir *d, enum record_kind kind, struct record *r,
 		struct errtext *err);
 void record_remove(const struct guest_dir *d, enum record_kind kind);

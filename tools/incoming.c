@@ -10,11 +10,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
 #include "clock.h"
 #include "digest.h"
 #include "guard.h"
+#include "socket.h"
 #include "uring_stream.h"
 
 #define FOREVER_US (3600ull * 1000000)
@@ -75,9 +77,13 @@ static int open_dir(struct incoming *in)
 	snprintf(in->record.domain, sizeof(in->record.domain), "%s", in->prepare.name);
 	snprintf(in->record.uuid, sizeof(in->record.uuid), "%s", in->uuid);
 	in->record.running = in->prepare.running;
+	snprintf(in->record.host, sizeof(in->record.host), "%s", in->receiver->opt.bind);
+	in->record.port = in->receiver->opt.port;
+	guest_dir_session(in->session, in->record.session);
 	ret = record_write(&in->dir, RECORD_INCOMING, &in->record, &in->err);
 	if (ret == 0)
-		ret = guard_start(in->uuid, in->receiver->libvirt_socket, &in->guard, &in->err);
+		ret = guard_start(in->uuid, in->receiver->opt.libvirt_socket, NULL, &in->guard,
+				  NULL, &in->err);
 	return ret;
 }
 
@@ -99,10 +105,10 @@ static int await_turn(struct incoming *in)
 		ret = slot_ahead(in->slot, &ahead);
 		if (ret < 0)
 			return errtext_set(&in->err, ret, "cannot count this host's migrations");
-		if (ahead < in->receiver->max_inbound)
+		if (ahead < in->receiver->opt.max_inbound)
 			return 0;
 		if (clock_monotonic_us() >= next_us) {
-			ret = tell_queued(in, ahead - in->receiver->max_inbound + 1);
+			ret = tell_queued(in, ahead - in->receiver->opt.max_inbound + 1);
 			next_us = clock_monotonic_us() + QUEUED_US;
 		}
 		incoming_take(in, clock_monotonic_us() + QUEUE_LOOK_US);
@@ -123,7 +129,7 @@ static int accept_guest(struct incoming *in, int fd)
 	int ret = m ? control_new(&control, &in->control, &in->err) : -ENOMEM;
 
 	if (ret == 0)
-		ret = host_open(in->receiver->libvirt_socket, &in->host, &in->err);
+		ret = host_open(in->receiver->opt.libvirt_socket, &in->host, &in->err);
 	if (ret == 0)
 		ret = await_turn(in);
 	if (ret == 0)
@@ -187,11 +193,18 @@ static void release(struct incoming *in)
 	struct receiver *r = in->receiver;
 
 	in->record.released = true;
+	in->record.post_copy = in->owed && owed_left(in->owed);
+	if (in->owed && incoming_begin_postcopy(in) < 0) {
+		in->record.released = in->record.post_copy = false;
+		in->aborted = true;
+		return;
+	}
 	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
 	pthread_mutex_lock(&r->lock);
 	in->released = true; /* a relay that comes later starts flowing */
 	if (in->relay)
 		pump_release(in->relay);
+	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
 	control_send_type(in->control, WIRE_RELEASED);
 }
@@ -200,6 +213,8 @@ static void release(struct incoming *in)
 static bool is_timely(const struct incoming *in, enum wire_type type)
 {
 	switch (type) {
+	case WIRE_LISTEN:
+		return in->destination && !in->released && !in->owed;
 	case WIRE_DIGEST_REQUEST:
 	case WIRE_RELEASE:
 		return in->destination && !in->released;
@@ -215,6 +230,9 @@ static void take_message(struct incoming *in, struct wire_message *m)
 	switch (is_timely(in, m->type) ? m->type : WIRE_TYPE_END_) {
 	case WIRE_DIGEST_REQUEST:
 		send_digest(in);
+		break;
+	case WIRE_LISTEN:
+		incoming_listen(in);
 		break;
 	case WIRE_RELEASE:
 		release(in);
@@ -249,7 +267,8 @@ static void take_qemu_event(struct incoming *in, const struct mail *mail)
 	in->resumed = true;
 	in->record.resumed = true;
 	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
-	control_send(in->control, &m);
+	if (in->control)
+		control_send(in->control, &m);
 }
 
 bool incoming_take(struct incoming *in, uint64_t deadline_us)
@@ -271,6 +290,9 @@ bool incoming_take(struct incoming *in, uint64_t deadline_us)
 		break;
 	case MAIL_QEMU_EVENT:
 		take_qemu_event(in, mail);
+		break;
+	case MAIL_COMPLETE:
+		in->complete = in->released;
 		break;
 	case MAIL_STREAM_LOST:
 		if (!in->released) {
@@ -308,6 +330,7 @@ static void stop_streams(struct incoming *in)
 	for (unsigned int i = 0; i < WIRE_STREAMS_MAX; i++)
 		if (in->streams[i])
 			in->streams[i]->ops->shutdown(in->streams[i]);
+	incoming_cut_lanes(in);
 	pthread_cond_broadcast(&r->changed);
 	while (in->users)
 		pthread_cond_wait(&r->changed, &r->lock);
@@ -383,26 +406,36 @@ static bool arrived_after_all(struct incoming *in)
 /* A capability left behind would make a later migration by somebody else skip the memory. */
 static int welcome(struct incoming *in)
 {
-	int ret;
+	int ret = 0;
 
+	if (in->faults) {
+		fault_handler_stop(in->faults);
+		stop_streams(in);
+		ret = incoming_end_postcopy(in);
+	}
 	incoming_detach(in);
-	ret = qmp_set_capability(in->monitor, "x-ignore-shared", false, &in->err);
+	if (ret == 0)
+		ret = qmp_set_capability(in->monitor, "x-ignore-shared", false, &in->err);
 	in->record.resumed = true;
+	in->record.complete = ret == 0;
 	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
 	/* Once it hears FINISHED the source may send the guest on: let go of it first. */
 	stop_streams(in);
+	incoming_release_postcopy(in);
 	destination_destroy(in->destination);
 	in->destination = NULL;
 	in->ram_bytes = ram_map_bytes(&in->ram);
 	ram_map_destroy(&in->ram);
 	guest_dir_close(&in->dir);
-	if (ret == 0)
+	if (ret == 0 && in->control)
 		control_send_type(in->control, WIRE_FINISHED);
 	return ret;
 }
 
 static bool arrived(struct incoming *in)
 {
+	if (in->owed)
+		return in->complete && in->resumed;
 	if (in->finished || (in->released && in->resumed))
 		return true;
 	return in->released && arrived_after_all(in);
@@ -413,6 +446,8 @@ static void destroy(struct incoming *in)
 	incoming_detach(in);
 	delist(in);
 	stop_streams(in);
+	incoming_tell_link(in);
+	incoming_release_postcopy(in);
 	for (unsigned int i = 0; i < in->tunnel_count; i++)
 		pump_destroy(in->tunnels[i]);
 	pump_destroy(in->relay);
@@ -421,6 +456,7 @@ static void destroy(struct incoming *in)
 	qmp_close(in->monitor);
 	ram_map_destroy(&in->ram);
 	ram_map_destroy(&in->prepare.ram);
+	record_destroy(&in->record);
 	mailbox_destroy(in->mail);
 	slot_leave(in->slot);
 	guest_dir_close(&in->dir);
@@ -430,12 +466,50 @@ static void destroy(struct incoming *in)
 	free(in);
 }
 
-/* Wait until it is decided. A guest that runs still has a FINISH to come, unless the source has
- * gone. */
+/* A guest that runs still has a FINISH to come, unless the source has gone; in post-copy it has its
+ * pages to come, and the source may go and come back. */
+static bool is_decided(const struct incoming *in)
+{
+	if (!in->released || !in->owed)
+		return in->finished || in->aborted || in->control_lost;
+	return in->gone || (in->complete && in->resumed) || (in->control_lost && !in->resumed);
+}
+
 static void wait_for_end(struct incoming *in)
 {
-	while (!in->finished && !in->aborted && !in->control_lost)
-		incoming_take(in, clock_monotonic_us() + FOREVER_US);
+	for (;;) {
+		while (!is_decided(in))
+			incoming_take(in, clock_monotonic_us() + FOREVER_US);
+		if (!in->owed || !in->released || in->gone || in->resumed)
+			return;
+		/* The source is lost: did libvirt's Finish come through before? */
+		if (!arrived_after_all(in))
+			return;
+		in->resumed = in->record.resumed = true;
+		record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
+	}
+}
+
+static void conclude(struct incoming *in, int ret, struct incoming_result *result)
+{
+	result->arrived = ret == 0 && arrived(in);
+	if (result->arrived)
+		ret = welcome(in);
+	else if (in->dir.lock >= 0)
+		undo(in);
+	else
+		tell_source(in);
+	if (ret == 0 || !result->arrived)
+		guard_done(steal_fd(&in->guard));
+	result->unknown = !result->arrived && in->released && !in->record.never_ran &&
+			  settle(in, 0) == DOMAIN_INCOMING;
+	stop_streams(in);
+	result->post_copy = in->record.post_copy;
+	result->told = in->told;
+	result->ram_bytes = in->ram_bytes ? in->ram_bytes : ram_map_bytes(&in->ram);
+	result->wire_bytes = in->wire_bytes; /* no stream is left that could add to it */
+	result->streams = in->prepare.streams;
+	snprintf(result->reason, sizeof(result->reason), "%s", result->arrived ? "" : in->err.text);
 }
 
 static void run(struct incoming *in, int fd, struct incoming_result *result)
@@ -451,23 +525,22 @@ static void run(struct incoming *in, int fd, struct incoming_result *result)
 		wait_for_end(in);
 	else
 		errtext_set(&in->err, ret, "cannot take the guest in: %s", strerror(-ret));
-	result->arrived = ret == 0 && arrived(in);
-	if (result->arrived)
-		ret = welcome(in);
-	else if (in->dir.lock >= 0)
-		undo(in);
-	else
-		tell_source(in);
-	if (ret == 0 || !result->arrived)
-		guard_done(steal_fd(&in->guard));
-	result->unknown = !result->arrived && in->released && !in->record.never_ran &&
-			  settle(in, 0) == DOMAIN_INCOMING;
-	stop_streams(in);
-	result->ram_bytes = in->ram_bytes ? in->ram_bytes : ram_map_bytes(&in->ram);
-	result->wire_bytes = in->wire_bytes; /* no stream is left that could add to it */
-	result->streams = in->prepare.streams;
+	conclude(in, ret, result);
 	result->total_ms = (clock_monotonic_us() - begun) / 1000;
-	snprintf(result->reason, sizeof(result->reason), "%s", result->arrived ? "" : in->err.text);
+}
+
+static struct incoming *incoming_new(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
+{
+	struct incoming *in = calloc(1, sizeof(*in));
+
+	if (!in || mailbox_new(&in->mail) < 0) {
+		free(in);
+		return NULL;
+	}
+	in->receiver = r;
+	memcpy(in->session, session, sizeof(in->session));
+	in->guard = in->monitor_stop = in->dir.lock = in->uffd = in->uffd_inside = -1;
+	return in;
 }
 
 void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],
@@ -475,7 +548,7 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 {
 	_cleanup_close_ int own = fd;
 	struct wire_message *m = calloc(1, sizeof(*m));
-	struct incoming *in = calloc(1, sizeof(*in));
+	struct incoming *in = incoming_new(r, session);
 	struct errtext err = {0};
 	int ret = m && in ? control_read_one(fd, ANSWER_MS, m, &err) : -ENOMEM;
 
@@ -485,18 +558,15 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 				  wire_type_name(m->type));
 		wire_message_destroy(m);
 	}
-	if (ret == 0)
-		ret = mailbox_new(&in->mail);
 	if (ret < 0) {
 		snprintf(result->reason, sizeof(result->reason), "%s", err.text);
 		free(m);
+		if (in)
+			mailbox_destroy(in->mail);
 		free(in);
 		return;
 	}
-	in->receiver = r;
-	memcpy(in->session, session, sizeof(in->session));
 	in->prepare = m->prepare;
-	in->guard = in->monitor_stop = in->dir.lock = -1;
 	uuid_unparse_lower(in->prepare.uuid, in->uuid);
 	snprintf(result->domain, sizeof(result->domain), "%s", in->prepare.name);
 	result->prepared = true;
@@ -504,4 +574,56 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 	enlist(in);
 	run(in, steal_fd(&own), result);
 	destroy(in);
+}
+
+/* ---- another process's post-copy ---- */
+
+/* The only message of a connection: COMPLETE, or ABORT if why is given. To close with bytes unread
+ * would take it back. */
+static void say_last(int fd, const char *why)
+{
+	struct wire_message *m = calloc(1, sizeof(*m));
+	_cleanup_free_ uint8_t *buf = malloc(WIRE_HEADER_SIZE + WIRE_BODY_MAX);
+	long len;
+
+	if (!m || !buf)
+		abort();
+	m->type = why ? WIRE_ABORT : WIRE_COMPLETE;
+	if (why)
+		snprintf(m->abort.text, sizeof(m->abort.text), "%s", why);
+	len = wire_message_encode(m, buf, WIRE_HEADER_SIZE + WIRE_BODY_MAX);
+	free(m);
+	if (len < 0 || socket_write_full(fd, buf, len, ANSWER_MS) < 0)
+		return;
+	shutdown(fd, SHUT_WR);
+	while (socket_read_full(fd, buf, 1, ANSWER_MS) == 0)
+		;
+}
+
+int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello,
+		      struct incoming_result *result)
+{
+	_cleanup_close_ int own = fd;
+	struct incoming *in = incoming_new(r, hello->session);
+	int ret = in ? incoming_adopt(in, &in->err) : -ENOMEM;
+
+	*result = (struct incoming_result){0};
+	if (!in)
+		return ret;
+	if (ret == -ENOENT)
+		say_last(fd, in->err.text);
+	if (ret == -EALREADY)
+		say_last(fd, NULL);
+	if (ret == 0) {
+		result->prepared = true;
+		snprintf(result->domain, sizeof(result->domain), "%s", in->record.domain);
+		enlist(in);
+		ret = incoming_serve_link(in, steal_fd(&own), hello->index, &in->err);
+	}
+	if (result->prepared) {
+		wait_for_end(in);
+		conclude(in, 0, result);
+	}
+	destroy(in);
+	return ret;
 }

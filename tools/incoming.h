@@ -20,21 +20,38 @@ struct incoming_result {
 	bool arrived;
 	bool unknown; /* handed over, and nobody saw what came of it */
 	char reason[ERRTEXT_SIZE];
+	bool post_copy;
+	struct wire_complete told; /* of post-copy */
 	uint64_t ram_bytes, wire_bytes, total_ms;
 	unsigned int streams;
 };
 
-/* libvirt_socket is borrowed for the receiver's life. Sessions connect to it by themselves, so that
- * a restart of the daemon ends only those under way. max_inbound: guests that may come to this host
- * at once, whichever receivers serve them. */
-int receiver_new(const char *libvirt_socket, unsigned int max_inbound, struct receiver **out);
+/* What is common to all sessions; strings are borrowed for the receiver's life. */
+struct receiver_options {
+	/* Sessions connect to it by themselves, so that a restart of the daemon ends only those
+	 * under way. */
+	const char *libvirt_socket;
+	unsigned int max_inbound; /* guests that may come to this host at once, whichever
+				   * receivers serve them */
+	uint16_t port;		  /* that we listen on, and where; for whoever has to carry on */
+	const char *bind;
+};
+
+int receiver_new(const struct receiver_options *options, struct receiver **out);
+/* Is this session under way here? */
+bool incoming_known(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);
 
 /* Serve a control connection whose hello has been answered: read PREPARE and carry the migration
  * to its end. fd becomes ours. Blocks for the whole migration. */
 void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],
 		    struct incoming_result *result);
-/* Serve one of its other connections (ram, tunnel, relay). fd becomes ours. Blocks for a ram
- * stream's life. -ENOENT if there is no such session. */
+/* Serve post-copy's control connection of a session that is none of ours: another process began it
+ * here, and ended. fd becomes ours. Blocks until every page has come. -ENOENT: nobody began it
+ * here, as the source has been told. */
+int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello,
+		      struct incoming_result *result);
+/* Serve one of its other connections (ram, tunnel, relay; link, fault, push). fd becomes ours.
+ * Blocks for a ram stream's life. -ENOENT if there is no such session. */
 int incoming_join(struct receiver *r, int fd, const struct wire_hello *hello, struct errtext *err);
 /* Serve a recover connection. fd becomes ours. */
 void incoming_recover(struct receiver *r, int fd);

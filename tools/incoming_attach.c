@@ -58,7 +58,7 @@ static void *monitor_main(void *arg)
 	return NULL;
 }
 
-static int watch_monitor(struct incoming *in)
+int incoming_watch_monitor(struct incoming *in)
 {
 	qmp_on_event(in->monitor, on_event, in);
 	in->monitor_stop = eventfd(0, EFD_CLOEXEC);
@@ -103,7 +103,7 @@ int incoming_attach(struct incoming *in)
 	if (ret == 0)
 		ret = destination_new(&options, &d, &in->err);
 	if (ret == 0)
-		ret = watch_monitor(in);
+		ret = incoming_watch_monitor(in);
 	if (ret < 0) {
 		destination_destroy(d);
 		return ret;

@@ -10,14 +10,13 @@
 #include "socket.h"
 #include "uring_stream.h"
 
-int receiver_new(const char *libvirt_socket, unsigned int max_inbound, struct receiver **out)
+int receiver_new(const struct receiver_options *options, struct receiver **out)
 {
 	struct receiver *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
-	r->libvirt_socket = libvirt_socket;
-	r->max_inbound = max_inbound;
+	r->opt = *options;
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	*out = r;
@@ -40,6 +39,18 @@ static struct incoming *session_get(struct receiver *r, const uint8_t session[WI
 	return in;
 }
 
+bool incoming_known(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
+{
+	struct incoming *in;
+
+	pthread_mutex_lock(&r->lock);
+	for (in = r->sessions; in; in = in->next)
+		if (memcmp(in->session, session, WIRE_SESSION_SIZE) == 0)
+			break;
+	pthread_mutex_unlock(&r->lock);
+	return in;
+}
+
 static void session_put(struct incoming *in)
 {
 	struct receiver *r = in->receiver;
@@ -52,56 +63,74 @@ static void session_put(struct incoming *in)
 
 /* ---- RAM streams ---- */
 
-/* Waits until RAM is ready for it. NULL if the session ends first, or has such a stream. */
-static struct destination *register_stream(struct incoming *in, unsigned int index,
-					   struct byte_stream *stream)
+/* Waits until RAM is ready for it. False if the session ends first, or has such a stream. */
+static bool register_stream(struct incoming *in, struct byte_stream **slot,
+			    struct byte_stream *stream)
 {
 	struct receiver *r = in->receiver;
-	struct destination *d = NULL;
+	bool go = false;
 
 	pthread_mutex_lock(&r->lock);
 	while (!in->destination && !in->ending)
 		pthread_cond_wait(&r->changed, &r->lock);
-	if (!in->ending && !in->streams[index]) {
-		in->streams[index] = stream;
-		d = in->destination;
+	if (!in->ending && !*slot) {
+		*slot = stream;
+		go = true;
 	}
 	pthread_mutex_unlock(&r->lock);
-	return d;
+	return go;
 }
 
-static void unregister_stream(struct incoming *in, unsigned int index, struct byte_stream *stream)
+static void unregister_stream(struct incoming *in, struct byte_stream **slot,
+			      struct byte_stream *stream)
 {
 	pthread_mutex_lock(&in->receiver->lock);
-	in->streams[index] = NULL;
+	*slot = NULL;
 	in->wire_bytes += uring_stream_bytes(stream);
+	pthread_cond_broadcast(&in->receiver->changed);
 	pthread_mutex_unlock(&in->receiver->lock);
 }
 
-static int serve_ram(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+int incoming_serve_stream(struct incoming *in, int fd, unsigned int index,
+			  struct byte_stream **slots, unsigned int count,
+			  int (*run)(struct incoming *in, unsigned int index,
+				     struct byte_stream *stream, struct errtext *err),
+			  struct errtext *err)
 {
 	struct byte_stream *stream;
-	struct destination *d;
 	int ret;
 
-	if (index >= in->prepare.streams) {
+	if (index >= count) {
 		close(fd);
-		return errtext_set(err, -EPROTO, "RAM stream %u of %u", index, in->prepare.streams);
+		return errtext_set(err, -EPROTO, "connection %u of %u", index, count);
 	}
 	ret = uring_stream_new(fd, NULL, &stream, err);
 	if (ret < 0) {
 		close(fd);
 		return ret;
 	}
-	d = register_stream(in, index, stream);
-	if (d) {
-		ret = destination_receive(d, index, stream, err);
-		unregister_stream(in, index, stream);
-		if (ret < 0)
-			mailbox_note(in->mail, MAIL_STREAM_LOST, ret, err->text);
+	if (register_stream(in, &slots[index], stream)) {
+		ret = run(in, index, stream, err);
+		unregister_stream(in, &slots[index], stream);
 	}
 	stream->ops->destroy(stream);
-	return 0;
+	return ret;
+}
+
+static int run_ram(struct incoming *in, unsigned int index, struct byte_stream *stream,
+		   struct errtext *err)
+{
+	return destination_receive(in->destination, index, stream, err);
+}
+
+static int serve_ram(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+{
+	int ret = incoming_serve_stream(in, fd, index, in->streams, in->prepare.streams, run_ram,
+					err);
+
+	if (ret < 0)
+		mailbox_note(in->mail, MAIL_STREAM_LOST, ret, err->text);
+	return ret;
 }
 
 /* ---- tunnel and relay ---- */
@@ -111,7 +140,7 @@ static int serve_tunnel(struct incoming *in, int fd, struct errtext *err)
 	struct receiver *r = in->receiver;
 	_cleanup_close_ int tcp = fd;
 	_cleanup_close_ int local = -1;
-	int ret = socket_unix_connect(r->libvirt_socket, &local, err);
+	int ret = socket_unix_connect(r->opt.libvirt_socket, &local, err);
 
 	if (ret < 0)
 		return ret;
@@ -178,6 +207,15 @@ int incoming_join(struct receiver *r, int fd, const struct wire_hello *hello, st
 	case WIRE_KIND_TUNNEL:
 		ret = serve_tunnel(in, fd, err);
 		break;
+	case WIRE_KIND_FAULT:
+		ret = incoming_serve_fault(in, fd, hello->index, err);
+		break;
+	case WIRE_KIND_PUSH:
+		ret = incoming_serve_push(in, fd, hello->index, err);
+		break;
+	case WIRE_KIND_LINK:
+		ret = incoming_serve_link(in, fd, hello->index, err);
+		break;
 	default:
 		ret = serve_relay(in, fd, err);
 	}
@@ -236,7 +274,7 @@ void incoming_recover(struct receiver *r, int fd)
 
 	if (!m || !buf || control_read_one(fd, ANSWER_MS, m, &err) < 0 ||
 	    (m->type != WIRE_QUERY && m->type != WIRE_DISCARD) ||
-	    host_open(r->libvirt_socket, &host, &err) < 0) {
+	    host_open(r->opt.libvirt_socket, &host, &err) < 0) {
 		free(m);
 		return;
 	}

@@ -5,20 +5,24 @@
 #include <pthread.h>
 #include "control.h"
 #include "destination.h"
+#include "fault_handler.h"
 #include "guest_dir.h"
+#include "histogram.h"
 #include "incoming.h"
 #include "mailbox.h"
+#include "owed.h"
+#include "placer.h"
 #include "pump.h"
 #include "qmp.h"
 #include "slot.h"
 
 #define INCOMING_TUNNELS_MAX 4
+#define INCOMING_LANES_MAX 16 /* connections of each kind in post-copy */
 #define ANSWER_MS 10000
 
 struct receiver {
 	/* constant after init */
-	const char *libvirt_socket;
-	unsigned int max_inbound;
+	struct receiver_options opt;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -48,8 +52,19 @@ struct incoming {
 	struct ram_map ram;
 	struct errtext err;
 	int guard;
-	bool resumed, finished, aborted, control_lost, gone;
+	bool resumed, finished, aborted, control_lost, gone, complete;
 	uint64_t ram_bytes;
+
+	/* post-copy; NULL and -1 unless the source asked for it */
+	pid_t qemu;
+	int uffd, uffd_inside;
+	struct owed *owed;
+	struct placer *placer;
+	struct fault_handler *faults;
+	struct histogram latency; /* of fault handlers that have gone */
+	uint64_t faults_before;	  /* theirs */
+	uint64_t released_us;	  /* CLOCK_MONOTONIC */
+	struct wire_complete told;
 
 	/* under the receiver's lock */
 	struct destination *destination; /* set once ready; streams wait for it */
@@ -61,11 +76,44 @@ struct incoming {
 	unsigned int tunnel_count;
 	struct pump *relay;
 	uint64_t wire_bytes;
+	struct link *link; /* of post-copy, the latest; it outlives its connection */
+	struct byte_stream *fault_streams[INCOMING_LANES_MAX], *push_streams[INCOMING_LANES_MAX];
 };
 
 /* incoming_attach.c: reach QEMU, find its RAM, empty it; the monitor's thread. */
 int incoming_attach(struct incoming *in);
+int incoming_watch_monitor(struct incoming *in);
 void incoming_detach(struct incoming *in);
+/* incoming_join.c */
+/* What joined, and must go before a RAM stream's memory does. */
+int incoming_serve_stream(struct incoming *in, int fd, unsigned int index,
+			  struct byte_stream **slots, unsigned int count,
+			  int (*run)(struct incoming *in, unsigned int index,
+				     struct byte_stream *stream, struct errtext *err),
+			  struct errtext *err);
+
+/* incoming_postcopy.c */
+int incoming_new_handlers(struct incoming *in);
+/* LISTEN: the rest may come after the release. The answer has been sent. */
+void incoming_listen(struct incoming *in);
+/* The guest may run from now on. */
+int incoming_begin_postcopy(struct incoming *in);
+/* Every page is here: leave nothing in QEMU. No stream may be left. */
+int incoming_end_postcopy(struct incoming *in);
+void incoming_release_postcopy(struct incoming *in);
+/* A link (control), fault or push connection. */
+int incoming_serve_link(struct incoming *in, int fd, bool tell_owed, struct errtext *err);
+int incoming_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err);
+int incoming_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err);
+/* Shut them down, under the receiver's lock. */
+void incoming_cut_lanes(struct incoming *in);
+/* Say COMPLETE, or why there is nothing more to come. */
+void incoming_tell_link(struct incoming *in);
+
+/* incoming_adopt.c */
+/* Take up a post-copy that another process began here. -ENOENT: nothing is known of it. */
+int incoming_adopt(struct incoming *in, struct errtext *err);
+
 /* incoming.c */
 /* Take one mail, waiting until the deadline; false if none came. */
 bool incoming_take(struct incoming *in, uint64_t deadline_us);

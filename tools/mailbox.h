@@ -19,6 +19,8 @@ enum mail_kind {
 	MAIL_RELAY,	  /* QEMU's stream: result, text */
 	MAIL_STREAM_LOST, /* a RAM stream: result, text */
 	MAIL_CANCEL,	  /* text = why */
+	MAIL_COMPLETE,	  /* post-copy: nothing is owed any more */
+	MAIL_LINK,	  /* post-copy's connections: result = what of page_link_state, text */
 	MAIL_SET,	  /* limits have changed: text = how */
 };
 

@@ -186,6 +186,12 @@ static int resolve(struct arguments *a, struct report *report)
 	}
 	tell_policy(&settings, report);
 	take_settings(&settings, &a->out);
+	if (a->out.verify && (a->out.limits.post_copy || a->out.post_copy_now)) {
+		report_error(report,
+			     "--verify compares all memory before the hand-over, which "
+			     "post-copy follows: leave one of --verify and --post-copy out");
+		return EXIT_REFUSED;
+	}
 	if (settings_bool(&settings, SETTING_DISABLE_TLS))
 		return 0;
 	report_error(report, "this version has no TLS yet: guest memory, passwords and keys in it, "

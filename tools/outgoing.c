@@ -22,7 +22,8 @@ static const struct {
 	{PHASE_PREPARE, outgoing_prepare},     {PHASE_ATTACH, outgoing_attach},
 	{PHASE_PRECOPY, outgoing_precopy},     {PHASE_SWITCHOVER, outgoing_switchover},
 	{PHASE_LAST_PASS, outgoing_last_pass}, {PHASE_VERIFY, outgoing_verify},
-	{PHASE_HANDOVER, outgoing_handover},   {PHASE_FINISH, outgoing_finish},
+	{PHASE_HANDOVER, outgoing_handover},   {PHASE_POSTCOPY, outgoing_postcopy},
+	{PHASE_FINISH, outgoing_finish},
 };
 
 void outgoing_defaults(struct outgoing_options *o)
@@ -73,6 +74,7 @@ uint64_t outgoing_wire_bytes(struct outgoing *o)
 	for (unsigned int i = 0; o->streams && i < o->opt->streams; i++)
 		if (o->streams[i])
 			bytes += uring_stream_bytes(o->streams[i]);
+	bytes += o->link ? page_link_bytes(o->link) : 0;
 	bytes += o->tunnel ? forward_bytes(o->tunnel) : 0;
 	bytes += o->relay ? forward_bytes(o->relay) : 0;
 	return bytes;
@@ -103,6 +105,8 @@ static void fill_result(struct outgoing *o, const char *result, struct report_re
 	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.uuid);
 	snprintf(r->reason, sizeof(r->reason), "%s", o->err.text);
 	memcpy(r->verified, o->verified, sizeof(r->verified));
+	if (o->link)
+		page_link_result(o->link, &r->post_copy);
 	if (o->source)
 		source_stats(o->source, &stats);
 	r->pages_sent = stats.pages_sent;
@@ -118,7 +122,8 @@ static int walk(struct outgoing *o)
 	int ret = outgoing_connect(o);
 
 	for (size_t i = 0; ret == 0 && i < sizeof(steps) / sizeof(*steps); i++) {
-		if (steps[i].phase == PHASE_VERIFY && !o->opt->verify)
+		if ((steps[i].phase == PHASE_VERIFY && !o->opt->verify) ||
+		    (steps[i].phase == PHASE_POSTCOPY && !o->post_copy))
 			continue;
 		if (steps[i].phase != PHASE_HANDOVER)
 			outgoing_enter(o, steps[i].phase);
@@ -128,7 +133,7 @@ static int walk(struct outgoing *o)
 		outgoing_enter(o, PHASE_COMPLETED);
 		return EXIT_COMPLETED;
 	}
-	if (phase_is_final(o->phase)) /* handover found out where the guest is */
+	if (phase_is_final(o->phase)) /* hand-over, or post-copy, found out where the guest is */
 		return o->phase == PHASE_LOST ? EXIT_OPERATOR : EXIT_FAILED;
 	outgoing_rollback(o);
 	return o->cancelled ? EXIT_ABORTED : EXIT_FAILED;

@@ -108,7 +108,11 @@ static int resolve(struct outgoing *o)
 	report_event(o->report, "resolve", o->phase,
 		     "the hand-over broke off; asking the destination who has the guest");
 	forward_cut(o->tunnel); /* its half of libvirt must not wait for ours */
-	ret = recover_settle(&o->peer, o->guest.uuid_bytes, o->opt->resolve_ms, &state, &err);
+	/* In post-copy to give up would be to give up the guest's memory. */
+	do
+		ret = recover_settle(&o->peer, o->guest.uuid_bytes, o->opt->resolve_ms, &state,
+				     &err);
+	while (ret < 0 && o->post_copy && !runs_here(o));
 	if (ret < 0)
 		return runs_here(o) ? take_back(o) : give_up(o, err.text);
 	if (state == WIRE_STATE_ABSENT)
@@ -148,6 +152,7 @@ int outgoing_handover(struct outgoing *o)
 	if (!gate_forbid(o->gate))
 		return outgoing_fail(o, -EPROTO, "libvirt is already resuming the guest here");
 	o->record.released = true;
+	o->record.post_copy = o->post_copy;
 	snprintf(o->record.phase, sizeof(o->record.phase), "%s", phase_name(PHASE_HANDOVER));
 	ret = record_write(&o->dir, RECORD_OUTGOING, &o->record, &o->err);
 	if (ret < 0) {
@@ -183,7 +188,7 @@ static bool said_finished(const struct outgoing *o)
 int outgoing_finish(struct outgoing *o)
 {
 	outgoing_await(o, all_said, SETTLE_MS, NULL);
-	if (control_send_type(o->control, WIRE_FINISH) == 0)
+	if (!o->finished_there && control_send_type(o->control, WIRE_FINISH) == 0)
 		outgoing_await(o, said_finished, SETTLE_MS, NULL);
 	if (!o->finished_there)
 		report_event(o->report, "warning", o->phase,
@@ -251,6 +256,8 @@ void outgoing_rollback(struct outgoing *o)
 		outgoing_enter(o, PHASE_ROLLBACK);
 	throttle_destroy(o->throttle);
 	o->throttle = NULL;
+	page_link_destroy(o->link);
+	o->link = NULL;
 	tell_destination(o);
 	if (o->source) {
 		source_abort(o->source);
@@ -273,6 +280,8 @@ bool outgoing_release_all(struct outgoing *o)
 
 	throttle_destroy(o->throttle);
 	o->throttle = NULL;
+	page_link_destroy(o->link);
+	o->link = NULL;
 	if (o->source)
 		source_abort(o->source);
 	source_destroy(o->source);
@@ -302,6 +311,7 @@ bool outgoing_release_all(struct outgoing *o)
 	qmp_close(o->monitor);
 	host_close(o->host);
 	ram_map_destroy(&o->ram);
+	record_destroy(&o->record);
 	/* The guard takes over what is not tidy, and needs the lock for it. */
 	guest_dir_close(&o->dir);
 	if (tidy || o->guard < 0)

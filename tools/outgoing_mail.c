@@ -40,6 +40,10 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 		o->prepared = m->prepared;
 		o->got_prepared = true;
 		break;
+	case WIRE_LISTENING:
+		snprintf(o->listening_text, sizeof(o->listening_text), "%s", m->listening.text);
+		o->got_listening = true;
+		break;
 	case WIRE_READY:
 		o->got_ready = true;
 		break;
@@ -117,6 +121,29 @@ static void take_round_end(struct outgoing *o, const struct mail *mail)
 		outgoing_fail(o, mail->result, "%s", mail->text);
 }
 
+static void take_link(struct outgoing *o, const struct mail *mail)
+{
+	switch ((enum page_link_state)mail->result) {
+	case PAGE_LINK_BROKEN:
+		if (!handed_over(o))
+			outgoing_fail(o, -ECONNRESET, "post-copy's connections broke: %s",
+				      mail->text);
+		else
+			report_event(o->report, "disconnected", o->phase, mail->text);
+		break;
+	case PAGE_LINK_RESUMED:
+		report_event(o->report, "reconnected", o->phase, mail->text);
+		break;
+	case PAGE_LINK_ENDED:
+		o->link_ended = true;
+		snprintf(o->link_text, sizeof(o->link_text), "%s", mail->text);
+		/* fall through */
+	case PAGE_LINK_COMPLETE:
+		o->link_over = true;
+		break;
+	}
+}
+
 static void take(struct outgoing *o, struct mail *mail)
 {
 	switch (mail->kind) {
@@ -167,7 +194,11 @@ static void take(struct outgoing *o, struct mail *mail)
 	case MAIL_CONFIRM_HELD:
 		o->confirm_held = true;
 		break;
+	case MAIL_LINK:
+		take_link(o, mail);
+		break;
 	case MAIL_STREAM_LOST:
+	case MAIL_COMPLETE:
 		break;
 	}
 }
@@ -182,6 +213,14 @@ static uint64_t remaining_bytes(const struct outgoing *o, const struct source_st
 	if (c->rounds)
 		return moved < c->remaining_bytes ? c->remaining_bytes - moved : 0;
 	return moved < total ? total - moved : 0;
+}
+
+static uint64_t unsent_bytes(const struct outgoing *o)
+{
+	struct page_server_stats stats;
+
+	page_link_stats(o->link, &stats);
+	return stats.pages_left * RAM_PAGE_SIZE;
 }
 
 /* Time without progress is a time-out of its own: a migration that gets nowhere shall not block
@@ -232,7 +271,8 @@ static void measure(struct outgoing *o, uint64_t now)
 	if (c->rounds == 0 && now > o->precopy_us)
 		s->bytes_per_s = s->transferred_bytes * 1000000 / (now - o->precopy_us);
 	s->dirty_bytes_per_s = c->dirty_bytes_per_s;
-	s->remaining_bytes = remaining_bytes(o, &stats);
+	s->remaining_bytes =
+		o->phase == PHASE_POSTCOPY ? unsent_bytes(o) : remaining_bytes(o, &stats);
 	s->eta_ms = s->bytes_per_s ? s->remaining_bytes * 1000 / s->bytes_per_s : 0;
 }
 
@@ -250,7 +290,8 @@ static void tick(struct outgoing *o)
 	uint64_t now = clock_monotonic_us();
 	const struct steering_status *s = &o->status;
 
-	if (now < o->next_progress_us || handed_over(o) || !o->source)
+	if (now < o->next_progress_us || !o->source ||
+	    (handed_over(o) && o->phase != PHASE_POSTCOPY))
 		return;
 	o->next_progress_us = now + PROGRESS_US;
 	measure(o, now);

@@ -17,6 +17,7 @@
 #include "mailbox.h"
 #include "outgoing.h"
 #include "pacer.h"
+#include "page_link.h"
 #include "progress.h"
 #include "qmp.h"
 #include "slot.h"
@@ -36,7 +37,7 @@ struct outgoing {
 	struct errtext err; /* why it failed; the first reason */
 	int failed;	    /* negative errno of the first failure, or 0 */
 	bool cancelled;	    /* ... which was a request, or a time-out */
-	const char *mode;   /* PreCopy, Paused */
+	const char *mode;   /* PreCopy, Paused, PostCopy */
 
 	/* the guest */
 	struct domain_info guest;
@@ -69,6 +70,7 @@ struct outgoing {
 	struct throttle *throttle;
 	unsigned int throttle_percent, most_throttled;
 	bool unthrottleable;
+	struct page_link *link; /* of post-copy */
 	struct tracker *tracker;
 	struct source *source;
 	struct forward *tunnel, *relay;
@@ -83,6 +85,11 @@ struct outgoing {
 	bool perform_held, confirm_held, job_done, control_lost;
 	int job_result;
 	char job_text[WIRE_TEXT_MAX + 1];
+	bool got_listening, post_copy_refused;
+	char listening_text[WIRE_TEXT_MAX + 1]; /* why not */
+	bool post_copy;				/* decided */
+	bool link_over, link_ended; /* every page has come; none will be asked for again */
+	char link_text[WIRE_TEXT_MAX + 1];
 	bool paused;		     /* ... for as long as the last pass takes */
 	bool stopped;		     /* guest does not run and its I/O is drained */
 	uint64_t stop_us, resume_us; /* CLOCK_REALTIME here; STOP and RESUME events */
@@ -129,10 +136,19 @@ int outgoing_queue(struct outgoing *o); /* wait for our turn on this host */
 int outgoing_await_prepared(struct outgoing *o);
 
 /* outgoing_rounds.c */
+/* One round to its end, while the guest runs or has just stopped. */
+int outgoing_round(struct outgoing *o, enum source_round_kind kind, uint64_t timeout_ms);
 int outgoing_precopy(struct outgoing *o);
 int outgoing_switchover(struct outgoing *o);
 int outgoing_last_pass(struct outgoing *o);
 int outgoing_verify(struct outgoing *o);
+
+/* outgoing_postcopy.c */
+/* Make everything ready for post-copy, and tell the destination what it lacks. 1: done; 0: it is
+ * not possible there. */
+int outgoing_listen(struct outgoing *o);
+int outgoing_serve(struct outgoing *o); /* guest stopped: from now on pages can be asked for */
+int outgoing_postcopy(struct outgoing *o);
 
 /* outgoing_end.c */
 int outgoing_handover(struct outgoing *o);

@@ -88,11 +88,19 @@ static bool may_throttle(struct outgoing *o)
 	return !o->unthrottleable;
 }
 
+/* A paused guest writes nothing: pre-copy suffices. */
+static bool may_post_copy(const struct outgoing *o)
+{
+	return o->was_running && !o->post_copy_refused;
+}
+
 static void limits_now(struct outgoing *o, struct convergence_limits *limits)
 {
 	*limits = (struct convergence_limits){
 		.max_downtime_ms = o->limits.max_downtime_ms,
 		.completion_s = (uint32_t)completion_s(o),
+		.post_copy = may_post_copy(o) && o->limits.post_copy,
+		.post_copy_now = may_post_copy(o) && o->opt->post_copy_now,
 		.disruption = o->opt->disruption,
 		.auto_converge = may_throttle(o),
 	};
@@ -126,6 +134,12 @@ static int await_round(struct outgoing *o, uint64_t timeout_ms)
 	if (ret == 0 && !round_over(o))
 		ret = await_stopped(o, "the destination to take pages, guest stopped");
 	return ret < 0 ? ret : end_round(o);
+}
+
+int outgoing_round(struct outgoing *o, enum source_round_kind kind, uint64_t timeout_ms)
+{
+	start_round(o, kind);
+	return await_round(o, timeout_ms);
 }
 
 static enum convergence_verdict judge(struct outgoing *o)
@@ -190,7 +204,8 @@ static int act(struct outgoing *o, enum convergence_verdict verdict)
 		o->paused = true;
 		o->mode = "Paused";
 		return 1;
-	case CONVERGENCE_POST_COPY: /* never allowed so far */
+	case CONVERGENCE_POST_COPY:
+		return outgoing_listen(o);
 	case CONVERGENCE_ABORT:
 		break;
 	}
@@ -248,8 +263,8 @@ int outgoing_switchover(struct outgoing *o)
 	while (!o->stopped) {
 		int ret;
 
-		start_round(o, SOURCE_ROUND_LIVE);
-		ret = await_round(o, STOP_MS);
+		ret = outgoing_round(o, o->post_copy ? SOURCE_ROUND_STALE : SOURCE_ROUND_LIVE,
+				     STOP_MS);
 		if (ret == 0)
 			ret = outgoing_await(o, has_stopped, CHASE_MS, NULL);
 		if (ret < 0 && ret != -ETIMEDOUT)
@@ -266,10 +281,13 @@ int outgoing_switchover(struct outgoing *o)
 
 int outgoing_last_pass(struct outgoing *o)
 {
+	int ret;
+
 	if (fault_point("last-pass") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for in the last pass");
-	start_round(o, SOURCE_ROUND_LAST);
-	return await_stopped(o, "the destination to take the last pages, guest stopped");
+	start_round(o, o->post_copy ? SOURCE_ROUND_STALE_LAST : SOURCE_ROUND_LAST);
+	ret = await_stopped(o, "the destination to take the last pages, guest stopped");
+	return ret == 0 && o->post_copy ? outgoing_serve(o) : ret;
 }
 
 static bool has_digest(const struct outgoing *o)

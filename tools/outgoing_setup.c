@@ -289,6 +289,7 @@ static int write_record(struct outgoing *o)
 	snprintf(r->phase, sizeof(r->phase), "%s", phase_name(o->phase));
 	r->port = o->peer.port;
 	snprintf(r->bind, sizeof(r->bind), "%s", o->opt->socket.bind);
+	guest_dir_session(o->peer.session, r->session);
 	r->persistent = o->persistent;
 	r->running = o->was_running;
 	return record_write(&o->dir, RECORD_OUTGOING, r, &o->err);
@@ -326,10 +327,13 @@ static bool is_ready(const struct outgoing *o)
 
 int outgoing_prepare(struct outgoing *o)
 {
-	int ret = write_record(o);
+	int ret = ram_keep_describe(&o->ram, &o->record.ram, &o->err);
 
 	if (ret == 0)
-		ret = guard_start(o->guest.uuid, o->opt->libvirt_socket, &o->guard, &o->err);
+		ret = guard_start(o->guest.uuid, o->opt->libvirt_socket, &o->record.ram, &o->guard,
+				  &o->record.keeper, &o->err);
+	if (ret == 0)
+		ret = write_record(o);
 	if (ret == 0)
 		ret = open_sockets(o);
 	if (ret == 0)

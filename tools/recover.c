@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include "cleanup.h"
@@ -23,6 +24,9 @@
 #include "control.h"
 #include "guest_dir.h"
 #include "outgoing.h"
+#include "page_link.h"
+#include "ram_keep.h"
+#include "server.h"
 
 #define POLL_US 50000
 
@@ -173,6 +177,105 @@ static int ask_and_act(struct host *host, const struct record *r, const struct d
 				     r->host);
 }
 
+/* ---- post-copy ---- */
+
+struct waiting {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* under lock */
+	bool over, ended;
+	char text[WIRE_TEXT_MAX + 1];
+};
+
+static void on_link(void *opaque, enum page_link_state state, const char *text)
+{
+	struct waiting *w = opaque;
+
+	if (state != PAGE_LINK_COMPLETE && state != PAGE_LINK_ENDED)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->over = true;
+	w->ended = state == PAGE_LINK_ENDED;
+	snprintf(w->text, sizeof(w->text), "%s", text);
+	pthread_cond_signal(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* The guard's own copies, or those of a guard that still lives. */
+static int reopen_ram(const struct record *r, struct ram_map *ram, struct errtext *told)
+{
+	int ret = ram_reopen(getpid(), &r->ram, ram, NULL);
+
+	if (ret < 0)
+		ret = ram_reopen(r->keeper, &r->ram, ram, told);
+	return ret;
+}
+
+static void session_bytes(const char *text, uint8_t session[WIRE_SESSION_SIZE])
+{
+	for (int i = 0; i < WIRE_SESSION_SIZE; i++) {
+		unsigned int byte = 0;
+
+		sscanf(text + 2 * i, "%2x", &byte);
+		session[i] = (uint8_t)byte;
+	}
+}
+
+/* The guest is over there, what it lacks is here. For as long as it takes. */
+static int serve_pages(const struct record *r, struct errtext *told)
+{
+	struct waiting w = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+	struct peer peer = {.port = r->port, .timeout_ms = 10000};
+	struct ram_map ram = {0};
+	struct page_link_options options = {.peer = &peer,
+					    .ram = &ram,
+					    .faults = 8,
+					    .pushes = 2,
+					    .silence_ms = 10000,
+					    .changed = on_link,
+					    .opaque = &w};
+	struct page_link *link;
+	int ret = reopen_ram(r, &ram, told);
+
+	snprintf(peer.host, sizeof(peer.host), "%s", r->host);
+	strcpy(peer.socket.congestion, "cubic");
+	peer.socket.user_timeout_ms = 20000;
+	session_bytes(r->session, peer.session);
+	if (ret == 0)
+		ret = page_link_resume(&options, &link, told);
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&w.lock);
+	while (!w.over)
+		pthread_cond_wait(&w.changed, &w.lock);
+	pthread_mutex_unlock(&w.lock);
+	page_link_destroy(link);
+	ram_map_destroy(&ram);
+	if (w.ended)
+		return errtext_set(told, -ECONNABORTED, "domain %s: post-copy to %s: %s", r->domain,
+				   r->host, w.text);
+	return errtext_set(told, 0, "domain %s lives on %s, and all of its memory has arrived",
+			   r->domain, r->host);
+}
+
+/* It stands here, and may run there on memory that is here: ask for as long as it takes. */
+static int settle_post_copy(struct host *host, const struct record *r,
+			    const struct domain_info *info, uint32_t wait_ms, struct errtext *told)
+{
+	struct domain_info now;
+	int ret;
+
+	do {
+		*told = (struct errtext){0};
+		ret = ask_and_act(host, r, info, wait_ms, told);
+	} while (ret == -EHOSTUNREACH);
+	if (ret < 0 || host_state(host, r->uuid, &now, NULL) < 0 ||
+	    (now.state != DOMAIN_ABSENT && now.state != DOMAIN_SHUT_OFF))
+		return ret;
+	*told = (struct errtext){0};
+	return serve_pages(r, told);
+}
+
 static int settle_outgoing(struct host *host, struct guest_dir *dir, const struct record *r,
 			   uint32_t wait_ms, struct errtext *told)
 {
@@ -184,10 +287,14 @@ static int settle_outgoing(struct host *host, struct guest_dir *dir, const struc
 	switch (info.state) {
 	case DOMAIN_ABSENT:
 	case DOMAIN_SHUT_OFF:
-		errtext_set(told, 0, "domain %s has left this host", r->domain);
+		if (r->post_copy)
+			ret = serve_pages(r, told);
+		else
+			errtext_set(told, 0, "domain %s has left this host", r->domain);
 		break;
 	case DOMAIN_PAUSED_MIGRATION:
-		ret = ask_and_act(host, r, &info, wait_ms, told);
+		ret = r->post_copy ? settle_post_copy(host, r, &info, wait_ms, told)
+				   : ask_and_act(host, r, &info, wait_ms, told);
 		break;
 	case DOMAIN_PAUSED_USER: /* looks the same whether or not it has left since */
 		if (r->released) {
@@ -231,6 +338,48 @@ static int settle_incoming(struct host *host, struct guest_dir *dir, struct reco
 	return errtext_set(told, 0, "domain %s is not here", r->domain);
 }
 
+/* Its memory is still to come, and dray receive has ended: be the receiver until it has. If there
+ * is one again it carries on by itself, and this one waits. */
+static int await_pages(const char *socket, struct guest_dir *dir, struct record *r,
+		       uint32_t wait_ms, struct errtext *told)
+{
+	static struct report report; /* sessions may outlive this function, as may their options */
+	static struct server_options server;
+	static char libvirt_socket[108];
+	uint64_t end = clock_monotonic_us() + wait_ms * 1000ull;
+	struct errtext err = {0};
+	int ret;
+
+	snprintf(libvirt_socket, sizeof(libvirt_socket), "%s", socket);
+	report_init(&report, false);
+	server = (struct server_options){.libvirt_socket = libvirt_socket,
+					 .port = r->port,
+					 .max_inbound = 1,
+					 .once = true,
+					 .carry_on_only = true,
+					 .stop_fd = -1,
+					 .report = &report};
+	snprintf(server.socket.bind, sizeof(server.socket.bind), "%.*s",
+		 (int)sizeof(server.socket.bind) - 1, r->host);
+	strcpy(server.socket.congestion, "cubic");
+	guest_dir_close(dir); /* the session takes it */
+	ret = server_run(&server, &err);
+	while (ret < 0 && !r->complete && clock_monotonic_us() < end) {
+		pause_a_little();
+		record_destroy(r);
+		ret = record_read(dir, RECORD_INCOMING, r, &err);
+		ret = ret < 0 || !r->complete ? -EINPROGRESS : 0;
+	}
+	return ret == 0 ? errtext_set(told, 0,
+				      "domain %s lives here, and all of its memory has come",
+				      r->domain)
+			: errtext_set(
+				  told, -EINPROGRESS,
+				  "domain %s runs here, and part of its memory is still to come "
+				  "(%s); `dray receive` carries on as soon as the source answers",
+				  r->domain, err.text);
+}
+
 static int find_uuid(struct host *host, const char *domain, char uuid[37], struct errtext *err)
 {
 	struct domain_info info;
@@ -247,12 +396,28 @@ static int find_uuid(struct host *host, const char *domain, char uuid[37], struc
 	return ret < 0 ? errtext_set(err, ret, "%s", unknown.text) : 0;
 }
 
+/* The guard of a dray that was killed may be at it. */
+static int take_lock(struct guest_dir *dir, const char *uuid, uint32_t wait_ms,
+		     struct errtext *told)
+{
+	uint64_t end = clock_monotonic_us() + wait_ms * 1000ull;
+	int ret;
+
+	for (;;) {
+		*told = (struct errtext){0};
+		ret = guest_dir_open(dir, uuid, -1, -1, told);
+		if (ret != -EBUSY || clock_monotonic_us() >= end)
+			return ret;
+		pause_a_little();
+	}
+}
+
 int recover_run(const struct recover_options *options, struct errtext *told)
 {
 	char socket[108], uuid[37];
 	struct host *host = NULL;
 	struct guest_dir dir = {.lock = -1};
-	struct record record;
+	struct record record = {0};
 	int ret = host_socket_path(options->libvirt_socket, socket, told);
 
 	if (ret == 0)
@@ -263,16 +428,20 @@ int recover_run(const struct recover_options *options, struct errtext *told)
 		return ret;
 	ret = find_uuid(host, options->domain, uuid, told);
 	if (ret == 0)
-		ret = guest_dir_open(&dir, uuid, -1, -1, told);
+		ret = take_lock(&dir, uuid, options->wait_ms, told);
 	if (ret == 0) {
 		if (record_read(&dir, RECORD_OUTGOING, &record, NULL) == 0)
 			ret = settle_outgoing(host, &dir, &record, options->wait_ms, told);
 		else if (record_read(&dir, RECORD_INCOMING, &record, NULL) == 0)
-			ret = settle_incoming(host, &dir, &record, options->wait_ms, told);
+			ret = record.post_copy && !record.complete
+				      ? await_pages(socket, &dir, &record, options->wait_ms, told)
+				      : settle_incoming(host, &dir, &record, options->wait_ms,
+							told);
 		else
 			errtext_set(told, 0, "domain %s: no migration was broken off here",
 				    options->domain);
 	}
+	record_destroy(&record);
 	guest_dir_close(&dir);
 	host_close(host);
 	return ret;

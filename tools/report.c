@@ -207,9 +207,14 @@ json_object *report_result_json(const struct report_result *x)
 	put_number(o, "streams", x->streams);
 	put_text(o, "compression", "none");
 	json_object_object_add(o, "tls", json_object_new_boolean(x->tls));
-	put_number(o, "faults", 0);
-	put_number(o, "fault_p50_us", 0);
-	put_number(o, "fault_p99_us", 0);
+	put_number(o, "faults", x->post_copy.faults);
+	put_number(o, "fault_p50_us", x->post_copy.fault_p50_us);
+	put_number(o, "fault_p99_us", x->post_copy.fault_p99_us);
+	put_number(o, "fault_max_us", x->post_copy.fault_max_us);
+	put_number(o, "pages_by_fault", x->post_copy.pages_fault);
+	put_number(o, "pages_by_push", x->post_copy.pages_push);
+	put_number(o, "pages_by_prefetch", x->post_copy.pages_prefetch);
+	put_number(o, "post_copy_ms", x->post_copy.duration_us / 1000);
 	put_text(o, "guest_on", x->guest_on);
 	put_text(o, "host", x->host);
 	put_number(o, "throttle_percent", x->throttle_percent);
@@ -243,6 +248,14 @@ void report_result(struct report *r, const struct report_result *x)
 	printf("  pages     %" PRIu64 " sent, %" PRIu64 " zero or holes, %" PRIu64
 	       " written but unchanged\n",
 	       x->pages_sent, x->pages_zero, x->pages_skipped);
+	if (x->post_copy.duration_us)
+		printf("  post-copy %.3f s, %" PRIu64 " faults (p50 %" PRIu64 " us, p99 %" PRIu64
+		       " us, max %" PRIu64 " us); pages by fault %" PRIu64 ", by push %" PRIu64
+		       ", by prefetch %" PRIu64 "\n",
+		       (double)x->post_copy.duration_us / 1000000, x->post_copy.faults,
+		       x->post_copy.fault_p50_us, x->post_copy.fault_p99_us,
+		       x->post_copy.fault_max_us, x->post_copy.pages_fault, x->post_copy.pages_push,
+		       x->post_copy.pages_prefetch);
 	if (x->verified[0])
 		printf("  verified  all RAM equal on both hosts, digest %s\n", x->verified);
 }

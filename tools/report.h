@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "errtext.h"
 #include "phase.h"
+#include "wire.h"
 
 struct report {
 	bool json;
@@ -36,10 +37,11 @@ struct report_result {
 	uint64_t pages_sent, pages_zero, pages_skipped;
 	unsigned int streams;
 	bool tls;
-	const char *guest_on;	       /* source, destination, unknown */
-	const char *host;	       /* the other one, as given */
-	char verified[33];	       /* empty, or the digest both sides agree on */
-	unsigned int throttle_percent; /* the most that the vCPUs were slowed by */
+	const char *guest_on;		/* source, destination, unknown */
+	const char *host;		/* the other one, as given */
+	char verified[33];		/* empty, or the digest both sides agree on */
+	struct wire_complete post_copy; /* zeroes without it */
+	unsigned int throttle_percent;	/* the most that the vCPUs were slowed by */
 };
 
 void report_init(struct report *r, bool json);

@@ -1,0 +1,150 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# Post-copy: the guest runs on the destination while its memory follows, whatever happens to the network or to dray.
+
+load e2e
+
+setup_file() {
+	"$TESTBED" up
+	# Rewrites its dirty set much faster than the caps below let through.
+	guest hot --memory 1024 --fill 256 --dirty 256 --rate 100 --vcpus 2
+}
+
+teardown_file() {
+	"$TESTBED" heal
+	"$TESTBED" destroy hot
+}
+
+setup() {
+	RX_PID=
+	TX_PID=
+	AT=$(home)
+}
+
+teardown() {
+	"$TESTBED" heal
+	if [[ -z ${BATS_TEST_COMPLETED-} ]]; then
+		grep -v '"progress"' "$TX_LOG" || true
+	fi
+	stop_receive
+}
+
+home() {
+	case $(where_is hot) in
+	'a=running b=absent') echo a ;;
+	'a=absent b=running') echo b ;;
+	*) echo "hot: $(where_is hot)" >&2 && echo nowhere ;;
+	esac
+}
+
+event() {
+	until_true "${2:-30}" grep -qE -- "$1" "$TX_LOG"
+}
+
+# postcopy_start [OPTIONS]: from where it is; the rest of its memory takes seconds to follow.
+postcopy_start() {
+	receive "$(other "$AT")"
+	migrate_start "$AT" hot --bandwidth 48Mi --post-copy=now "$@"
+}
+
+# arrived: it lives on the other host, in mode PostCopy, with all of its memory intact.
+arrived() {
+	local to
+	to=$(other "$AT")
+	lives_on "$to" hot
+	no_trace "$to" hot
+	no_job "$to" hot
+	"$TESTBED" wait-verified hot 120
+}
+
+figures() {
+	grep '"event":"result"' "$TX_LOG" | jq -r '"downtime \(.downtime_ms) ms, post-copy \(.post_copy_ms) ms, \(.faults) faults, p50 \(.fault_p50_us) p99 \(.fault_p99_us) max \(.fault_max_us) us, pages by fault \(.pages_by_fault) push \(.pages_by_push) prefetch \(.pages_by_prefetch)"' >&3
+}
+
+@test "at once, after one round: intact, nothing left in QEMU" {
+	postcopy_start
+	migrate_wait
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	[ "$(field guest_on)" = destination ]
+	figures
+	arrived
+}
+
+@test "on a stall, when allowed" {
+	receive "$(other "$AT")"
+	migrate "$AT" hot --bandwidth 64Mi --post-copy
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	figures
+	arrived
+}
+
+@test "at the completion time-out, inside the first round" {
+	receive "$(other "$AT")"
+	migrate "$AT" hot --bandwidth 16Mi --post-copy --completion-timeout-per-gib 4
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	figures
+	arrived
+}
+
+@test "the network is cut for a second, and for ten" {
+	for seconds in 1 10; do
+		AT=$(home)
+		postcopy_start
+		event '"phase":"post-copy"'
+		"$TESTBED" cut
+		sleep "$seconds"
+		"$TESTBED" heal
+		migrate_wait
+		[ "$status" -eq 0 ]
+		figures
+		arrived
+		stop_receive
+	done
+}
+
+@test "dray migrate is killed: its guard serves the rest" {
+	postcopy_start
+	event '"phase":"post-copy"'
+	kill -9 "$(pgrep -f "^$DRAY migrate .* hot ")"
+	migrate_wait
+	"$TESTBED" exec "$AT" "$DRAY" recover --wait 120 hot || true
+	until_true 60 no_guards
+	arrived
+}
+
+@test "dray receive is killed: its guard fetches the rest" {
+	postcopy_start
+	event '"phase":"post-copy"'
+	kill -9 "$(pgrep -f "^$DRAY receive")"
+	migrate_wait
+	[ "$status" -eq 0 ]
+	arrived
+}
+
+@test "dray receive is killed, and started again" {
+	postcopy_start
+	event '"phase":"post-copy"'
+	kill -9 "$(pgrep -f "^$DRAY receive")" $(pgrep -f "^dray guard")
+	stop_receive
+	receive "$(other "$AT")"
+	migrate_wait
+	[ "$status" -eq 0 ]
+	arrived
+}
+
+@test "both are killed" {
+	postcopy_start
+	event '"phase":"post-copy"'
+	kill -9 "$(pgrep -f "^$DRAY migrate .* hot ")" "$(pgrep -f "^$DRAY receive")"
+	migrate_wait
+	until_true 60 no_guards
+	arrived
+}
+
+no_guards() {
+	! pgrep -f '^dray guard' >/dev/null
+}

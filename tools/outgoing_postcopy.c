@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Post-copy on the source: before the stop, and from the hand-over to the last page.
+#include "outgoing_private.h"
+
+#include <errno.h>
+#include "clock.h"
+
+#define ANSWER_MS 15000
+#define STALE_MS 60000
+#define FOREVER_MS (365ull * 24 * 3600 * 1000)
+/* More than the guest has vCPUs are of no use; more than these neither, on any network seen. */
+#define FAULTS 8
+#define STALE_ROUNDS 8
+#define FEW_PAGES 256
+
+static bool has_listening(const struct outgoing *o)
+{
+	return o->got_listening;
+}
+
+static void on_link(void *opaque, enum page_link_state state, const char *text)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_note(o->mail, MAIL_LINK, (int)state, text);
+}
+
+static int open_link(struct outgoing *o)
+{
+	struct page_link_options options = {.peer = &o->peer,
+					    .ram = &o->ram,
+					    .pacer = o->pacer,
+					    .faults = FAULTS,
+					    .pushes = o->opt->streams,
+					    .silence_ms = o->opt->silence_ms,
+					    .changed = on_link,
+					    .opaque = o};
+
+	if (options.pushes > PAGE_LINK_STREAMS_MAX)
+		options.pushes = PAGE_LINK_STREAMS_MAX;
+	return page_link_new(&options, &o->link, &o->err);
+}
+
+int outgoing_listen(struct outgoing *o)
+{
+	int ret = control_send_type(o->control, WIRE_LISTEN);
+
+	if (ret == 0)
+		ret = outgoing_await(o, has_listening, ANSWER_MS,
+				     "the destination to get ready for post-copy");
+	if (ret < 0)
+		return outgoing_fail(o, ret, "cannot switch to post-copy");
+	if (o->listening_text[0]) {
+		report_event(o->report, "warning", o->phase, o->listening_text);
+		o->post_copy_refused = true;
+		return 0;
+	}
+	ret = open_link(o);
+	if (ret < 0)
+		return outgoing_fail(o, ret, "cannot switch to post-copy");
+	o->post_copy = true;
+	o->mode = "PostCopy";
+	/* What is known before the stop need not be done in it. */
+	for (int i = 0; ret == 0 && i < STALE_ROUNDS && (i == 0 || o->round_pages > FEW_PAGES); i++)
+		ret = outgoing_round(o, SOURCE_ROUND_STALE, STALE_MS);
+	return ret < 0 ? outgoing_fail(o, ret, "cannot tell the destination what it lacks") : 1;
+}
+
+int outgoing_serve(struct outgoing *o)
+{
+	int ret = page_link_serve(o->link, o->source, &o->err);
+
+	return ret < 0 ? outgoing_fail(o, ret, "cannot serve pages") : 0;
+}
+
+static bool link_is_over(const struct outgoing *o)
+{
+	return o->link_over;
+}
+
+int outgoing_postcopy(struct outgoing *o)
+{
+	o->record.post_copy = true;
+	outgoing_await(o, link_is_over, FOREVER_MS, NULL);
+	if (!o->link_ended) {
+		o->finished_there = true;
+		return 0;
+	}
+	outgoing_enter(o, PHASE_LOST);
+	return outgoing_fail(o, -ECONNABORTED,
+			     "post-copy of domain %s cannot be finished: %s. What it had not "
+			     "fetched is held here no longer; see whether it runs on %s, and start "
+			     "it anew from its disks if not",
+			     o->guest.name, o->link_text, o->opt->destination);
+}

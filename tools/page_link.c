@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+// The source's connections in post-copy.
+//
+// One thread keeps the set: it sleeps until something breaks or all is over. A set's other threads
+// live and die with it.
+#include "page_link.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "cleanup.h"
+#include "clock.h"
+#include "control.h"
+#include "pacer.h"
+#include "uring_stream.h"
+
+#define PAUSE_FIRST_MS 50
+#define PAUSE_MOST_MS 5000
+#define ANSWER_MS 15000
+/* Of the SYNC that ends the push; nobody counts rounds here. */
+#define PUSH_ROUND UINT32_MAX
+
+struct lane {
+	struct page_link *link;
+	unsigned int index;
+	bool urgent; /* a fault connection */
+	struct byte_stream *stream;
+	pthread_t thread;
+	bool started;
+};
+
+struct page_link {
+	/* constant after init */
+	struct page_link_options opt;
+	pthread_t keeper;
+
+	/* of the present set; private to the keeper, or to who calls new and serve */
+	struct control *control;
+	struct lane lanes[2 * PAGE_LINK_STREAMS_MAX];
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* CLOCK_MONOTONIC */
+	/* under lock */
+	struct page_server *server;
+	uint64_t bytes; /* of earlier sets */
+	struct wire_complete result;
+	bool serving, owed_known, broken, complete, ended, quit;
+	char text[WIRE_TEXT_MAX + 1]; /* why it broke, or ended */
+};
+
+/* ---- what happens ---- */
+
+static bool is_over(const struct page_link *l)
+{
+	return l->complete || l->ended || l->quit;
+}
+
+static void note_broken(struct page_link *l, const char *text)
+{
+	pthread_mutex_lock(&l->lock);
+	if (!l->broken && !is_over(l))
+		snprintf(l->text, sizeof(l->text), "%s", text);
+	l->broken = true;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Under lock. */
+static void take_owed(struct page_link *l, const struct wire_message *m)
+{
+	for (unsigned int i = 0; i < m->owed.count; i++) {
+		const struct wire_run *run = &m->owed.run[i];
+		uint64_t pages = 0;
+
+		if (m->owed.block < l->opt.ram->count)
+			pages = ram_block_pages(&l->opt.ram->blocks[m->owed.block]);
+		if (run->first >= pages || run->count > pages - run->first) {
+			snprintf(l->text, sizeof(l->text), "it is owed pages that do not exist");
+			l->broken = true;
+			return;
+		}
+		if (l->server && !l->owed_known)
+			page_server_owe_run(l->server, m->owed.block, run);
+	}
+}
+
+static void on_message(void *opaque, struct wire_message *m)
+{
+	struct page_link *l = opaque;
+
+	pthread_mutex_lock(&l->lock);
+	switch (m->type) {
+	case WIRE_OWED:
+		take_owed(l, m);
+		break;
+	case WIRE_OWED_END:
+		l->owed_known = true;
+		break;
+	case WIRE_COMPLETE:
+		l->result = m->complete;
+		l->complete = true;
+		break;
+	case WIRE_ABORT:
+		snprintf(l->text, sizeof(l->text), "%s", m->abort.text);
+		l->ended = true;
+		break;
+	default:
+		break; /* of a later version, perhaps */
+	}
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+	wire_message_destroy(m);
+}
+
+static void on_lost(void *opaque, int result, const char *text)
+{
+	(void)result;
+	note_broken(opaque, text);
+}
+
+/* ---- a set of connections ---- */
+
+static void *lane_main(void *arg)
+{
+	struct lane *lane = arg;
+	struct page_link *l = lane->link;
+	struct errtext err = {0};
+	int ret;
+
+	if (lane->urgent) {
+		ret = page_server_serve(l->server, lane->index, lane->stream, &err);
+		note_broken(l, ret < 0 ? err.text : "the destination closed a connection");
+	} else {
+		ret = page_server_push(l->server, lane->index, lane->stream, &err);
+		if (ret < 0)
+			note_broken(l, err.text);
+	}
+	return NULL;
+}
+
+static int open_lane(struct page_link *l, unsigned int i, struct errtext *err)
+{
+	struct lane lane = {.link = l, .urgent = i < l->opt.faults};
+	struct uring_stream_options options = {.pacer = l->opt.pacer, .urgent = lane.urgent};
+	_cleanup_close_ int fd = -1;
+	int ret;
+
+	lane.index = lane.urgent ? i : i - l->opt.faults;
+	ret = dial(l->opt.peer, lane.urgent ? WIRE_KIND_FAULT : WIRE_KIND_PUSH, lane.index, &fd,
+		   NULL, err);
+	if (ret == 0)
+		ret = uring_stream_new(fd, &options, &lane.stream, err);
+	if (ret < 0)
+		return ret;
+	steal_fd(&fd);
+	pthread_mutex_lock(&l->lock);
+	l->lanes[i] = lane;
+	pthread_mutex_unlock(&l->lock);
+	return 0;
+}
+
+static int open_control(struct page_link *l, bool ask_owed, struct errtext *err)
+{
+	struct control_options options = {.silence_ms = l->opt.silence_ms,
+					  .pacer = l->opt.pacer,
+					  .message = on_message,
+					  .lost = on_lost,
+					  .opaque = l};
+	int ret = dial(l->opt.peer, WIRE_KIND_LINK, ask_owed, &options.fd, NULL, err);
+
+	return ret < 0 ? ret : control_new(&options, &l->control, err);
+}
+
+static int new_server(struct page_link *l, struct errtext *err)
+{
+	const struct page_server_options options = {
+		.ram = l->opt.ram, .round = PUSH_ROUND, .no_prefetch = l->opt.no_prefetch};
+	struct page_server *server;
+	int ret = page_server_new(&options, &server, err);
+
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&l->lock);
+	l->server = server;
+	l->broken = l->owed_known = false;
+	pthread_mutex_unlock(&l->lock);
+	return 0;
+}
+
+static unsigned int lane_count(const struct page_link *l)
+{
+	return l->opt.faults + l->opt.pushes;
+}
+
+static int open_lanes(struct page_link *l, struct errtext *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < lane_count(l); i++)
+		ret = open_lane(l, i, err);
+	return ret;
+}
+
+static int start_lanes(struct page_link *l, struct errtext *err)
+{
+	for (unsigned int i = 0; i < lane_count(l); i++) {
+		struct lane *lane = &l->lanes[i];
+		int ret = -pthread_create(&lane->thread, NULL, lane_main, lane);
+
+		if (ret < 0)
+			return errtext_set(err, ret, "cannot start a thread: %s", strerror(-ret));
+		lane->started = true;
+	}
+	return 0;
+}
+
+static void close_lane(struct page_link *l, struct lane *lane)
+{
+	uint64_t bytes;
+
+	if (!lane->stream)
+		return;
+	if (lane->started)
+		pthread_join(lane->thread, NULL);
+	bytes = uring_stream_bytes(lane->stream);
+	pthread_mutex_lock(&l->lock);
+	l->bytes += bytes;
+	lane->stream->ops->destroy(lane->stream);
+	*lane = (struct lane){0};
+	pthread_mutex_unlock(&l->lock);
+}
+
+static void close_set(struct page_link *l)
+{
+	struct page_server *server = l->server;
+
+	if (server)
+		page_server_stop(server);
+	for (unsigned int i = 0; i < lane_count(l); i++)
+		if (l->lanes[i].stream)
+			l->lanes[i].stream->ops->shutdown(l->lanes[i].stream);
+	for (unsigned int i = 0; i < lane_count(l); i++)
+		close_lane(l, &l->lanes[i]);
+	control_destroy(l->control);
+	l->control = NULL;
+	pthread_mutex_lock(&l->lock);
+	l->server = NULL;
+	pthread_mutex_unlock(&l->lock);
+	page_server_destroy(server);
+}
+
+/* ---- the keeper ---- */
+
+/* Under lock: wait until the deadline or `until`. */
+static bool wait_until(struct page_link *l, bool (*until)(const struct page_link *l), uint64_t ms)
+{
+	uint64_t end_us = clock_monotonic_us() + ms * 1000;
+	const struct timespec end = {.tv_sec = (time_t)(end_us / 1000000),
+				     .tv_nsec = (long)(end_us % 1000000 * 1000)};
+
+	while (!until(l))
+		if (pthread_cond_timedwait(&l->changed, &l->lock, &end) == ETIMEDOUT)
+			return until(l);
+	return true;
+}
+
+static bool has_answer(const struct page_link *l)
+{
+	return l->owed_known || l->broken || is_over(l);
+}
+
+static bool learn_owed(struct page_link *l)
+{
+	bool known;
+
+	pthread_mutex_lock(&l->lock);
+	wait_until(l, has_answer, ANSWER_MS);
+	known = l->owed_known && !l->broken && !is_over(l);
+	pthread_mutex_unlock(&l->lock);
+	return known;
+}
+
+/* One try to connect anew. The destination's answer says that it is rid of the old connections. */
+static bool connect_anew(struct page_link *l)
+{
+	struct errtext err = {0};
+
+	if (new_server(l, &err) == 0 && open_control(l, true, &err) == 0 && learn_owed(l) &&
+	    open_lanes(l, &err) == 0 && start_lanes(l, &err) == 0)
+		return true;
+	close_set(l);
+	return false;
+}
+
+static bool is_broken_or_over(const struct page_link *l)
+{
+	return l->broken || is_over(l);
+}
+
+static void reconnect(struct page_link *l)
+{
+	uint64_t pause = PAUSE_FIRST_MS;
+
+	for (;;) {
+		bool over;
+
+		if (connect_anew(l)) {
+			l->opt.changed(l->opt.opaque, PAGE_LINK_RESUMED,
+				       "connected to the destination again");
+			return;
+		}
+		pthread_mutex_lock(&l->lock);
+		over = wait_until(l, is_over, pause);
+		pthread_mutex_unlock(&l->lock);
+		if (over)
+			return;
+		pause = 2 * pause < PAUSE_MOST_MS ? 2 * pause : PAUSE_MOST_MS;
+	}
+}
+
+static void say_over(struct page_link *l)
+{
+	if (l->complete)
+		l->opt.changed(l->opt.opaque, PAGE_LINK_COMPLETE, "every page has arrived");
+	else if (l->ended)
+		l->opt.changed(l->opt.opaque, PAGE_LINK_ENDED, l->text);
+}
+
+static void *keeper_main(void *arg)
+{
+	struct page_link *l = arg;
+
+	for (;;) {
+		bool over;
+
+		pthread_mutex_lock(&l->lock);
+		while (!is_broken_or_over(l))
+			pthread_cond_wait(&l->changed, &l->lock);
+		over = is_over(l);
+		pthread_mutex_unlock(&l->lock);
+		if (over)
+			break;
+		l->opt.changed(l->opt.opaque, PAGE_LINK_BROKEN, l->text);
+		close_set(l);
+		reconnect(l);
+	}
+	say_over(l);
+	return NULL;
+}
+
+/* ---- */
+
+static int link_init(const struct page_link_options *options, struct page_link **out,
+		     struct errtext *err)
+{
+	struct page_link *l = calloc(1, sizeof(*l));
+	pthread_condattr_t attr;
+
+	if (!l)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	l->opt = *options;
+	pthread_mutex_init(&l->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&l->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	*out = l;
+	return 0;
+}
+
+static int start_keeper(struct page_link *l, struct errtext *err)
+{
+	int ret = -pthread_create(&l->keeper, NULL, keeper_main, l);
+
+	if (ret < 0)
+		return errtext_set(err, ret, "cannot start a thread: %s", strerror(-ret));
+	l->serving = true;
+	return 0;
+}
+
+int page_link_new(const struct page_link_options *options, struct page_link **out,
+		  struct errtext *err)
+{
+	int ret = link_init(options, out, err);
+
+	if (ret == 0)
+		ret = new_server(*out, err);
+	if (ret == 0)
+		ret = open_control(*out, false, err);
+	if (ret == 0)
+		ret = open_lanes(*out, err);
+	if (ret < 0) {
+		page_link_destroy(*out);
+		*out = NULL;
+	}
+	return ret;
+}
+
+int page_link_resume(const struct page_link_options *options, struct page_link **out,
+		     struct errtext *err)
+{
+	int ret = link_init(options, out, err);
+
+	if (ret < 0)
+		return ret;
+	(*out)->broken = true;
+	snprintf((*out)->text, sizeof((*out)->text), "dray ended");
+	return start_keeper(*out, err);
+}
+
+int page_link_serve(struct page_link *l, struct source *source, struct errtext *err)
+{
+	bool broken;
+	int ret;
+
+	pthread_mutex_lock(&l->lock);
+	broken = l->broken;
+	pthread_mutex_unlock(&l->lock);
+	if (broken)
+		return errtext_set(err, -ECONNRESET, "post-copy's connections broke: %s", l->text);
+	for (unsigned int i = 0; i < l->opt.ram->count; i++)
+		page_server_owe(l->server, i, source_stale(source, i));
+	ret = start_lanes(l, err);
+	return ret < 0 ? ret : start_keeper(l, err);
+}
+
+void page_link_destroy(struct page_link *l)
+{
+	if (!l)
+		return;
+	pthread_mutex_lock(&l->lock);
+	l->quit = true;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+	if (l->serving)
+		pthread_join(l->keeper, NULL);
+	close_set(l);
+	pthread_cond_destroy(&l->changed);
+	pthread_mutex_destroy(&l->lock);
+	free(l);
+}
+
+void page_link_stats(struct page_link *l, struct page_server_stats *stats)
+{
+	*stats = (struct page_server_stats){0};
+	pthread_mutex_lock(&l->lock);
+	if (l->server)
+		page_server_stats(l->server, stats);
+	pthread_mutex_unlock(&l->lock);
+}
+
+void page_link_result(struct page_link *l, struct wire_complete *result)
+{
+	pthread_mutex_lock(&l->lock);
+	*result = l->result;
+	pthread_mutex_unlock(&l->lock);
+}
+
+uint64_t page_link_bytes(struct page_link *l)
+{
+	uint64_t bytes;
+
+	pthread_mutex_lock(&l->lock);
+	bytes = l->bytes;
+	for (unsigned int i = 0; i < lane_count(l); i++)
+		if (l->lanes[i].stream)
+			bytes += uring_stream_bytes(l->lanes[i].stream);
+	pthread_mutex_unlock(&l->lock);
+	return bytes;
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The source's connections in post-copy: a control channel, some on which the destination asks for
+// pages, and some that push the rest.
+//
+// Made before the hand-over, while the guest still runs here. When anything of it breaks, all of it
+// is made anew, with growing pauses and for as long as it takes: the guest runs on the other host,
+// and its memory is here. Only the destination knows what has arrived, so each new set begins with
+// its telling what it is owed.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "dial.h"
+#include "errtext.h"
+#include "page_server.h"
+#include "source.h"
+
+struct pacer;
+struct page_link;
+
+enum page_link_state {
+	PAGE_LINK_BROKEN,   /* trying again */
+	PAGE_LINK_RESUMED,  /* connected anew */
+	PAGE_LINK_COMPLETE, /* every page has arrived, and the destination has tidied up */
+	PAGE_LINK_ENDED,    /* the destination has no such guest (any more) */
+};
+
+struct page_link_options {
+	const struct peer *peer;   /* borrowed; with the migration's session */
+	const struct ram_map *ram; /* borrowed, mapped readable; from page_link_serve on nobody
+				    * writes it */
+	struct pacer *pacer;	   /* borrowed, may be NULL: pushed pages wait for it, those asked
+				    * for are only charged */
+	unsigned int faults;	   /* connections, 1..PAGE_LINK_STREAMS_MAX */
+	unsigned int pushes;	   /* the same */
+	uint32_t silence_ms;	   /* the destination counts as lost after so long */
+	bool no_prefetch;
+	/* From a thread of ours. Nothing comes after COMPLETE or ENDED. */
+	void (*changed)(void *opaque, enum page_link_state state, const char *text);
+	void *opaque;
+};
+
+#define PAGE_LINK_STREAMS_MAX 16u
+
+/* Connect; nothing is served yet. */
+int page_link_new(const struct page_link_options *options, struct page_link **out,
+		  struct errtext *err);
+/* Carry on what another process began: connect in the background, until it succeeds. */
+int page_link_resume(const struct page_link_options *options, struct page_link **out,
+		     struct errtext *err);
+/* The guest has stopped: serve what the stale rounds of `source` found. Once, after
+ * page_link_new. */
+int page_link_serve(struct page_link *l, struct source *source, struct errtext *err);
+/* Ends all threads; pages that were not sent stay unsent. NULL is fine. */
+void page_link_destroy(struct page_link *l);
+
+/* Any thread. */
+void page_link_stats(struct page_link *l, struct page_server_stats *stats);
+/* What the destination says of it; zeroes until COMPLETE. */
+void page_link_result(struct page_link *l, struct wire_complete *result);
+uint64_t page_link_bytes(struct page_link *l);

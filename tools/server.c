@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+// The destination's port: a thread a connection.
+#include "server.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include "cleanup.h"
+#include "incoming.h"
+#include "outgoing.h"
+
+/* Connections that have not said hello yet count too: nobody can make us start threads without
+ * end. */
+#define CONNECTIONS_MAX 512
+#define HELLO_MS 10000
+#define NO_ROOM_US 50000
+
+struct server {
+	/* constant after init */
+	const struct server_options *opt;
+	struct receiver *receiver;
+	uint8_t host_uuid[16];
+	int ended; /* eventfd: a migration has been served */
+
+	atomic_int connections; /* relaxed: a limit only */
+	pthread_mutex_t lock;	/* orders reports */
+	int status;		/* under lock; of the last migration */
+};
+
+struct connection {
+	struct server *server;
+	int fd;
+	char peer[SOCKET_PEER_SIZE];
+};
+
+/* ---- one connection ---- */
+
+static void report_session(struct server *s, const char *peer, const struct incoming_result *in)
+{
+	struct report_result r = {
+		.result = in->arrived ? "completed" : "failed",
+		.lane = "direct",
+		.mode = in->post_copy ? "PostCopy" : "PreCopy",
+		.post_copy = in->told,
+		.total_ms = in->total_ms,
+		.ram_bytes = in->ram_bytes,
+		.wire_bytes = in->wire_bytes,
+		.streams = in->streams,
+		.guest_on = in->arrived ? "destination" : (in->unknown ? "unknown" : "source"),
+		.host = peer,
+	};
+	char text[ERRTEXT_SIZE + WIRE_NAME_MAX + SOCKET_PEER_SIZE + 64];
+
+	snprintf(r.domain, sizeof(r.domain), "%s", in->domain);
+	snprintf(r.reason, sizeof(r.reason), "%s", in->reason);
+	pthread_mutex_lock(&s->lock);
+	s->status = in->arrived ? EXIT_COMPLETED : EXIT_FAILED;
+	if (s->opt->report->json) {
+		report_result(s->opt->report, &r);
+	} else {
+		snprintf(text, sizeof(text), "%s from %s: %s%s", in->domain, peer,
+			 in->arrived ? "arrived" : "did not arrive: ", in->reason);
+		report_event(s->opt->report, "result", PHASE_FINISH, text);
+	}
+	pthread_mutex_unlock(&s->lock);
+	eventfd_write(s->ended, 1);
+}
+
+static bool answer_hello(struct server *s, int fd, struct wire_hello *hello)
+{
+	_cleanup_free_ uint8_t *out = malloc(WIRE_HELLO_REPLY_SIZE + WIRE_TEXT_MAX);
+	struct wire_hello_reply *reply = calloc(1, sizeof(*reply));
+	uint8_t buf[WIRE_HELLO_SIZE];
+	struct errtext err = {0};
+	bool ok = false;
+
+	if (out && reply && socket_read_full(fd, buf, sizeof(buf), HELLO_MS) == 0) {
+		int ret = wire_hello_decode(buf, hello, &err);
+
+		reply->version_min = WIRE_VERSION_MIN;
+		reply->version_max = WIRE_VERSION_MAX;
+		if (ret == 0)
+			reply->version = wire_version_choose(hello->version_min, hello->version_max,
+							     WIRE_VERSION_MIN, WIRE_VERSION_MAX);
+		if (ret == 0 && reply->version == 0)
+			errtext_set(
+				&err, -EPROTO,
+				"it speaks protocol versions %d to %d, you %u to %u: install the "
+				"same dray on both hosts",
+				WIRE_VERSION_MIN, WIRE_VERSION_MAX, hello->version_min,
+				hello->version_max);
+		reply->features = WIRE_FEATURES & hello->features;
+		memcpy(reply->host_uuid, s->host_uuid, sizeof(reply->host_uuid));
+		snprintf(reply->text, sizeof(reply->text), "%s", err.text);
+		ok = socket_write_full(fd, out, wire_hello_reply_encode(reply, out), HELLO_MS) ==
+			     0 &&
+		     reply->version;
+	}
+	free(reply);
+	return ok;
+}
+
+static void serve(struct server *s, struct connection *c)
+{
+	struct wire_hello hello;
+	struct errtext err = {0};
+
+	if (!answer_hello(s, c->fd, &hello)) {
+		close(c->fd);
+		return;
+	}
+	if (hello.kind == WIRE_KIND_CONTROL && !s->opt->carry_on_only) {
+		struct incoming_result result;
+
+		incoming_serve(s->receiver, c->fd, hello.session, &result);
+		if (result.prepared)
+			report_session(s, c->peer, &result);
+	} else if (hello.kind == WIRE_KIND_CONTROL) {
+		close(c->fd);
+	} else if (hello.kind == WIRE_KIND_LINK && !incoming_known(s->receiver, hello.session)) {
+		struct incoming_result result;
+
+		incoming_carry_on(s->receiver, c->fd, &hello, &result);
+		if (result.prepared)
+			report_session(s, c->peer, &result);
+	} else if (hello.kind == WIRE_KIND_RECOVER) {
+		incoming_recover(s->receiver, c->fd);
+	} else {
+		incoming_join(s->receiver, c->fd, &hello, &err);
+	}
+}
+
+static void *connection_main(void *arg)
+{
+	struct connection *c = arg;
+
+	serve(c->server, c);
+	atomic_fetch_sub_explicit(&c->server->connections, 1, memory_order_relaxed);
+	free(c);
+	return NULL;
+}
+
+static void accept_one(struct server *s, int listen_fd)
+{
+	struct connection *c = calloc(1, sizeof(*c));
+	struct errtext err = {0};
+	pthread_t thread;
+
+	if (!c || socket_accept(listen_fd, &s->opt->socket, &c->fd, c->peer, &err) < 0) {
+		free(c);
+		usleep(NO_ROOM_US); /* out of descriptors, say: the connection stays pending */
+		return;
+	}
+	c->server = s;
+	if (atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed) < CONNECTIONS_MAX &&
+	    pthread_create(&thread, NULL, connection_main, c) == 0) {
+		pthread_detach(thread);
+		return;
+	}
+	atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
+	close(c->fd);
+	free(c);
+}
+
+/* ---- the server ---- */
+
+static int accept_all(struct server *s, int listen_fd)
+{
+	struct pollfd p[3] = {{.fd = listen_fd, .events = POLLIN},
+			      {.fd = s->ended, .events = POLLIN},
+			      {.fd = s->opt->stop_fd, .events = POLLIN}};
+	eventfd_t count;
+
+	for (;;) {
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
+			return EXIT_FAILED;
+		if (p[2].revents)
+			return 0;
+		if (p[1].revents && eventfd_read(s->ended, &count) == 0 && s->opt->once)
+			return s->status;
+		if (p[0].revents)
+			accept_one(s, listen_fd);
+	}
+}
+
+static int start(struct server *s, int *listen_fd, struct errtext *err)
+{
+	const struct receiver_options options = {.libvirt_socket = s->opt->libvirt_socket,
+						 .max_inbound = s->opt->max_inbound,
+						 .port = s->opt->port,
+						 .bind = s->opt->socket.bind};
+	struct host *host = NULL;
+	int ret = host_open(s->opt->libvirt_socket, &host, err);
+
+	if (ret == 0)
+		ret = host_uuid(host, s->host_uuid, err);
+	host_close(host);
+	if (ret == 0)
+		ret = receiver_new(&options, &s->receiver);
+	if (ret == 0)
+		ret = socket_listen(&s->opt->socket, s->opt->port, listen_fd, err);
+	return ret;
+}
+
+int server_run(const struct server_options *options, struct errtext *err)
+{
+	struct server *s = calloc(1, sizeof(*s));
+	_cleanup_close_ int listen_fd = -1;
+	char text[64];
+	int ret;
+
+	if (!s)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	s->opt = options;
+	pthread_mutex_init(&s->lock, NULL);
+	s->ended = eventfd(0, EFD_CLOEXEC);
+	ret = start(s, &listen_fd, err);
+	if (ret < 0)
+		return ret; /* threads may use s: it stays */
+	snprintf(text, sizeof(text), "waiting for guests on port %u", options->port);
+	report_event(options->report, "listening", PHASE_CONNECT, text);
+	return accept_all(s, listen_fd);
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The destination's port: takes connections and hands them to their sessions.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "errtext.h"
+#include "report.h"
+#include "socket.h"
+
+struct server_options {
+	const char *libvirt_socket; /* resolved: host_socket_path */
+	struct socket_options socket;
+	uint16_t port;
+	unsigned int max_inbound;
+	bool once;	    /* end after one migration, with its status */
+	bool carry_on_only; /* take no new migrations */
+	int stop_fd;	    /* ends when this can be read; -1: nothing ends it */
+	struct report *report;
+};
+
+/* Serve until told to stop: an exit status. A negative errno if it could not begin. The options
+ * must stay valid: sessions that are under way when it returns end with the process. */
+int server_run(const struct server_options *options, struct errtext *err);
