@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "cleanup.h"
 
 int process_open(pid_t pid, int *pidfd, int *proc_fd, struct errtext *err)
 {
@@ -28,5 +30,26 @@ int process_open(pid_t pid, int *pidfd, int *proc_fd, struct errtext *err)
 	/* Alive after the open: so the directory is that of the pidfd's process. */
 	if (syscall(SYS_pidfd_send_signal, *pidfd, 0, NULL, 0) < 0)
 		return errtext_set(err, -errno, "process %d: %s", pid, strerror(errno));
+	return 0;
+}
+
+/* Of /proc/PID/stat, whose second field is any text in parentheses. */
+#define STAT_STARTED "%c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+
+int process_started(pid_t pid, uint64_t *ticks, struct errtext *err)
+{
+	char path[32], line[1024] = "", state;
+	_cleanup_fclose_ FILE *f = NULL;
+	const char *rest;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f || !fgets(line, sizeof(line), f))
+		return errtext_set(err, -ESRCH, "process %d has ended", pid);
+	rest = strrchr(line, ')');
+	if (!rest || sscanf(rest + 1, " " STAT_STARTED " %" SCNu64, &state, ticks) != 2)
+		return errtext_set(err, -EPROTO, "%s: not as expected", path);
+	if (state == 'Z' || state == 'X')
+		return errtext_set(err, -ESRCH, "process %d has ended", pid);
 	return 0;
 }

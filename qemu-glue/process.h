@@ -3,9 +3,15 @@
 // process.
 #pragma once
 
+#include <stdint.h>
 #include <sys/types.h>
 #include "errtext.h"
 
 /* Open a pidfd and the /proc directory of one and the same process; both are the caller's, on
  * failure too (-1 if not open), close-on-exec. -ESRCH: no such process. */
 int process_open(pid_t pid, int *pidfd, int *proc_fd, struct errtext *err);
+
+/* When it was started, in clock ticks since boot: with the id, which may be reused, this names a
+ * process for good. -ESRCH: no such process, or it has ended and nobody has asked for its status
+ * yet. */
+int process_started(pid_t pid, uint64_t *ticks, struct errtext *err);

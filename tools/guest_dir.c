@@ -2,6 +2,7 @@
 // What dray keeps of a guest on one host.
 #include "guest_dir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <uuid/uuid.h>
 #include "cleanup.h"
 
 void guest_dir_paths(struct guest_dir *d, const char *uuid)
@@ -108,6 +110,8 @@ int record_write(const struct guest_dir *d, enum record_kind kind, const struct 
 	json_object_object_add(o, "keeper", json_object_new_int(r->keeper));
 	json_object_object_add(o, "ram", ram_keep_to_json(&r->ram));
 	json_object_object_add(o, "never_ran", json_object_new_boolean(r->never_ran));
+	json_object_object_add(o, "qemu", json_object_new_int(r->qemu));
+	json_object_object_add(o, "qemu_started", json_object_new_uint64(r->qemu_started));
 	record_path(d, kind, path);
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 	if (json_object_to_file_ext(fresh, o, JSON_C_TO_STRING_PRETTY) < 0 ||
@@ -142,7 +146,9 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
 	*r = (struct record){0};
 	record_path(d, kind, path);
 	if (access(path, F_OK) < 0)
-		return -ENOENT;
+		return errno == ENOENT || errno == ENOTDIR
+			       ? -ENOENT
+			       : errtext_set(err, -errno, "%s: %s", path, strerror(errno));
 	o = json_object_from_file(path);
 	if (!o)
 		return errtext_set(err, -EIO, "%s: %s", path, json_util_get_last_err());
@@ -156,6 +162,10 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
 	get_text(o, "session", r->session, sizeof(r->session));
 	if (json_object_object_get_ex(o, "keeper", &v))
 		r->keeper = json_object_get_int(v);
+	if (json_object_object_get_ex(o, "qemu", &v))
+		r->qemu = json_object_get_int(v);
+	if (json_object_object_get_ex(o, "qemu_started", &v))
+		r->qemu_started = json_object_get_uint64(v);
 	r->post_copy = get_bool(o, "post_copy");
 	r->complete = get_bool(o, "complete");
 	if (json_object_object_get_ex(o, "ram", &v))
@@ -188,4 +198,52 @@ void record_remove(const struct guest_dir *d, enum record_kind kind)
 
 	record_path(d, kind, path);
 	unlink(path);
+}
+
+struct search {
+	enum record_kind kind;
+	bool (*is)(const struct record *r, const void *what);
+	const void *what;
+};
+
+static int try_record(const struct search *s, const char *uuid, struct guest_dir *d,
+		      struct record *r, struct errtext *err)
+{
+	uuid_t bytes;
+	int ret;
+
+	if (uuid_parse(uuid, bytes) < 0)
+		return -ENOENT;
+	guest_dir_paths(d, uuid);
+	ret = record_read(d, s->kind, r, err);
+	if (ret == 0 && s->is(r, s->what))
+		return 0;
+	record_destroy(r);
+	return ret < 0 ? ret : -ENOENT;
+}
+
+int record_find(enum record_kind kind, bool (*is)(const struct record *r, const void *what),
+		const void *what, struct guest_dir *d, struct record *r, struct errtext *err)
+{
+	const struct search search = {.kind = kind, .is = is, .what = what};
+	DIR *dir = opendir(GUEST_DIR_ROOT);
+	const struct dirent *entry;
+	int ret = -ENOENT;
+
+	if (!dir)
+		return errno == ENOENT ? -ENOENT
+				       : errtext_set(err, -errno, GUEST_DIR_ROOT ": %s",
+						     strerror(errno));
+	while (errno = 0, entry = readdir(dir)) {
+		int one = try_record(&search, entry->d_name, d, r, err);
+
+		if (one != -ENOENT)
+			ret = one;
+		if (one == 0)
+			break;
+	}
+	if (!entry && errno)
+		ret = errtext_set(err, -errno, GUEST_DIR_ROOT ": %s", strerror(errno));
+	closedir(dir);
+	return ret;
 }

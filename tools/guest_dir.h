@@ -7,6 +7,7 @@
 //   gate.sock    libvirt's calls to the source's daemon     (root's, while migrating)
 //   tunnel.sock  libvirt's calls to the destination's
 //   control.sock status, cancel, set (live.h)               (root's, while migrating)
+//   owed         the pages that a guest in post-copy still lacks here (owed.h)
 //   qemu/        QEMU's user's: stream.sock, and monitor.sock for as long as the guest lives here
 //
 // On a tmpfs: a host that reboots has lost the guests anyway.
@@ -57,6 +58,10 @@ struct record {
 	pid_t keeper;	     /* outgoing: the process that holds guest RAM besides dray */
 	struct ram_keep ram; /* outgoing: what it holds; owned: record_destroy */
 	bool never_ran;	     /* incoming: it ended, or was given up, and is known not to have run */
+	/* incoming, in post-copy: QEMU, and when it was started (process.h), so that it is found
+	 * without its help: it may hang in a page fault */
+	pid_t qemu;
+	uint64_t qemu_started;
 };
 
 enum record_kind { RECORD_OUTGOING, RECORD_INCOMING };
@@ -71,4 +76,9 @@ void guest_dir_session(const uint8_t session[WIRE_SESSION_SIZE],
 /* -ENOENT if there is none. On success record_destroy follows. */
 int record_read(const struct guest_dir *d, enum record_kind kind, struct record *r,
 		struct errtext *err);
+/* Look through the records of all guests for one that is what is looked for. On success *d has its
+ * paths (no lock) and *r is the caller's. -ENOENT: there is none, for certain; others: it may be one
+ * that could not be read. */
+int record_find(enum record_kind kind, bool (*is)(const struct record *r, const void *what),
+		const void *what, struct guest_dir *d, struct record *r, struct errtext *err);
 void record_remove(const struct guest_dir *d, enum record_kind kind);

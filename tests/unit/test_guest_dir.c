@@ -122,6 +122,8 @@ static struct record sample(void)
 		.released = true,
 		.running = true,
 		.resumed = true,
+		.qemu = 4194303,
+		.qemu_started = UINT64_MAX / 4,
 	};
 }
 
@@ -137,6 +139,8 @@ static void expect_same(const struct record *a, const struct record *b)
 	cr_assert_eq(a->running, b->running);
 	cr_assert_eq(a->defined_before, b->defined_before);
 	cr_assert_eq(a->resumed, b->resumed);
+	cr_assert_eq(a->qemu, b->qemu);
+	cr_assert_eq(a->qemu_started, b->qemu_started);
 }
 
 Test(guest_dir, records_come_back_as_written)
@@ -159,6 +163,37 @@ Test(guest_dir, records_come_back_as_written)
 	record_remove(&d, RECORD_OUTGOING);
 	cr_assert_eq(record_read(&d, RECORD_OUTGOING, &out, &err), -ENOENT);
 	record_remove(&d, RECORD_OUTGOING);
+	guest_dir_close(&d);
+}
+
+static bool is_named(const struct record *r, const void *name)
+{
+	return strcmp(r->domain, name) == 0;
+}
+
+Test(guest_dir, a_record_is_found_among_all_guests)
+{
+	struct record in = sample(), out;
+	struct guest_dir d, found;
+	FILE *f;
+
+	setup();
+	cr_assert_eq(record_find(RECORD_OUTGOING, is_named, "x", &found, &out, NULL), -ENOENT);
+	d = open_it();
+	cr_assert_eq(record_write(&d, RECORD_OUTGOING, &in, NULL), 0);
+	cr_assert_eq(record_find(RECORD_OUTGOING, is_named, in.domain, &found, &out, NULL), 0);
+	expect_same(&in, &out);
+	cr_assert_str_eq(found.path, d.path);
+	cr_assert_eq(found.lock, -1);
+	record_destroy(&out);
+	cr_assert_eq(record_find(RECORD_OUTGOING, is_named, "x", &found, &out, NULL), -ENOENT);
+	cr_assert_eq(record_find(RECORD_INCOMING, is_named, in.domain, &found, &out, NULL),
+		     -ENOENT);
+	f = fopen("/run/dray/" UUID "/incoming", "w");
+	cr_assert_not_null(f);
+	fclose(f);
+	cr_assert_eq(record_find(RECORD_INCOMING, is_named, in.domain, &found, &out, NULL), -EIO,
+		     "an unreadable one may be the one");
 	guest_dir_close(&d);
 }
 

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// A process by its id and the time of its start.
+#include "process.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+TestSuite(process, .timeout = 20);
+
+Test(process, start_time_is_steady_whatever_its_name)
+{
+	uint64_t first = 0, second = 0;
+	struct errtext err = {0};
+
+	cr_assert_eq(process_started(getpid(), &first, &err), 0, "%s", err.text);
+	cr_assert_gt(first, 0);
+	cr_assert_eq(prctl(PR_SET_NAME, ") 1 (Z 2"), 0);
+	cr_assert_eq(process_started(getpid(), &second, &err), 0, "%s", err.text);
+	cr_assert_eq(first, second);
+}
+
+Test(process, one_that_ended_has_gone)
+{
+	uint64_t ticks;
+	siginfo_t info;
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (pid == 0)
+		_exit(0);
+	cr_assert_eq(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
+	cr_assert_eq(process_started(pid, &ticks, NULL), -ESRCH, "a zombie");
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	cr_assert_eq(process_started(pid, &ticks, NULL), -ESRCH);
+}
