@@ -328,7 +328,8 @@ static int apply(struct receiver *r, unsigned int *n, struct errtext *err)
 				   r->index);
 	switch (r->frame.type) {
 	case WIRE_FRAME_SYNC:
-		d->opt.synced(d->opt.opaque, r->index, r->frame.round);
+		if (d->opt.synced)
+			d->opt.synced(d->opt.opaque, r->index, r->frame.round);
 		return 0;
 	case WIRE_FRAME_STALE:
 		if (placer)

@@ -20,7 +20,8 @@ struct destination;
 
 struct destination_options {
 	struct ram_map *ram; /* mapped writable, same order as the source's; outlives us */
-	/* Everything of `round` on this stream is in memory. Called by the stream's thread. */
+	/* Everything of `round` on this stream is in memory. Called by the stream's thread. May be
+	 * NULL. */
 	void (*synced)(void *opaque, unsigned int stream, uint32_t round);
 	void *opaque;
 	/* The guest runs here already, and what it has is its own: nothing is emptied, and nothing
