@@ -20,6 +20,7 @@
 #define PAUSE_FIRST_MS 50
 #define PAUSE_MOST_MS 5000
 #define ANSWER_MS 15000
+#define REASON_MS 3000
 /* Of the SYNC that ends the push; nobody counts rounds here. */
 #define PUSH_ROUND UINT32_MAX
 
@@ -58,13 +59,46 @@ static bool is_over(const struct page_link *l)
 	return l->complete || l->ended || l->quit;
 }
 
-static void note_broken(struct page_link *l, const char *text)
+static bool is_broken_or_over(const struct page_link *l)
 {
-	pthread_mutex_lock(&l->lock);
+	return l->broken || is_over(l);
+}
+
+/* Under lock: wait until the deadline or `until`. */
+static bool wait_until(struct page_link *l, bool (*until)(const struct page_link *l), uint64_t ms)
+{
+	uint64_t end_us = clock_monotonic_us() + ms * 1000;
+	const struct timespec end = {.tv_sec = (time_t)(end_us / 1000000),
+				     .tv_nsec = (long)(end_us % 1000000 * 1000)};
+
+	while (!until(l))
+		if (pthread_cond_timedwait(&l->changed, &l->lock, &end) == ETIMEDOUT)
+			return until(l);
+	return true;
+}
+
+/* Under lock. */
+static void break_off(struct page_link *l, const char *text)
+{
 	if (!l->broken && !is_over(l))
 		snprintf(l->text, sizeof(l->text), "%s", text);
 	l->broken = true;
 	pthread_cond_broadcast(&l->changed);
+}
+
+static void note_broken(struct page_link *l, const char *text)
+{
+	pthread_mutex_lock(&l->lock);
+	break_off(l, text);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* The destination closes them before it says COMPLETE, or why it gives up: let it say so. */
+static void note_lane_ended(struct page_link *l, const char *text)
+{
+	pthread_mutex_lock(&l->lock);
+	if (!wait_until(l, is_broken_or_over, REASON_MS))
+		break_off(l, text);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -132,11 +166,11 @@ static void *lane_main(void *arg)
 
 	if (lane->urgent) {
 		ret = page_server_serve(l->server, lane->index, lane->stream, &err);
-		note_broken(l, ret < 0 ? err.text : "the destination closed a connection");
+		note_lane_ended(l, ret < 0 ? err.text : "the destination closed a connection");
 	} else {
 		ret = page_server_push(l->server, lane->index, lane->stream, &err);
 		if (ret < 0)
-			note_broken(l, err.text);
+			note_lane_ended(l, err.text);
 	}
 	return NULL;
 }
@@ -254,19 +288,6 @@ static void close_set(struct page_link *l)
 
 /* ---- the keeper ---- */
 
-/* Under lock: wait until the deadline or `until`. */
-static bool wait_until(struct page_link *l, bool (*until)(const struct page_link *l), uint64_t ms)
-{
-	uint64_t end_us = clock_monotonic_us() + ms * 1000;
-	const struct timespec end = {.tv_sec = (time_t)(end_us / 1000000),
-				     .tv_nsec = (long)(end_us % 1000000 * 1000)};
-
-	while (!until(l))
-		if (pthread_cond_timedwait(&l->changed, &l->lock, &end) == ETIMEDOUT)
-			return until(l);
-	return true;
-}
-
 static bool has_answer(const struct page_link *l)
 {
 	return l->owed_known || l->broken || is_over(l);
@@ -295,11 +316,6 @@ static bool connect_anew(struct page_link *l)
 	return false;
 }
 
-static bool is_broken_or_over(const struct page_link *l)
-{
-	return l->broken || is_over(l);
-}
-
 static void reconnect(struct page_link *l)
 {
 	uint64_t pause = PAUSE_FIRST_MS;
@@ -321,8 +337,11 @@ static void reconnect(struct page_link *l)
 	}
 }
 
+/* FINISH lets the destination go: it stays until it knows that COMPLETE has come. */
 static void say_over(struct page_link *l)
 {
+	if (l->complete && l->control)
+		control_send_type(l->control, WIRE_FINISH);
 	if (l->complete)
 		l->opt.changed(l->opt.opaque, PAGE_LINK_COMPLETE, "every page has arrived");
 	else if (l->ended)
