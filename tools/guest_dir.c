@@ -231,9 +231,9 @@ int record_find(enum record_kind kind, bool (*is)(const struct record *r, const 
 	int ret = -ENOENT;
 
 	if (!dir)
-		return errno == ENOENT ? -ENOENT
-				       : errtext_set(err, -errno, GUEST_DIR_ROOT ": %s",
-						     strerror(errno));
+		return errno == ENOENT
+			       ? -ENOENT
+			       : errtext_set(err, -errno, GUEST_DIR_ROOT ": %s", strerror(errno));
 	while (errno = 0, entry = readdir(dir)) {
 		int one = try_record(&search, entry->d_name, d, r, err);
 

@@ -77,8 +77,8 @@ void guest_dir_session(const uint8_t session[WIRE_SESSION_SIZE],
 int record_read(const struct guest_dir *d, enum record_kind kind, struct record *r,
 		struct errtext *err);
 /* Look through the records of all guests for one that is what is looked for. On success *d has its
- * paths (no lock) and *r is the caller's. -ENOENT: there is none, for certain; others: it may be one
- * that could not be read. */
+ * paths (no lock) and *r is the caller's. -ENOENT: there is none, for certain; others: it may be
+ * one that could not be read. */
 int record_find(enum record_kind kind, bool (*is)(const struct record *r, const void *what),
 		const void *what, struct guest_dir *d, struct record *r, struct errtext *err);
 void record_remove(const struct guest_dir *d, enum record_kind kind);
