@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One migration, as the destination serves it: the session and its end.
+// One migration, as the destination serves it: the session.
 //
-// Before RELEASE the guest belongs to the source: whatever breaks, everything here is taken down,
-// and libvirt, whose client connection (the tunnel) is cut, ends the QEMU it started. After RELEASE
-// libvirt's Finish call decides: it either came through the tunnel, and the guest runs here, or
-// the tunnel is cut and QEMU ended. Either way the answer to a later QUERY is definite.
+// How it ends is in incoming_end.c.
 #include "incoming_private.h"
 
 #include <errno.h>
@@ -19,10 +16,6 @@
 #include "socket.h"
 #include "uring_stream.h"
 
-#define FOREVER_US (3600ull * 1000000)
-#define WIND_UP_US 5000000
-#define SETTLE_US 15000000
-#define POLL_US 20000
 #define QUEUED_US 1000000
 #define QUEUE_LOOK_US 100000
 
@@ -188,18 +181,32 @@ static void send_digest(struct incoming *in)
 	free(m);
 }
 
+/* What a crash must not forget comes first: only then may the guest run. */
+static int record_release(struct incoming *in)
+{
+	int ret = 0;
+
+	if (in->owed)
+		ret = incoming_begin_postcopy(in);
+	in->record.released = true;
+	in->record.post_copy = in->owed;
+	in->record.qemu = in->qemu;
+	in->record.qemu_started = in->qemu_started;
+	if (ret == 0)
+		ret = record_write(&in->dir, RECORD_INCOMING, &in->record, &in->err);
+	if (ret < 0)
+		in->record.released = in->record.post_copy = false;
+	return ret;
+}
+
 static void release(struct incoming *in)
 {
 	struct receiver *r = in->receiver;
 
-	in->record.released = true;
-	in->record.post_copy = in->owed && owed_left(in->owed);
-	if (in->owed && incoming_begin_postcopy(in) < 0) {
-		in->record.released = in->record.post_copy = false;
+	if (record_release(in) < 0) {
 		in->aborted = true;
 		return;
 	}
-	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
 	pthread_mutex_lock(&r->lock);
 	in->released = true; /* a relay that comes later starts flowing */
 	if (in->relay)
@@ -252,23 +259,31 @@ static void take_message(struct incoming *in, struct wire_message *m)
 	wire_message_destroy(m);
 }
 
+void incoming_note_resumed(struct incoming *in, uint64_t time_us)
+{
+	struct wire_message m = {.type = WIRE_RESUMED, .resumed = {time_us}};
+
+	if (in->resumed)
+		return;
+	in->resumed = true;
+	in->record.resumed = true;
+	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
+	if (in->control && in->prepare.running)
+		control_send(in->control, &m);
+}
+
 static void take_qemu_event(struct incoming *in, const struct mail *mail)
 {
-	struct wire_message m = {.type = WIRE_RESUMED, .resumed = {mail->a}};
-
-	if (strcmp(mail->text, "GONE") == 0 && !in->finished) {
+	if (strcmp(mail->text, "GONE") == 0 && in->owed && in->released) {
+		in->monitor_lost = true; /* libvirt knows what of */
+	} else if (strcmp(mail->text, "GONE") == 0 && !in->finished) {
 		in->gone = true;
 		in->aborted = true;
 		errtext_set(&in->err, -ECONNRESET, "QEMU of domain %s ended on the destination",
 			    in->prepare.name);
 	}
-	if (strcmp(mail->text, "RESUME") != 0 || in->resumed)
-		return;
-	in->resumed = true;
-	in->record.resumed = true;
-	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
-	if (in->control)
-		control_send(in->control, &m);
+	if (strcmp(mail->text, "RESUME") == 0)
+		incoming_note_resumed(in, mail->a);
 }
 
 bool incoming_take(struct incoming *in, uint64_t deadline_us)
@@ -307,145 +322,13 @@ bool incoming_take(struct incoming *in, uint64_t deadline_us)
 	return some;
 }
 
-/* ---- end ---- */
-
-static void tell_source(struct incoming *in)
-{
-	struct wire_message *m = calloc(1, sizeof(*m));
-
-	if (m && in->control && !in->control_lost) {
-		m->type = WIRE_ABORT;
-		snprintf(m->abort.text, sizeof(m->abort.text), "%s", in->err.text);
-		control_send(in->control, m);
-	}
-	free(m);
-}
-
-static void stop_streams(struct incoming *in)
-{
-	struct receiver *r = in->receiver;
-
-	pthread_mutex_lock(&r->lock);
-	in->ending = true;
-	for (unsigned int i = 0; i < WIRE_STREAMS_MAX; i++)
-		if (in->streams[i])
-			in->streams[i]->ops->shutdown(in->streams[i]);
-	incoming_cut_lanes(in);
-	pthread_cond_broadcast(&r->changed);
-	while (in->users)
-		pthread_cond_wait(&r->changed, &r->lock);
-	pthread_mutex_unlock(&r->lock);
-}
-
-static void cut_tunnels(struct incoming *in)
-{
-	for (unsigned int i = 0; i < in->tunnel_count; i++)
-		pump_stop(in->tunnels[i]);
-}
-
-/* The domain as libvirt has it, once it is no longer on its way; INCOMING if that takes too long.
- */
-static enum domain_state settle(struct incoming *in, uint64_t for_us)
-{
-	uint64_t end = clock_monotonic_us() + for_us;
-	struct domain_info info = {.state = DOMAIN_INCOMING};
-
-	for (;;) {
-		int ret = host_state(in->host, in->uuid, &info, NULL);
-
-		if (ret == 0 && info.state != DOMAIN_INCOMING &&
-		    info.state != DOMAIN_PAUSED_MIGRATION)
-			return info.state;
-		if (clock_monotonic_us() >= end)
-			return DOMAIN_INCOMING;
-		if (ret < 0)
-			host_reopen(in->host, NULL);
-		usleep(POLL_US);
-	}
-}
-
-/* libvirt stores the definition before it starts the guest; what then fails leaves it behind. */
-static void remember_that_it_never_ran(struct incoming *in)
-{
-	enum domain_state state = settle(in, 0);
-
-	if (in->resumed || (state != DOMAIN_ABSENT && state != DOMAIN_SHUT_OFF) ||
-	    (in->released && !in->gone))
-		return;
-	in->record.never_ran = true;
-	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
-	if (state == DOMAIN_SHUT_OFF && !in->record.defined_before)
-		host_undefine(in->host, in->uuid, NULL);
-}
-
-/* Nothing came, or it was called off. libvirt's client at the source may still wind up in good
- * order through the tunnel; if not, the cut tunnel makes libvirt end its QEMU. */
-static void undo(struct incoming *in)
-{
-	tell_source(in);
-	stop_streams(in);
-	if (in->relay)
-		pump_stop(in->relay);
-	if (in->control_lost || settle(in, WIND_UP_US) == DOMAIN_INCOMING)
-		cut_tunnels(in);
-	if (settle(in, SETTLE_US) == DOMAIN_INCOMING)
-		host_destroy(in->host, in->uuid, &in->err);
-	remember_that_it_never_ran(in);
-}
-
-/* Released, then silence: give libvirt's Finish no more chance to arrive, then see what it did. */
-static bool arrived_after_all(struct incoming *in)
-{
-	enum domain_state state;
-
-	cut_tunnels(in);
-	state = settle(in, SETTLE_US);
-	return state == DOMAIN_RUNNING || state == DOMAIN_PAUSED_USER;
-}
-
-/* A capability left behind would make a later migration by somebody else skip the memory. */
-static int welcome(struct incoming *in)
-{
-	int ret = 0;
-
-	if (in->faults) {
-		fault_handler_stop(in->faults);
-		stop_streams(in);
-		ret = incoming_end_postcopy(in);
-	}
-	incoming_detach(in);
-	if (ret == 0)
-		ret = qmp_set_capability(in->monitor, "x-ignore-shared", false, &in->err);
-	in->record.resumed = true;
-	in->record.complete = ret == 0;
-	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
-	/* Once it hears FINISHED the source may send the guest on: let go of it first. */
-	stop_streams(in);
-	incoming_release_postcopy(in);
-	destination_destroy(in->destination);
-	in->destination = NULL;
-	in->ram_bytes = ram_map_bytes(&in->ram);
-	ram_map_destroy(&in->ram);
-	guest_dir_close(&in->dir);
-	if (ret == 0 && in->control)
-		control_send_type(in->control, WIRE_FINISHED);
-	return ret;
-}
-
-static bool arrived(struct incoming *in)
-{
-	if (in->owed)
-		return in->complete && in->resumed;
-	if (in->finished || (in->released && in->resumed))
-		return true;
-	return in->released && arrived_after_all(in);
-}
+/* ---- life ---- */
 
 static void destroy(struct incoming *in)
 {
 	incoming_detach(in);
 	delist(in);
-	stop_streams(in);
+	incoming_stop_streams(in);
 	incoming_tell_link(in);
 	incoming_release_postcopy(in);
 	for (unsigned int i = 0; i < in->tunnel_count; i++)
@@ -466,52 +349,6 @@ static void destroy(struct incoming *in)
 	free(in);
 }
 
-/* A guest that runs still has a FINISH to come, unless the source has gone; in post-copy it has its
- * pages to come, and the source may go and come back. */
-static bool is_decided(const struct incoming *in)
-{
-	if (!in->released || !in->owed)
-		return in->finished || in->aborted || in->control_lost;
-	return in->gone || (in->complete && in->resumed) || (in->control_lost && !in->resumed);
-}
-
-static void wait_for_end(struct incoming *in)
-{
-	for (;;) {
-		while (!is_decided(in))
-			incoming_take(in, clock_monotonic_us() + FOREVER_US);
-		if (!in->owed || !in->released || in->gone || in->resumed)
-			return;
-		/* The source is lost: did libvirt's Finish come through before? */
-		if (!arrived_after_all(in))
-			return;
-		in->resumed = in->record.resumed = true;
-		record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
-	}
-}
-
-static void conclude(struct incoming *in, int ret, struct incoming_result *result)
-{
-	result->arrived = ret == 0 && arrived(in);
-	if (result->arrived)
-		ret = welcome(in);
-	else if (in->dir.lock >= 0)
-		undo(in);
-	else
-		tell_source(in);
-	if (ret == 0 || !result->arrived)
-		guard_done(steal_fd(&in->guard));
-	result->unknown = !result->arrived && in->released && !in->record.never_ran &&
-			  settle(in, 0) == DOMAIN_INCOMING;
-	stop_streams(in);
-	result->post_copy = in->record.post_copy;
-	result->told = in->told;
-	result->ram_bytes = in->ram_bytes ? in->ram_bytes : ram_map_bytes(&in->ram);
-	result->wire_bytes = in->wire_bytes; /* no stream is left that could add to it */
-	result->streams = in->prepare.streams;
-	snprintf(result->reason, sizeof(result->reason), "%s", result->arrived ? "" : in->err.text);
-}
-
 static void run(struct incoming *in, int fd, struct incoming_result *result)
 {
 	uint64_t begun = clock_monotonic_us();
@@ -522,10 +359,10 @@ static void run(struct incoming *in, int fd, struct incoming_result *result)
 	if (ret == 0)
 		ret = control_send_type(in->control, WIRE_READY);
 	if (ret == 0)
-		wait_for_end(in);
+		incoming_wait(in);
 	else
 		errtext_set(&in->err, ret, "cannot take the guest in: %s", strerror(-ret));
-	conclude(in, ret, result);
+	incoming_conclude(in, ret, result);
 	result->total_ms = (clock_monotonic_us() - begun) / 1000;
 }
 
@@ -605,7 +442,8 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
 {
 	_cleanup_close_ int own = fd;
 	struct incoming *in = incoming_new(r, hello->session);
-	int ret = in ? incoming_adopt(in, &in->err) : -ENOMEM;
+	struct errtext err = {0};
+	int ret = in ? incoming_adopt(in) : -ENOMEM;
 
 	*result = (struct incoming_result){0};
 	if (!in)
@@ -618,11 +456,10 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
 		result->prepared = true;
 		snprintf(result->domain, sizeof(result->domain), "%s", in->record.domain);
 		enlist(in);
-		ret = incoming_serve_link(in, steal_fd(&own), hello->index, &in->err);
-	}
-	if (result->prepared) {
-		wait_for_end(in);
-		conclude(in, 0, result);
+		/* Should it fail, the source comes again. */
+		incoming_serve_link(in, steal_fd(&own), hello->index, &err);
+		incoming_wait(in);
+		incoming_conclude(in, 0, result);
 	}
 	destroy(in);
 	return ret;

@@ -21,6 +21,7 @@ struct incoming_result {
 	bool unknown; /* handed over, and nobody saw what came of it */
 	char reason[ERRTEXT_SIZE];
 	bool post_copy;
+	bool untold; /* every page has come, and the source may not have heard of it */
 	struct wire_complete told; /* of post-copy */
 	uint64_t ram_bytes, wire_bytes, total_ms;
 	unsigned int streams;
@@ -46,8 +47,9 @@ bool incoming_known(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]
 void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],
 		    struct incoming_result *result);
 /* Serve post-copy's control connection of a session that is none of ours: another process began it
- * here, and ended. fd becomes ours. Blocks until every page has come. -ENOENT: nobody began it
- * here, as the source has been told. */
+ * here, and ended. fd becomes ours. Blocks until every page has come. -ENOENT: the guest is not
+ * here, or no more; -EALREADY: every page has come before; both have been told to the source.
+ * Others: it could not be done now, and the source will come again. */
 int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello,
 		      struct incoming_result *result);
 /* Serve one of its other connections (ram, tunnel, relay; link, fault, push). fd becomes ours.

@@ -5,130 +5,167 @@
 // QEMU. The guest's vCPUs have waited meanwhile, or run on what they had.
 #include "incoming_private.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <uuid/uuid.h>
 #include "attach.h"
 #include "clock.h"
 #include "guard.h"
+#include "process.h"
 #include "ram_find.h"
 
 #define SILENCE_MS 10000
 
-static bool is_of_session(struct incoming *in, const char *uuid, const char *session)
+static bool is_of_session(const struct record *r, const void *session)
 {
-	uuid_t bytes;
-
-	if (uuid_parse(uuid, bytes) < 0)
-		return false;
-	guest_dir_paths(&in->dir, uuid);
-	if (record_read(&in->dir, RECORD_INCOMING, &in->record, NULL) < 0)
-		return false;
-	if (strcmp(in->record.session, session) == 0)
-		return true;
-	record_destroy(&in->record);
-	return false;
+	return strcmp(r->session, session) == 0;
 }
 
 /* Fills in->record and the paths. */
 static int find_record(struct incoming *in)
 {
 	char session[2 * WIRE_SESSION_SIZE + 1];
-	DIR *dir = opendir(GUEST_DIR_ROOT);
-	const struct dirent *entry;
-	int ret = -ENOENT;
+	struct errtext err = {0};
+	int ret;
 
 	guest_dir_session(in->session, session);
-	while (dir && ret < 0 && (entry = readdir(dir)))
-		if (is_of_session(in, entry->d_name, session))
-			ret = 0;
-	if (dir)
-		closedir(dir);
+	ret = record_find(RECORD_INCOMING, is_of_session, session, &in->dir, &in->record, &err);
 	in->dir.lock = -1;
-	return ret < 0 ? errtext_set(&in->err, ret,
-				     "nothing is known of this migration on the destination: was "
-				     "it rebooted? The guest's memory is then lost")
-		       : 0;
+	if (ret == -ENOENT)
+		return errtext_set(&in->err, ret,
+				   "nothing is known of this migration on the destination: was it "
+				   "rebooted? The guest's memory is then lost");
+	return ret < 0 ? errtext_set(&in->err, ret, "%s", err.text) : 0;
 }
 
-static int reach_qemu(struct incoming *in)
+/* Before the release the source decides, by other ways. */
+static int check_record(struct incoming *in)
 {
-	struct destination_options options = {.ram = &in->ram, .running = true};
-	int ret = host_qemu_pid(in->host, in->uuid, &in->qemu, &in->err);
-
-	if (ret == 0)
-		ret = qmp_open(in->dir.monitor, ANSWER_MS, &in->monitor, &in->err);
-	if (ret == 0)
-		ret = ram_find(in->qemu, true, &in->ram, &in->err);
-	if (ret == 0)
-		ret = owed_open(in->dir.owed, &in->ram, &in->owed, &in->err);
-	if (ret == 0)
-		ret = destination_new(&options, &in->destination, &in->err);
-	if (ret == 0)
-		ret = attach_find_inside(in->qemu, &in->uffd, &in->uffd_inside, &in->err);
-	return ret;
+	if (in->record.complete) {
+		in->complete = true; /* only the answer was lost */
+		return -EALREADY;
+	}
+	if (!in->record.released || !in->record.post_copy)
+		return errtext_set(&in->err, -EINPROGRESS,
+				   "the guest has not been handed over, as far as the destination "
+				   "knows");
+	return 0;
 }
 
-static int take_over(struct incoming *in)
-{
-	int ret = incoming_new_handlers(in);
-
-	if (ret < 0)
-		return ret;
-	in->resumed = in->record.resumed;
-	in->prepare.running = true;
-	in->prepare.silence_ms = SILENCE_MS;
-	destination_place(in->destination, in->placer);
-	in->released_us = clock_monotonic_us();
-	return placer_begin(in->placer, &in->err);
-}
-
-/* The guest may have been destroyed meanwhile, or have ended. */
+/* The guest may have been destroyed meanwhile, or have ended. Libvirt alone knows for certain, but
+ * pages do not wait for its daemon while QEMU lives. */
 static int check_guest(struct incoming *in)
 {
 	struct domain_info info;
-	int ret = host_state(in->host, in->uuid, &info, &in->err);
+	struct errtext err = {0};
+	int ret = host_open(in->receiver->opt.libvirt_socket, &in->host, &err);
 
+	if (ret == 0)
+		ret = host_state(in->host, in->uuid, &info, &err);
 	if (ret < 0)
-		return ret;
+		return 0;
 	if (info.state == DOMAIN_ABSENT || info.state == DOMAIN_SHUT_OFF)
 		return errtext_set(&in->err, -ENOENT,
 				   "the guest has ended on the destination, before all of its "
 				   "memory had come");
 	if (info.state == DOMAIN_RUNNING || info.state == DOMAIN_PAUSED_USER)
-		in->record.resumed = true;
+		incoming_note_resumed(in, 0);
 	return 0;
 }
 
-int incoming_adopt(struct incoming *in, struct errtext *err)
+/* By no help of its own: it may hang in a page fault, and libvirt, which asks it, too. */
+static int find_qemu(struct incoming *in)
 {
-	int ret = find_record(in);
+	uint64_t started = 0;
+	int ret = process_started(in->record.qemu, &started, &in->err);
 
-	(void)err;
-	in->released = true; /* whatever fails here, nothing inside QEMU is to be undone */
+	if (ret == 0 && started != in->record.qemu_started)
+		ret = errtext_set(&in->err, -ESRCH, "QEMU's process %d has ended", in->record.qemu);
+	in->qemu = in->record.qemu;
+	in->qemu_started = started;
+	return ret;
+}
+
+/* Whoever was here before us let go of QEMU, and died before it could write so down. */
+static int note_complete(struct incoming *in)
+{
+	in->err = (struct errtext){0};
+	in->complete = in->record.complete = true;
+	return record_write(&in->dir, RECORD_INCOMING, &in->record, &in->err) < 0 ? -EIO
+										  : -EALREADY;
+}
+
+static int reach_qemu(struct incoming *in)
+{
+	struct destination_options options = {.ram = &in->ram, .running = true};
+	int ret = find_qemu(in);
+
+	if (ret == 0)
+		ret = ram_find(in->qemu, true, &in->ram, &in->err);
+	if (ret == 0)
+		ret = owed_open(in->dir.owed, &in->ram, &in->owed, &in->err);
+	if (ret == 0 && !owed_sealed(in->owed))
+		ret = errtext_set(&in->err, -EINVAL, "%s: the set is not complete", in->dir.owed);
+	if (ret == 0)
+		ret = destination_new(&options, &in->destination, &in->err);
 	if (ret < 0)
 		return ret;
-	snprintf(in->uuid, sizeof(in->uuid), "%s", in->record.uuid);
-	snprintf(in->prepare.name, sizeof(in->prepare.name), "%s", in->record.domain);
-	if (in->record.complete) {
-		in->complete = true; /* only the answer was lost */
-		return -EALREADY;
-	}
-	ret = host_open(in->receiver->opt.libvirt_socket, &in->host, &in->err);
+	ret = attach_find_inside(in->qemu, &in->uffd, &in->uffd_inside, &in->err);
+	return ret == -ENOENT && owed_left(in->owed) == 0 ? note_complete(in) : ret;
+}
+
+static int take_over(struct incoming *in)
+{
+	int ret = reach_qemu(in);
+
 	if (ret == 0)
-		ret = guest_dir_open(&in->dir, in->uuid, -1, -1, &in->err);
-	if (ret == 0)
-		ret = check_guest(in);
-	if (ret == 0)
-		ret = reach_qemu(in);
-	if (ret == 0)
-		ret = incoming_watch_monitor(in);
-	if (ret == 0)
-		ret = take_over(in);
+		ret = incoming_new_handlers(in);
+	if (ret < 0)
+		return ret;
+	in->prepare.running = in->record.running;
+	in->prepare.silence_ms = SILENCE_MS;
+	destination_place(in->destination, in->placer);
+	in->released_us = clock_monotonic_us();
+	ret = placer_begin(in->placer, &in->err);
 	if (ret == 0)
 		ret = guard_start(in->uuid, in->receiver->opt.libvirt_socket, NULL, &in->guard,
 				  NULL, &in->err);
 	return ret;
+}
+
+/* Whoever had the lock before us may have written meanwhile. */
+static int lock_record(struct incoming *in)
+{
+	int ret = guest_dir_open(&in->dir, in->record.uuid, -1, -1, &in->err);
+
+	if (ret < 0)
+		return ret;
+	record_destroy(&in->record);
+	ret = record_read(&in->dir, RECORD_INCOMING, &in->record, &in->err);
+	return ret < 0 ? ret : check_record(in);
+}
+
+int incoming_adopt(struct incoming *in)
+{
+	int ret = find_record(in);
+
+	in->released = true; /* whatever fails here, nothing inside QEMU is to be undone */
+	in->missed_events = true;
+	if (ret == 0)
+		ret = check_record(in);
+	if (ret < 0)
+		return ret;
+	in->resumed = in->record.resumed;
+	snprintf(in->uuid, sizeof(in->uuid), "%s", in->record.uuid);
+	snprintf(in->prepare.name, sizeof(in->prepare.name), "%s", in->record.domain);
+	ret = lock_record(in);
+	if (ret == -ENOENT)
+		return -EAGAIN;
+	if (ret == 0)
+		ret = check_guest(in);
+	if (ret < 0)
+		return ret;
+	ret = take_over(in);
+	/* The guest is here: whatever is not found, it is no answer. */
+	return ret == -ENOENT ? -EAGAIN : ret;
 }

@@ -14,13 +14,19 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "missing.h"
+#include "process.h"
 #include "uring_stream.h"
+
+#define CONFIRM_MS 5000
 
 /* Post-copy's control channel, one of several in a row. */
 struct link {
 	struct incoming *in;
 	struct control *control;
-	struct link *older; /* not freed before the session ends: its callbacks may be under way */
+	/* under the receiver's lock */
+	bool serving;	/* the thread that brought it is at it */
+	bool confirmed; /* the source has heard COMPLETE */
+	bool lost;
 };
 
 /* ---- begin ---- */
@@ -78,6 +84,9 @@ static int get_ready(struct incoming *in)
 	if (ret < 0)
 		return ret;
 	in->qemu = qmp_peer_pid(in->monitor);
+	ret = process_started(in->qemu, &in->qemu_started, &in->err);
+	if (ret < 0)
+		return ret;
 	keep_folios_small(&in->ram);
 	ret = attach_userfaultfd(in->qemu, MISSING_FEATURES, true, &in->uffd, &in->uffd_inside,
 				 &in->err);
@@ -141,7 +150,13 @@ static bool has_lanes(const struct incoming *in)
 
 static void on_link_message(void *opaque, struct wire_message *m)
 {
-	(void)opaque;
+	struct link *link = opaque;
+	struct receiver *r = link->in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	link->confirmed |= m->type == WIRE_FINISH;
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
 	wire_message_destroy(m);
 }
 
@@ -154,8 +169,10 @@ static void on_link_lost(void *opaque, int result, const char *text)
 	(void)result;
 	(void)text;
 	pthread_mutex_lock(&in->receiver->lock);
+	link->lost = true;
 	if (in->link == link)
 		incoming_cut_lanes(in);
+	pthread_cond_broadcast(&in->receiver->changed);
 	pthread_mutex_unlock(&in->receiver->lock);
 }
 
@@ -202,15 +219,34 @@ static int renew_handler(struct incoming *in, struct errtext *err)
 	struct fault_handler_options handling = {
 		.uffd = in->uffd, .ram = &in->ram, .owed = in->owed, .placer = in->placer};
 	struct fault_handler_stats stats;
+	struct fault_handler *fresh;
+	int ret = fault_handler_new(&handling, &fresh, err);
 
+	if (ret < 0)
+		return ret;
 	fault_handler_stats(in->faults, &stats);
 	fault_handler_latency(in->faults, &in->latency);
 	in->faults_before += stats.faults;
 	fault_handler_destroy(in->faults);
-	in->faults = NULL;
-	if (fault_handler_new(&handling, &in->faults, err) < 0)
-		return -ENOMEM;
+	in->faults = fresh;
 	return placer_begin(in->placer, err);
+}
+
+static void free_link(struct link *link)
+{
+	control_destroy(link->control);
+	free(link);
+}
+
+/* Its callbacks need the receiver's lock, which we must not hold. */
+static void end_older_link(struct receiver *r, struct link *older)
+{
+	control_shutdown(older->control);
+	pthread_mutex_lock(&r->lock);
+	while (older->serving)
+		pthread_cond_wait(&r->changed, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+	free_link(older);
 }
 
 /* From now on the source's latest; what hangs on the one before goes first. Only the shut down
@@ -218,23 +254,45 @@ static int renew_handler(struct incoming *in, struct errtext *err)
 static int replace_link(struct incoming *in, struct link *link, struct errtext *err)
 {
 	struct receiver *r = in->receiver;
+	struct link *older;
 	int ret = 0;
 
 	pthread_mutex_lock(&r->lock);
-	link->older = in->link;
+	older = in->link;
 	in->link = link;
-	if (link->older) {
+	if (older) {
 		fault_handler_stop(in->faults);
 		incoming_cut_lanes(in);
 		while (has_lanes(in))
 			pthread_cond_wait(&r->changed, &r->lock);
-		if (in->faults && !in->ending)
+		if (!in->ending)
 			ret = renew_handler(in, err);
 	}
 	pthread_mutex_unlock(&r->lock);
-	if (link->older)
-		control_shutdown(link->older->control);
+	if (older)
+		end_older_link(r, older);
 	return ret;
+}
+
+static void stop_serving(struct link *link)
+{
+	struct receiver *r = link->in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	link->serving = false; /* from here on it may be freed */
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* Whoever asks what is owed carries on: before the release there is nothing to carry on. */
+static bool may_link(struct incoming *in, bool tell_owed)
+{
+	bool may;
+
+	pthread_mutex_lock(&in->receiver->lock);
+	may = in->faults && (in->released || !tell_owed);
+	pthread_mutex_unlock(&in->receiver->lock);
+	return may;
 }
 
 int incoming_serve_link(struct incoming *in, int fd, bool tell_owed, struct errtext *err)
@@ -247,12 +305,13 @@ int incoming_serve_link(struct incoming *in, int fd, bool tell_owed, struct errt
 					  .opaque = link};
 	int ret;
 
-	if (!link || !in->faults) {
+	if (!link || !may_link(in, tell_owed)) {
 		close(fd);
 		free(link);
 		return errtext_set(err, -EPROTO, "post-copy has not been agreed on");
 	}
 	link->in = in;
+	link->serving = true;
 	ret = control_new(&options, &link->control, err);
 	if (ret < 0) {
 		free(link);
@@ -261,6 +320,9 @@ int incoming_serve_link(struct incoming *in, int fd, bool tell_owed, struct errt
 	ret = replace_link(in, link, err);
 	if (ret == 0 && tell_owed)
 		ret = send_owed(in, link->control);
+	if (ret < 0)
+		control_shutdown(link->control); /* the source comes again */
+	stop_serving(link);
 	return ret;
 }
 
@@ -324,13 +386,12 @@ int incoming_end_postcopy(struct incoming *in)
 {
 	int ret;
 
+	incoming_stop_streams(in);
 	sum_up(in);
 	ret = missing_unregister(in->uffd, &in->ram, &in->err);
 	if (ret == 0)
 		ret = attach_close_inside(in->qemu, in->uffd_inside, &in->err);
 	in->uffd_inside = -1;
-	if (ret == 0)
-		unlink(in->dir.owed);
 	return ret;
 }
 
@@ -350,24 +411,53 @@ void incoming_release_postcopy(struct incoming *in)
 	in->uffd = -1;
 }
 
-void incoming_tell_link(struct incoming *in)
+/* To close while it sends would take COMPLETE back. */
+static bool await_confirmation(struct incoming *in, const struct link *link)
+{
+	struct receiver *r = in->receiver;
+	uint64_t end_us = clock_realtime_us() + CONFIRM_MS * 1000ull;
+	const struct timespec end = {.tv_sec = (time_t)(end_us / 1000000),
+				     .tv_nsec = (long)(end_us % 1000000 * 1000)};
+	bool confirmed;
+
+	pthread_mutex_lock(&r->lock);
+	while (!link->confirmed && !link->lost)
+		if (pthread_cond_timedwait(&r->changed, &r->lock, &end) == ETIMEDOUT)
+			break;
+	confirmed = link->confirmed;
+	pthread_mutex_unlock(&r->lock);
+	return confirmed;
+}
+
+static void say_last(struct incoming *in, struct link *link)
 {
 	struct wire_message *m = calloc(1, sizeof(*m));
-	struct link *link;
 
 	if (!m)
 		abort();
-	m->type = in->complete ? WIRE_COMPLETE : WIRE_ABORT;
-	if (in->complete)
+	m->type = in->record.complete ? WIRE_COMPLETE : WIRE_ABORT;
+	if (in->record.complete)
 		m->complete = in->told;
 	else
 		snprintf(m->abort.text, sizeof(m->abort.text), "%s", in->err.text);
-	if (in->link)
-		control_send(in->link->control, m);
+	if (in->record.complete || in->ended)
+		control_send(link->control, m);
 	free(m);
-	while ((link = in->link)) {
-		in->link = link->older;
-		control_destroy(link->control);
-		free(link);
-	}
+}
+
+bool incoming_tell_link(struct incoming *in)
+{
+	struct link *link;
+	bool confirmed;
+
+	pthread_mutex_lock(&in->receiver->lock);
+	link = in->link;
+	in->link = NULL;
+	pthread_mutex_unlock(&in->receiver->lock);
+	if (!link)
+		return false;
+	say_last(in, link);
+	confirmed = in->record.complete && await_confirmation(in, link);
+	free_link(link);
+	return confirmed;
 }

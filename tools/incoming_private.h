@@ -53,10 +53,14 @@ struct incoming {
 	struct errtext err;
 	int guard;
 	bool resumed, finished, aborted, control_lost, gone, complete;
+	bool missed_events; /* of QEMU's: another process's session, or its monitor was lost */
+	bool monitor_lost;  /* in post-copy, after the release: to be opened anew */
+	bool ended;	    /* libvirt says that the guest handed over to us has ended */
 	uint64_t ram_bytes;
 
 	/* post-copy; NULL and -1 unless the source asked for it */
 	pid_t qemu;
+	uint64_t qemu_started; /* process.h */
 	int uffd, uffd_inside;
 	struct owed *owed;
 	struct placer *placer;
@@ -98,7 +102,7 @@ int incoming_new_handlers(struct incoming *in);
 void incoming_listen(struct incoming *in);
 /* The guest may run from now on. */
 int incoming_begin_postcopy(struct incoming *in);
-/* Every page is here: leave nothing in QEMU. No stream may be left. */
+/* Every page is here: end all streams, leave nothing in QEMU. */
 int incoming_end_postcopy(struct incoming *in);
 void incoming_release_postcopy(struct incoming *in);
 /* A link (control), fault or push connection. */
@@ -107,13 +111,27 @@ int incoming_serve_fault(struct incoming *in, int fd, unsigned int index, struct
 int incoming_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err);
 /* Shut them down, under the receiver's lock. */
 void incoming_cut_lanes(struct incoming *in);
-/* Say COMPLETE, or why there is nothing more to come. */
-void incoming_tell_link(struct incoming *in);
+/* Say COMPLETE, or that the guest has ended, if either is certain; else nothing, and the source
+ * comes again. Then close the connection. True: the source has confirmed COMPLETE. No thread may
+ * join any more. */
+bool incoming_tell_link(struct incoming *in);
 
 /* incoming_adopt.c */
-/* Take up a post-copy that another process began here. -ENOENT: nothing is known of it. */
-int incoming_adopt(struct incoming *in, struct errtext *err);
+/* Take up a post-copy that another process began here. in->err says what is wrong. -ENOENT: it is
+ * certain that the guest is not here, or no more; -EALREADY: all of its memory is; others: it may
+ * work later. */
+int incoming_adopt(struct incoming *in);
+
+/* incoming_end.c */
+/* Handle mail until it is decided what becomes of the guest. */
+void incoming_wait(struct incoming *in);
+/* Welcome the guest, or undo all; ret: 0, or why it did not get so far. */
+void incoming_conclude(struct incoming *in, int ret, struct incoming_result *result);
+/* End what joined; nobody can join any more. */
+void incoming_stop_streams(struct incoming *in);
 
 /* incoming.c */
+/* time_us: CLOCK_REALTIME. */
+void incoming_note_resumed(struct incoming *in, uint64_t time_us);
 /* Take one mail, waiting until the deadline; false if none came. */
 bool incoming_take(struct incoming *in, uint64_t deadline_us);
