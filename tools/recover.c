@@ -10,23 +10,21 @@
 //     "                          no answer               only the destination knows: leave all
 //   absent or shut off           (not asked)             it arrived; tidy up
 //
-// A guest that was never released is resumed without asking.
+// A guest that was never released is resumed without asking. Post-copy: recover_postcopy.c.
 #include "recover.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <uuid/uuid.h>
 #include "cleanup.h"
 #include "clock.h"
 #include "commands.h"
 #include "control.h"
 #include "guest_dir.h"
 #include "outgoing.h"
-#include "page_link.h"
-#include "ram_keep.h"
-#include "server.h"
+#include "recover_private.h"
 
 #define POLL_US 50000
 
@@ -137,7 +135,7 @@ int recover_retire(struct host *host, const char *uuid, bool persistent, struct 
 
 /* It runs here: leave no capability behind that would make a later migration by somebody else
  * skip the guest's memory. */
-static int tidy_running(struct host *host, const struct domain_info *info, struct errtext *told)
+int recover_tidy_running(struct host *host, const struct domain_info *info, struct errtext *told)
 {
 	bool on = false;
 	int ret = host_get_ignore_shared(host, info->uuid, &on, told);
@@ -147,138 +145,47 @@ static int tidy_running(struct host *host, const struct domain_info *info, struc
 	return ret;
 }
 
-static int ask_and_act(struct host *host, const struct record *r, const struct domain_info *info,
-		       uint32_t wait_ms, struct errtext *told)
+static int resume_here(struct host *host, const struct record *r, const struct domain_info *info,
+		       struct errtext *told)
+{
+	int ret = r->running ? host_resume(host, info->uuid, told) : 0;
+
+	if (ret == 0)
+		ret = recover_tidy_running(host, info, told);
+	return ret < 0 ? ret
+		       : errtext_set(told, 0, "domain %s never ran on %s: it runs here again",
+				     info->name, r->host);
+}
+
+int recover_ask_and_act(struct host *host, const struct record *r, const struct domain_info *info,
+			uint32_t wait_ms, enum wire_state *state, struct errtext *told)
 {
 	struct peer peer = {.port = r->port, .timeout_ms = 3000};
-	enum wire_state state = WIRE_STATE_ABSENT;
 	int ret = 0;
 
+	*state = WIRE_STATE_ABSENT;
 	snprintf(peer.host, sizeof(peer.host), "%s", r->host);
 	snprintf(peer.socket.bind, sizeof(peer.socket.bind), "%s", r->bind);
 	if (r->released)
-		ret = recover_settle(&peer, info->uuid_bytes, wait_ms, &state, told);
+		ret = recover_settle(&peer, info->uuid_bytes, wait_ms, state, told);
 	if (ret < 0)
 		return ret;
-	if (state == WIRE_STATE_ABSENT) {
-		ret = r->running ? host_resume(host, info->uuid, told) : 0;
-		if (ret == 0)
-			ret = tidy_running(host, info, told);
-		return ret < 0 ? ret
-			       : errtext_set(told, 0,
-					     "domain %s never ran on %s: it runs here again",
-					     info->name, r->host);
-	}
+	if (*state == WIRE_STATE_ABSENT)
+		return resume_here(host, r, info, told);
 	ret = recover_retire(host, info->uuid, r->persistent, told);
 	return ret < 0 ? ret
 		       : errtext_set(told, 0, "domain %s %s on %s: the paused one here was removed",
 				     info->name,
-				     state == WIRE_STATE_RUNNING ? "runs" : "ran, and has ended,",
+				     *state == WIRE_STATE_RUNNING ? "runs" : "ran, and has ended,",
 				     r->host);
 }
 
-/* ---- post-copy ---- */
-
-struct waiting {
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	/* under lock */
-	bool over, ended;
-	char text[WIRE_TEXT_MAX + 1];
-};
-
-static void on_link(void *opaque, enum page_link_state state, const char *text)
-{
-	struct waiting *w = opaque;
-
-	if (state != PAGE_LINK_COMPLETE && state != PAGE_LINK_ENDED)
-		return;
-	pthread_mutex_lock(&w->lock);
-	w->over = true;
-	w->ended = state == PAGE_LINK_ENDED;
-	snprintf(w->text, sizeof(w->text), "%s", text);
-	pthread_cond_signal(&w->changed);
-	pthread_mutex_unlock(&w->lock);
-}
-
-/* The guard's own copies, or those of a guard that still lives. */
-static int reopen_ram(const struct record *r, struct ram_map *ram, struct errtext *told)
-{
-	int ret = ram_reopen(getpid(), &r->ram, ram, NULL);
-
-	if (ret < 0)
-		ret = ram_reopen(r->keeper, &r->ram, ram, told);
-	return ret;
-}
-
-static void session_bytes(const char *text, uint8_t session[WIRE_SESSION_SIZE])
-{
-	for (int i = 0; i < WIRE_SESSION_SIZE; i++) {
-		unsigned int byte = 0;
-
-		sscanf(text + 2 * i, "%2x", &byte);
-		session[i] = (uint8_t)byte;
-	}
-}
-
-/* The guest is over there, what it lacks is here. For as long as it takes. */
-static int serve_pages(const struct record *r, struct errtext *told)
-{
-	struct waiting w = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
-	struct peer peer = {.port = r->port, .timeout_ms = 10000};
-	struct ram_map ram = {0};
-	struct page_link_options options = {.peer = &peer,
-					    .ram = &ram,
-					    .faults = 8,
-					    .pushes = 2,
-					    .silence_ms = 10000,
-					    .changed = on_link,
-					    .opaque = &w};
-	struct page_link *link;
-	int ret = reopen_ram(r, &ram, told);
-
-	snprintf(peer.host, sizeof(peer.host), "%s", r->host);
-	strcpy(peer.socket.congestion, "cubic");
-	peer.socket.user_timeout_ms = 20000;
-	session_bytes(r->session, peer.session);
-	if (ret == 0)
-		ret = page_link_resume(&options, &link, told);
-	if (ret < 0)
-		return ret;
-	pthread_mutex_lock(&w.lock);
-	while (!w.over)
-		pthread_cond_wait(&w.changed, &w.lock);
-	pthread_mutex_unlock(&w.lock);
-	page_link_destroy(link);
-	ram_map_destroy(&ram);
-	if (w.ended)
-		return errtext_set(told, -ECONNABORTED, "domain %s: post-copy to %s: %s", r->domain,
-				   r->host, w.text);
-	return errtext_set(told, 0, "domain %s lives on %s, and all of its memory has arrived",
-			   r->domain, r->host);
-}
-
-/* It stands here, and may run there on memory that is here: ask for as long as it takes. */
-static int settle_post_copy(struct host *host, const struct record *r,
-			    const struct domain_info *info, uint32_t wait_ms, struct errtext *told)
-{
-	struct domain_info now;
-	int ret;
-
-	do {
-		*told = (struct errtext){0};
-		ret = ask_and_act(host, r, info, wait_ms, told);
-	} while (ret == -EHOSTUNREACH);
-	if (ret < 0 || host_state(host, r->uuid, &now, NULL) < 0 ||
-	    (now.state != DOMAIN_ABSENT && now.state != DOMAIN_SHUT_OFF))
-		return ret;
-	*told = (struct errtext){0};
-	return serve_pages(r, told);
-}
+/* ---- settling ---- */
 
 static int settle_outgoing(struct host *host, struct guest_dir *dir, const struct record *r,
 			   uint32_t wait_ms, struct errtext *told)
 {
+	enum wire_state state;
 	struct domain_info info;
 	int ret = recover_wait_job(host, r->uuid, wait_ms, &info, told);
 
@@ -287,23 +194,19 @@ static int settle_outgoing(struct host *host, struct guest_dir *dir, const struc
 	switch (info.state) {
 	case DOMAIN_ABSENT:
 	case DOMAIN_SHUT_OFF:
-		if (r->post_copy)
-			ret = serve_pages(r, told);
-		else
-			errtext_set(told, 0, "domain %s has left this host", r->domain);
+		errtext_set(told, 0, "domain %s has left this host", r->domain);
 		break;
 	case DOMAIN_PAUSED_MIGRATION:
-		ret = r->post_copy ? settle_post_copy(host, r, &info, wait_ms, told)
-				   : ask_and_act(host, r, &info, wait_ms, told);
+		ret = recover_ask_and_act(host, r, &info, wait_ms, &state, told);
 		break;
 	case DOMAIN_PAUSED_USER: /* looks the same whether or not it has left since */
 		if (r->released) {
-			ret = ask_and_act(host, r, &info, wait_ms, told);
+			ret = recover_ask_and_act(host, r, &info, wait_ms, &state, told);
 			break;
 		}
 		/* fall through */
 	default:
-		ret = tidy_running(host, &info, told);
+		ret = recover_tidy_running(host, &info, told);
 		if (ret == 0)
 			errtext_set(told, 0, "domain %s runs here, as before the migration",
 				    r->domain);
@@ -327,7 +230,7 @@ static int settle_incoming(struct host *host, struct guest_dir *dir, struct reco
 	if (ret < 0)
 		return ret;
 	if (info.state == DOMAIN_RUNNING || info.state == DOMAIN_PAUSED_USER) {
-		ret = tidy_running(host, &info, told);
+		ret = recover_tidy_running(host, &info, told);
 		r->resumed = true;
 		if (ret == 0)
 			ret = record_write(dir, RECORD_INCOMING, r, told);
@@ -338,62 +241,34 @@ static int settle_incoming(struct host *host, struct guest_dir *dir, struct reco
 	return errtext_set(told, 0, "domain %s is not here", r->domain);
 }
 
-/* Its memory is still to come, and dray receive has ended: be the receiver until it has. If there
- * is one again it carries on by itself, and this one waits. */
-static int await_pages(const char *socket, struct guest_dir *dir, struct record *r,
-		       uint32_t wait_ms, struct errtext *told)
+static bool is_of_domain(const struct record *r, const void *name)
 {
-	static struct report report; /* sessions may outlive this function, as may their options */
-	static struct server_options server;
-	static char libvirt_socket[108];
-	uint64_t end = clock_monotonic_us() + wait_ms * 1000ull;
-	struct errtext err = {0};
-	int ret;
-
-	snprintf(libvirt_socket, sizeof(libvirt_socket), "%s", socket);
-	report_init(&report, false);
-	server = (struct server_options){.libvirt_socket = libvirt_socket,
-					 .port = r->port,
-					 .max_inbound = 1,
-					 .once = true,
-					 .carry_on_only = true,
-					 .stop_fd = -1,
-					 .report = &report};
-	snprintf(server.socket.bind, sizeof(server.socket.bind), "%.*s",
-		 (int)sizeof(server.socket.bind) - 1, r->host);
-	strcpy(server.socket.congestion, "cubic");
-	guest_dir_close(dir); /* the session takes it */
-	ret = server_run(&server, &err);
-	while (ret < 0 && !r->complete && clock_monotonic_us() < end) {
-		pause_a_little();
-		record_destroy(r);
-		ret = record_read(dir, RECORD_INCOMING, r, &err);
-		ret = ret < 0 || !r->complete ? -EINPROGRESS : 0;
-	}
-	return ret == 0 ? errtext_set(told, 0,
-				      "domain %s lives here, and all of its memory has come",
-				      r->domain)
-			: errtext_set(
-				  told, -EINPROGRESS,
-				  "domain %s runs here, and part of its memory is still to come "
-				  "(%s); `dray receive` carries on as soon as the source answers",
-				  r->domain, err.text);
+	return strcmp(r->domain, name) == 0;
 }
 
+/* A guest that has left is still known by its UUID, and by what was written down of it. */
 static int find_uuid(struct host *host, const char *domain, char uuid[37], struct errtext *err)
 {
+	struct guest_dir dir;
 	struct domain_info info;
-	struct errtext unknown = {0};
-	int ret = host_find(host, domain, &info, &unknown);
+	struct record r;
+	uuid_t bytes;
+	int ret = host ? host_find(host, domain, &info, err) : -ENOENT;
 
-	/* A guest that has left is still known by its UUID. */
-	if (ret == -ENOENT && strlen(domain) == 36) {
-		snprintf(uuid, 37, "%s", domain);
+	if (ret == 0) {
+		snprintf(uuid, 37, "%s", info.uuid);
 		return 0;
 	}
-	if (ret == 0)
-		snprintf(uuid, 37, "%s", info.uuid);
-	return ret < 0 ? errtext_set(err, ret, "%s", unknown.text) : 0;
+	if (uuid_parse(domain, bytes) == 0) {
+		uuid_unparse_lower(bytes, uuid);
+		return 0;
+	}
+	if (record_find(RECORD_OUTGOING, is_of_domain, domain, &dir, &r, NULL) < 0 &&
+	    record_find(RECORD_INCOMING, is_of_domain, domain, &dir, &r, NULL) < 0)
+		return ret;
+	snprintf(uuid, 37, "%s", r.uuid);
+	record_destroy(&r);
+	return 0;
 }
 
 /* The guard of a dray that was killed may be at it. */
@@ -412,36 +287,53 @@ static int take_lock(struct guest_dir *dir, const char *uuid, uint32_t wait_ms,
 	}
 }
 
+static int settle(const struct recover_options *options, struct host *host, struct guest_dir *dir,
+		  struct errtext *told)
+{
+	struct record r = {0};
+	int ret, found = record_read(dir, RECORD_OUTGOING, &r, told);
+	bool outgoing = found == 0;
+
+	if (found == -ENOENT)
+		found = record_read(dir, RECORD_INCOMING, &r, told);
+	if (found == -ENOENT)
+		ret = errtext_set(told, 0, "domain %s: no migration was broken off here",
+				  options->domain);
+	else if (found < 0)
+		ret = found;
+	else if (outgoing && r.released && r.post_copy)
+		ret = recover_serve_pages(options, dir, &r, told);
+	else if (!outgoing && r.post_copy && !r.complete)
+		ret = recover_await_pages(options, host, dir, &r, told);
+	else if (!host)
+		ret = -EAGAIN;
+	else
+		ret = outgoing ? settle_outgoing(host, dir, &r, options->wait_ms, told)
+			       : settle_incoming(host, dir, &r, options->wait_ms, told);
+	record_destroy(&r);
+	return ret;
+}
+
 int recover_run(const struct recover_options *options, struct errtext *told)
 {
-	char socket[108], uuid[37];
+	char uuid[37];
 	struct host *host = NULL;
 	struct guest_dir dir = {.lock = -1};
-	struct record record = {0};
-	int ret = host_socket_path(options->libvirt_socket, socket, told);
+	struct errtext silent = {0}, unknown = {0};
+	/* Without libvirt a guest in post-copy still gets its pages. */
+	int opened = recover_open_host(options, &host, &silent);
+	int ret = find_uuid(host, options->domain, uuid, &unknown);
 
-	if (ret == 0)
-		ret = host_library_init(told);
-	if (ret == 0)
-		ret = host_open(socket, &host, told);
-	if (ret < 0)
-		return ret;
-	ret = find_uuid(host, options->domain, uuid, told);
+	if (ret < 0 && opened == 0)
+		errtext_set(told, ret, "%s", unknown.text);
+	else if (ret < 0)
+		ret = errtext_set(told, opened, "%s", silent.text);
 	if (ret == 0)
 		ret = take_lock(&dir, uuid, options->wait_ms, told);
-	if (ret == 0) {
-		if (record_read(&dir, RECORD_OUTGOING, &record, NULL) == 0)
-			ret = settle_outgoing(host, &dir, &record, options->wait_ms, told);
-		else if (record_read(&dir, RECORD_INCOMING, &record, NULL) == 0)
-			ret = record.post_copy && !record.complete
-				      ? await_pages(socket, &dir, &record, options->wait_ms, told)
-				      : settle_incoming(host, &dir, &record, options->wait_ms,
-							told);
-		else
-			errtext_set(told, 0, "domain %s: no migration was broken off here",
-				    options->domain);
-	}
-	record_destroy(&record);
+	if (ret == 0)
+		ret = settle(options, host, &dir, told);
+	if (ret == -EAGAIN && opened < 0 && !told->text[0])
+		ret = errtext_set(told, opened, "%s", silent.text);
 	guest_dir_close(&dir);
 	host_close(host);
 	return ret;
@@ -496,7 +388,9 @@ int command_recover(int argc, char **argv)
 		return EXIT_REFUSED;
 	}
 	options.domain = argv[optind];
-	ret = recover_run(&options, &told);
+	ret = host_library_init(&told);
+	if (ret == 0)
+		ret = recover_run(&options, &told);
 	fprintf(ret < 0 ? stderr : stdout, "%s%s\n", ret < 0 ? "dray: " : "", told.text);
 	if (ret == -EHOSTUNREACH)
 		fprintf(stderr,

@@ -14,8 +14,10 @@ struct recover_options {
 	uint32_t wait_ms;	    /* for daemons to settle, and for the destination to answer */
 };
 
-/* 0: settled; the errtext then says how it was found, or what was done. -EHOSTUNREACH: the
- * destination does not answer, and it alone knows; others: could not be done. */
+/* After host_library_init. 0: settled; the errtext then says how it was found, or what was done.
+ * -EHOSTUNREACH: the destination does not answer, and it alone knows; -ECONNABORTED: the guest
+ * ended there before all its memory had come; others: could not be done. In post-copy it takes as
+ * long as it takes. */
 int recover_run(const struct recover_options *options, struct errtext *told);
 
 /* Ask the destination what it knows of a guest (QUERY), or to give up an incoming one (DISCARD). */

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include "cleanup.h"
+#include "clock.h"
+#include "guest_dir.h"
 #include "incoming.h"
 #include "outgoing.h"
 
@@ -18,17 +20,22 @@
 #define CONNECTIONS_MAX 512
 #define HELLO_MS 10000
 #define NO_ROOM_US 50000
+#define LINGER_US (600ull * 1000000)
+#define PORT_BUSY_US 5000000
+#define PORT_POLL_US 100000
 
 struct server {
 	/* constant after init */
 	const struct server_options *opt;
 	struct receiver *receiver;
 	uint8_t host_uuid[16];
-	int ended; /* eventfd: a migration has been served */
+	int ended; /* eventfd: what was to be served has been */
 
 	atomic_int connections; /* relaxed: a limit only */
 	pthread_mutex_t lock;	/* orders reports */
-	int status;		/* under lock; of the last migration */
+	/* under lock */
+	int status;	 /* of the last migration */
+	uint64_t end_us; /* CLOCK_MONOTONIC: when to end anyway, or 0 */
 };
 
 struct connection {
@@ -67,7 +74,74 @@ static void report_session(struct server *s, const char *peer, const struct inco
 		report_event(s->opt->report, "result", PHASE_FINISH, text);
 	}
 	pthread_mutex_unlock(&s->lock);
+}
+
+/* A source that may not have heard that all has come keeps its memory, and will ask: that long
+ * somebody should be here. */
+static void linger(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->end_us = clock_monotonic_us() + LINGER_US;
+	pthread_mutex_unlock(&s->lock);
 	eventfd_write(s->ended, 1);
+}
+
+/* Is this session the one to end with? */
+static bool is_last(const struct server *s, const uint8_t session[WIRE_SESSION_SIZE])
+{
+	char text[2 * WIRE_SESSION_SIZE + 1];
+
+	guest_dir_session(session, text);
+	return s->opt->session ? strcmp(text, s->opt->session) == 0 : s->opt->once;
+}
+
+static void end(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->end_us = clock_monotonic_us();
+	pthread_mutex_unlock(&s->lock);
+	eventfd_write(s->ended, 1);
+}
+
+static void finish(struct server *s, const struct connection *c, const struct wire_hello *hello,
+		   const struct incoming_result *in)
+{
+	if (!in->prepared)
+		return;
+	report_session(s, c->peer, in);
+	if (!is_last(s, hello->session))
+		return;
+	if (in->untold)
+		linger(s);
+	else
+		end(s);
+}
+
+/* Answered from the record: the session is over, and its source has been told. */
+static void finish_answered(struct server *s, const struct wire_hello *hello, int ret)
+{
+	bool over;
+
+	if (!is_last(s, hello->session))
+		return;
+	pthread_mutex_lock(&s->lock);
+	over = s->opt->session || s->end_us; /* not before `once` has served its own */
+	if (s->opt->session)
+		s->status = ret == -EALREADY ? EXIT_COMPLETED : EXIT_FAILED;
+	pthread_mutex_unlock(&s->lock);
+	if (over)
+		end(s);
+}
+
+static void carry_on(struct server *s, struct connection *c, const struct wire_hello *hello)
+{
+	struct incoming_result result;
+	int ret = incoming_carry_on(s->receiver, c->fd, hello, &result);
+
+	if (ret == -EALREADY || ret == -ENOENT)
+		finish_answered(s, hello, ret);
+	else
+		finish(s, c, hello, &result);
 }
 
 static bool answer_hello(struct server *s, int fd, struct wire_hello *hello)
@@ -113,20 +187,15 @@ static void serve(struct server *s, struct connection *c)
 		close(c->fd);
 		return;
 	}
-	if (hello.kind == WIRE_KIND_CONTROL && !s->opt->carry_on_only) {
+	if (hello.kind == WIRE_KIND_CONTROL && !s->opt->session) {
 		struct incoming_result result;
 
 		incoming_serve(s->receiver, c->fd, hello.session, &result);
-		if (result.prepared)
-			report_session(s, c->peer, &result);
+		finish(s, c, &hello, &result);
 	} else if (hello.kind == WIRE_KIND_CONTROL) {
 		close(c->fd);
 	} else if (hello.kind == WIRE_KIND_LINK && !incoming_known(s->receiver, hello.session)) {
-		struct incoming_result result;
-
-		incoming_carry_on(s->receiver, c->fd, &hello, &result);
-		if (result.prepared)
-			report_session(s, c->peer, &result);
+		carry_on(s, c, &hello);
 	} else if (hello.kind == WIRE_KIND_RECOVER) {
 		incoming_recover(s->receiver, c->fd);
 	} else {
@@ -168,6 +237,26 @@ static void accept_one(struct server *s, int listen_fd)
 
 /* ---- the server ---- */
 
+static int time_left_ms(struct server *s)
+{
+	uint64_t now = clock_monotonic_us(), end_us;
+
+	pthread_mutex_lock(&s->lock);
+	end_us = s->end_us;
+	pthread_mutex_unlock(&s->lock);
+	if (end_us == 0)
+		return -1;
+	return end_us <= now ? 0 : (int)((end_us - now) / 1000) + 1;
+}
+
+static bool is_over(struct server *s, int *status)
+{
+	pthread_mutex_lock(&s->lock);
+	*status = s->status;
+	pthread_mutex_unlock(&s->lock);
+	return time_left_ms(s) == 0;
+}
+
 static int accept_all(struct server *s, int listen_fd)
 {
 	struct pollfd p[3] = {{.fd = listen_fd, .events = POLLIN},
@@ -176,14 +265,58 @@ static int accept_all(struct server *s, int listen_fd)
 	eventfd_t count;
 
 	for (;;) {
-		if (poll(p, 3, -1) < 0 && errno != EINTR)
+		int status;
+
+		if (poll(p, 3, time_left_ms(s)) < 0 && errno != EINTR)
 			return EXIT_FAILED;
 		if (p[2].revents)
 			return 0;
-		if (p[1].revents && eventfd_read(s->ended, &count) == 0 && s->opt->once)
-			return s->status;
+		if (p[1].revents)
+			eventfd_read(s->ended, &count);
+		if (is_over(s, &status))
+			return status;
 		if (p[0].revents)
 			accept_one(s, listen_fd);
+	}
+}
+
+static bool awaits_pages(const struct record *r, const void *port)
+{
+	return r->port == *(const uint16_t *)port && r->released && r->post_copy && !r->complete;
+}
+
+static int explain_busy(uint16_t port, const struct errtext *why, struct errtext *err)
+{
+	struct guest_dir dir;
+	struct record r;
+	int ret = record_find(RECORD_INCOMING, awaits_pages, &port, &dir, &r, NULL);
+
+	if (ret < 0)
+		return errtext_set(err, -EADDRINUSE, "%s", why->text);
+	ret = errtext_set(err, -EADDRINUSE,
+			  "%s Or domain %s, which runs here, still has memory to come, and the "
+			  "guard or `dray recover` that fetches it holds the port until then",
+			  why->text, r.domain);
+	record_destroy(&r);
+	return ret;
+}
+
+/* Who carries on another's post-copy gives way to a receiver; see dray-recover(8). */
+static int listen_patiently(const struct server_options *opt, int *fd, struct errtext *err)
+{
+	uint64_t until = clock_monotonic_us() + (opt->session ? 0 : PORT_BUSY_US);
+
+	for (;;) {
+		struct errtext why = {0};
+		int ret = socket_listen(&opt->socket, opt->port, fd, &why);
+
+		if (ret == 0)
+			return 0;
+		if (ret != -EADDRINUSE)
+			return errtext_set(err, ret, "%s", why.text);
+		if (clock_monotonic_us() >= until)
+			return explain_busy(opt->port, &why, err);
+		usleep(PORT_POLL_US);
 	}
 }
 
@@ -202,7 +335,7 @@ static int start(struct server *s, int *listen_fd, struct errtext *err)
 	if (ret == 0)
 		ret = receiver_new(&options, &s->receiver);
 	if (ret == 0)
-		ret = socket_listen(&s->opt->socket, s->opt->port, listen_fd, err);
+		ret = listen_patiently(s->opt, listen_fd, err);
 	return ret;
 }
 

@@ -13,9 +13,11 @@ struct server_options {
 	struct socket_options socket;
 	uint16_t port;
 	unsigned int max_inbound;
-	bool once;	    /* end after one migration, with its status */
-	bool carry_on_only; /* take no new migrations */
-	int stop_fd;	    /* ends when this can be read; -1: nothing ends it */
+	bool once; /* end after one migration, with its status */
+	/* Take no new migrations, but carry on what other processes began; end when this session
+	 * (in hexadecimal, as records have it) is over. NULL: an ordinary receiver. */
+	const char *session;
+	int stop_fd; /* ends when this can be read; -1: nothing ends it */
 	struct report *report;
 };
 

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+// After a crash in post-copy: carry on, on either side.
+//
+// The source may be the last to hold the guest's memory. So it is held before anything else is
+// done, and served while libvirt's side is settled: a daemon that does not answer must not keep the
+// guest waiting. To offer pages to a destination that has no such guest does no harm.
+#include "recover_private.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "clock.h"
+#include "page_link.h"
+#include "ram_find.h"
+#include "ram_keep.h"
+#include "server.h"
+
+#define POLL_US 50000
+#define AGAIN_MS 5000
+#define WAIT_MS 10000
+/* A supervisor starts dray receive again meanwhile, which then has the port. */
+#define RECEIVER_US 3000000
+
+int recover_open_host(const struct recover_options *options, struct host **out, struct errtext *err)
+{
+	char socket[108];
+	int ret = host_socket_path(options->libvirt_socket, socket, err);
+
+	return ret < 0 ? ret : host_open(socket, out, err);
+}
+
+/* ---- the source ---- */
+
+struct waiting {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* under lock */
+	bool over, ended;
+	char text[WIRE_TEXT_MAX + 1];
+};
+
+static void on_link(void *opaque, enum page_link_state state, const char *text)
+{
+	struct waiting *w = opaque;
+
+	if (state != PAGE_LINK_COMPLETE && state != PAGE_LINK_ENDED)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->over = true;
+	w->ended = state == PAGE_LINK_ENDED;
+	snprintf(w->text, sizeof(w->text), "%s", text);
+	pthread_cond_signal(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* Of the QEMU that still stands here. */
+static int find_ram(const struct recover_options *options, const struct record *r,
+		    struct ram_map *ram, struct errtext *err)
+{
+	struct domain_info info;
+	struct host *host = NULL;
+	pid_t pid;
+	int ret = recover_open_host(options, &host, err);
+
+	if (ret == 0)
+		ret = recover_wait_job(host, r->uuid, options->wait_ms, &info, err);
+	if (ret == 0)
+		ret = host_qemu_pid(host, r->uuid, &pid, err);
+	if (ret == 0)
+		ret = ram_find(pid, false, ram, err);
+	host_close(host);
+	return ret;
+}
+
+/* Our own copies if we are the guard, or those of a guard that still lives. */
+static int hold_ram(const struct recover_options *options, const struct record *r,
+		    struct ram_map *ram, struct errtext *told)
+{
+	struct errtext why = {0};
+	int ret = -ENOENT;
+
+	if (r->ram.count)
+		ret = ram_reopen(getpid(), &r->ram, ram, NULL);
+	if (ret < 0 && r->ram.count && r->keeper > 0)
+		ret = ram_reopen(r->keeper, &r->ram, ram, NULL);
+	if (ret < 0)
+		ret = find_ram(options, r, ram, &why);
+	if (ret == 0)
+		return 0;
+	return errtext_set(told, -ENODATA,
+			   "domain %s was handed over to %s before all of its memory, and no "
+			   "process here is known to hold that (%s); nothing was changed. If it "
+			   "does not run on %s, only its disks are left",
+			   r->domain, r->host, why.text, r->host);
+}
+
+/* What libvirt has here. LEFT: nothing more, it is over there. */
+enum settled { UNSETTLED, OVER, LEFT };
+
+static enum settled settle_paused(struct host *host, const struct recover_options *options,
+				  const struct record *r, const struct domain_info *info,
+				  struct errtext *told)
+{
+	enum wire_state state;
+
+	if (recover_ask_and_act(host, r, info, options->wait_ms, &state, told) < 0)
+		return UNSETTLED;
+	return state == WIRE_STATE_RUNNING ? LEFT : OVER;
+}
+
+static enum settled settle_here(const struct recover_options *options, const struct record *r,
+				struct errtext *told)
+{
+	enum settled settled = UNSETTLED;
+	struct domain_info info;
+	struct host *host = NULL;
+	int ret = recover_open_host(options, &host, told);
+
+	if (ret == 0)
+		ret = recover_wait_job(host, r->uuid, options->wait_ms, &info, told);
+	if (ret < 0) {
+		host_close(host);
+		return UNSETTLED;
+	}
+	switch (info.state) {
+	case DOMAIN_ABSENT:
+	case DOMAIN_SHUT_OFF:
+		settled = LEFT;
+		break;
+	case DOMAIN_PAUSED_MIGRATION:
+	case DOMAIN_PAUSED_USER:
+		settled = settle_paused(host, options, r, &info, told);
+		break;
+	default:
+		if (recover_tidy_running(host, &info, told) == 0)
+			settled = OVER;
+		errtext_set(told, 0, "domain %s runs here, as before the migration", r->domain);
+	}
+	host_close(host);
+	return settled;
+}
+
+static bool wait_over(struct waiting *w, uint64_t for_ms)
+{
+	uint64_t end_us = clock_realtime_us() + for_ms * 1000;
+	const struct timespec end = {.tv_sec = (time_t)(end_us / 1000000),
+				     .tv_nsec = (long)(end_us % 1000000 * 1000)};
+	bool over;
+
+	pthread_mutex_lock(&w->lock);
+	while (!w->over)
+		if (pthread_cond_timedwait(&w->changed, &w->lock, &end) == ETIMEDOUT)
+			break;
+	over = w->over;
+	pthread_mutex_unlock(&w->lock);
+	return over;
+}
+
+/* Until both libvirt here and the destination have no more use for us. */
+static int see_it_through(const struct recover_options *options, const struct record *r,
+			  struct waiting *w, struct errtext *told)
+{
+	enum settled settled;
+
+	for (;;) {
+		*told = (struct errtext){0};
+		settled = settle_here(options, r, told);
+		if (settled != UNSETTLED)
+			break;
+		usleep(AGAIN_MS * 1000);
+	}
+	if (settled == OVER)
+		return 0;
+	while (!wait_over(w, WAIT_MS))
+		;
+	*told = (struct errtext){0};
+	if (w->ended)
+		return errtext_set(told, -ECONNABORTED, "domain %s: post-copy to %s: %s", r->domain,
+				   r->host, w->text);
+	return errtext_set(told, 0, "domain %s lives on %s, and all of its memory has arrived",
+			   r->domain, r->host);
+}
+
+static void session_bytes(const char *text, uint8_t session[WIRE_SESSION_SIZE])
+{
+	for (int i = 0; i < WIRE_SESSION_SIZE; i++) {
+		unsigned int byte = 0;
+
+		sscanf(text + 2 * i, "%2x", &byte);
+		session[i] = (uint8_t)byte;
+	}
+}
+
+int recover_serve_pages(const struct recover_options *options, const struct guest_dir *dir,
+			const struct record *r, struct errtext *told)
+{
+	struct waiting w = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+	struct peer peer = {.port = r->port, .timeout_ms = 10000};
+	struct ram_map ram = {0};
+	struct page_link_options link_options = {.peer = &peer,
+						 .ram = &ram,
+						 .faults = 8,
+						 .pushes = 2,
+						 .silence_ms = 10000,
+						 .changed = on_link,
+						 .opaque = &w};
+	struct page_link *link = NULL;
+	int ret = hold_ram(options, r, &ram, told);
+
+	snprintf(peer.host, sizeof(peer.host), "%s", r->host);
+	strcpy(peer.socket.congestion, "cubic");
+	peer.socket.user_timeout_ms = 20000;
+	session_bytes(r->session, peer.session);
+	if (ret == 0)
+		ret = page_link_resume(&link_options, &link, told);
+	if (ret == 0)
+		ret = see_it_through(options, r, &w, told);
+	page_link_destroy(link);
+	ram_map_destroy(&ram);
+	if (ret == 0)
+		record_remove(dir, RECORD_OUTGOING);
+	return ret;
+}
+
+/* ---- the destination ---- */
+
+static bool is_in(struct host *host, const char *uuid, enum domain_state one,
+		  enum domain_state other)
+{
+	struct domain_info info;
+
+	return host && host_state(host, uuid, &info, NULL) == 0 &&
+	       (info.state == one || info.state == other);
+}
+
+static bool has_ended(struct host *host, const struct record *r)
+{
+	return is_in(host, r->uuid, DOMAIN_ABSENT, DOMAIN_SHUT_OFF);
+}
+
+/* Under the guest's lock. That it has run must be known before the source asks. */
+static void note_resumed(struct host *host, const struct guest_dir *dir, struct record *r)
+{
+	if (r->resumed || !is_in(host, r->uuid, DOMAIN_RUNNING, DOMAIN_PAUSED_USER))
+		return;
+	r->resumed = true;
+	record_write(dir, RECORD_INCOMING, r, NULL);
+}
+
+static bool is_complete(const struct guest_dir *dir)
+{
+	struct record now;
+	bool complete = record_read(dir, RECORD_INCOMING, &now, NULL) == 0 && now.complete;
+
+	record_destroy(&now);
+	return complete;
+}
+
+/* Until then a receiver may do it, or be started. */
+static bool others_complete(const struct guest_dir *dir, uint64_t for_us)
+{
+	uint64_t end = clock_monotonic_us() + for_us;
+
+	while (!is_complete(dir)) {
+		if (clock_monotonic_us() >= end)
+			return false;
+		usleep(POLL_US);
+	}
+	return true;
+}
+
+static int be_receiver(const struct recover_options *options, const struct record *r,
+		       struct errtext *err)
+{
+	/* Sessions may outlive this function, as may their options. */
+	static struct report report;
+	static struct server_options server;
+	static char libvirt_socket[108], session[2 * WIRE_SESSION_SIZE + 1];
+	int ret = host_socket_path(options->libvirt_socket, libvirt_socket, err);
+
+	if (ret < 0)
+		return ret;
+	snprintf(session, sizeof(session), "%s", r->session);
+	report_init(&report, false);
+	server = (struct server_options){.libvirt_socket = libvirt_socket,
+					 .port = r->port,
+					 .max_inbound = 1,
+					 .once = true,
+					 .session = session,
+					 .stop_fd = -1,
+					 .report = &report};
+	snprintf(server.socket.bind, sizeof(server.socket.bind), "%.*s",
+		 (int)sizeof(server.socket.bind) - 1, r->host);
+	strcpy(server.socket.congestion, "cubic");
+	return server_run(&server, err);
+}
+
+int recover_await_pages(const struct recover_options *options, struct host *host,
+			struct guest_dir *dir, struct record *r, struct errtext *told)
+{
+	struct errtext err = {0};
+	bool ended = has_ended(host, r), complete;
+	int ret = 0;
+
+	note_resumed(host, dir, r);
+	guest_dir_close(dir); /* the session takes it */
+	complete = !ended && others_complete(dir, RECEIVER_US);
+	if (!ended && !complete) {
+		ret = be_receiver(options, r, &err);
+		/* If somebody else has the port, that may be a receiver, which carries on. */
+		complete = others_complete(dir, ret < 0 ? options->wait_ms * 1000ull : 0);
+		ended = !complete && has_ended(host, r);
+	}
+	if (complete)
+		return errtext_set(told, 0, "domain %s lives here, and all of its memory has come",
+				   r->domain);
+	if (ended)
+		return errtext_set(told, 0,
+				   "domain %s came here and has ended, before all of its memory "
+				   "had come; `dray receive` tells the source",
+				   r->domain);
+	return errtext_set(told, -EINPROGRESS,
+			   "domain %s runs here, and part of its memory is still to come (%s); "
+			   "`dray receive` carries on as soon as the source answers",
+			   r->domain, err.text[0] ? err.text : "the source went away again");
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What recover.c and recover_postcopy.c share.
+#pragma once
+
+#include "guest_dir.h"
+#include "libvirt_host.h"
+#include "recover.h"
+
+/* recover.c */
+/* Ask the destination who has the guest that stands here paused: *state; then resume it here
+ * (WIRE_STATE_ABSENT) or remove it. */
+int recover_ask_and_act(struct host *host, const struct record *r, const struct domain_info *info,
+			uint32_t wait_ms, enum wire_state *state, struct errtext *told);
+/* It runs here: leave no capability behind that would make a later migration by somebody else
+ * skip the guest's memory. */
+int recover_tidy_running(struct host *host, const struct domain_info *info, struct errtext *told);
+
+/* recover_postcopy.c */
+/* This host's libvirt. */
+int recover_open_host(const struct recover_options *options, struct host **out,
+		      struct errtext *err);
+/* The guest was handed over, and memory that it lacks may be here: hold that, serve it, and settle
+ * what libvirt has here. Returns as recover_run. */
+int recover_serve_pages(const struct recover_options *options, const struct guest_dir *dir,
+			const struct record *r, struct errtext *told);
+/* The guest was handed over to here, and memory is still to come. host may be NULL. Gives the lock
+ * back. -EINPROGRESS: somebody else is at it, or nobody can be. */
+int recover_await_pages(const struct recover_options *options, struct host *host,
+			struct guest_dir *dir, struct record *r, struct errtext *told);
