@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <syslog.h>
 #include <unistd.h>
 #include "clock.h"
 #include "page_link.h"
@@ -162,6 +163,7 @@ static bool wait_over(struct waiting *w, uint64_t for_ms)
 static int see_it_through(const struct recover_options *options, const struct record *r,
 			  struct waiting *w, struct errtext *told)
 {
+	struct errtext last = {0};
 	enum settled settled;
 
 	for (;;) {
@@ -169,6 +171,10 @@ static int see_it_through(const struct recover_options *options, const struct re
 		settled = settle_here(options, r, told);
 		if (settled != UNSETTLED)
 			break;
+		if (strcmp(told->text, last.text) != 0)
+			syslog(LOG_WARNING, "domain %s, in post-copy to %s: %s", r->domain, r->host,
+			       told->text);
+		last = *told;
 		usleep(AGAIN_MS * 1000);
 	}
 	if (settled == OVER)
