@@ -168,7 +168,7 @@ static void reach_monitor_again(struct incoming *in)
 /* What no event told. */
 static void look_after(struct incoming *in)
 {
-	enum domain_state state;
+	enum domain_state state = DOMAIN_INCOMING;
 
 	if (look(in, &state) < 0)
 		return;
@@ -285,7 +285,7 @@ static bool is_unknown(struct incoming *in)
 
 void incoming_conclude(struct incoming *in, int ret, struct incoming_result *result)
 {
-	enum domain_state state;
+	enum domain_state state = DOMAIN_INCOMING;
 
 	result->arrived = ret == 0 && arrived(in);
 	if (result->arrived)

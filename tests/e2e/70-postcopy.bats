@@ -3,6 +3,7 @@
 #
 # Post-copy: the guest runs on the destination while its memory follows, whatever happens to the network or to dray.
 
+bats_require_minimum_version 1.5.0
 load e2e
 
 setup_file() {
