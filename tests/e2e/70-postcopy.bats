@@ -43,10 +43,10 @@ event() {
 	until_true "${2:-30}" grep -qE -- "$1" "$TX_LOG"
 }
 
-# postcopy_start [OPTIONS]: from where it is; the rest of its memory takes seconds to follow.
+# postcopy_start: from where it is; the rest of its memory takes seconds to follow.
 postcopy_start() {
 	receive "$(other "$AT")"
-	migrate_start "$AT" hot --bandwidth 48Mi --post-copy=now "$@"
+	migrate_start "$AT" hot --bandwidth 48Mi --post-copy=now
 }
 
 # arrived: it lives on the other host, in mode PostCopy, with all of its memory intact.
@@ -148,4 +148,42 @@ figures() {
 
 no_guards() {
 	! pgrep -f '^dray guard' >/dev/null
+}
+
+@test "the guest is destroyed by its user in the middle: exit 4, and it does not run here again" {
+	guest brief --memory 512 --fill 128 --dirty 64 --rate 40
+	receive b
+	migrate_start a brief --bandwidth 8Mi --post-copy --completion-timeout-per-gib 4
+	event '"phase":"post-copy"'
+	"$TESTBED" exec b virsh -q destroy brief
+	migrate_wait
+	[ "$status" -eq 4 ]
+	[ "$(field result)" = lost ]
+	[[ $(field reason) == *brief* ]]
+	[[ $(where_is brief) != *running* ]]
+	"$TESTBED" destroy brief
+}
+
+@test "2 GiB, 1 GiB of it rewritten at twice what the network carries: only post-copy brings it across" {
+	guest large --memory 2048 --fill 128 --dirty 1024 --rate 128 --vcpus 2
+	receive b
+	migrate a large --bandwidth 64Mi --completion-timeout-per-gib 10
+	[ "$status" -eq 3 ]
+	settled a large
+	migrate a large --bandwidth 64Mi --completion-timeout-per-gib 10 --post-copy
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	figures
+	lives_on b large
+	no_trace b large
+	"$TESTBED" wait-verified large 180
+	"$TESTBED" destroy large
+}
+
+@test "it cannot be verified before it has come: --verify and --post-copy exclude each other" {
+	receive "$(other "$AT")"
+	migrate "$AT" hot --verify --post-copy
+	[ "$status" -eq 1 ]
+	grep -q -e '--verify and --post-copy' "$TX_LOG"
+	lives_on "$AT" hot
 }
