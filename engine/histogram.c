@@ -83,3 +83,17 @@ uint64_t histogram_percentile(const struct histogram *h, unsigned int permille)
 	}
 	return count ? max : 0;
 }
+
+uint64_t histogram_next(const struct histogram *h, unsigned int *bucket, uint64_t *end)
+{
+	while (*bucket < HISTOGRAM_BUCKETS) {
+		unsigned int at = (*bucket)++;
+		uint64_t n = load(&h->buckets[at]);
+
+		if (n) {
+			*end = bucket_end(at);
+			return n;
+		}
+	}
+	return 0;
+}

@@ -28,3 +28,7 @@ uint64_t histogram_max(const struct histogram *h);
 /* The least value that at least `permille` thousandths of all values do not exceed, rounded up to
  * the end of its bucket but never above the maximum; 0 if there are none. 500 is the median. */
 uint64_t histogram_percentile(const struct histogram *h, unsigned int permille);
+/* Walks the buckets that are not empty, in order: the count of the first one from *bucket (0 to
+ * begin with) on, and in *end the largest value that it takes. *bucket moves past it. 0: no more.
+ */
+uint64_t histogram_next(const struct histogram *h, unsigned int *bucket, uint64_t *end);

@@ -101,6 +101,26 @@ Test(histogram, merge_adds)
 	cr_assert_eq(histogram_percentile(&a, 1000), 1000);
 }
 
+Test(histogram, walk_meets_each_bucket_once_and_in_order)
+{
+	const uint64_t values[] = {0, 3, 3, 1000, 1001, 5000, UINT64_MAX};
+	const uint64_t counts[] = {1, 2, 2, 1, 1}, ends[] = {0, 3, 1023, 5119, UINT64_MAX};
+	unsigned int bucket = 0, met = 0;
+	struct histogram h = {0};
+	uint64_t end, n;
+
+	cr_assert_eq(histogram_next(&h, &bucket, &end), 0);
+	for (unsigned int i = 0; i < sizeof(values) / sizeof(values[0]); i++)
+		histogram_add(&h, values[i]);
+	for (bucket = 0; (n = histogram_next(&h, &bucket, &end)) != 0; met++) {
+		cr_assert_lt(met, sizeof(counts) / sizeof(counts[0]));
+		cr_assert_eq(n, counts[met]);
+		cr_assert_eq(end, ends[met], "%llu", (unsigned long long)end);
+	}
+	cr_assert_eq(met, sizeof(counts) / sizeof(counts[0]));
+	cr_assert_eq(histogram_next(&h, &bucket, &end), 0);
+}
+
 static void *add_many(void *h)
 {
 	for (uint64_t i = 0; i < 100000; i++)
