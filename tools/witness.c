@@ -13,6 +13,11 @@
 // The fill set never changes (version 0); one thread re-reads it in a circle, about once in
 // VERIFY_PERIOD_S seconds.
 //
+// With witness.touch=N that is done by N threads, each on a vCPU of its own, in a random order of
+// all pages, and each times its first touch of a page. What a page costs that is there, and what
+// one costs that has yet to come from another host, are orders of magnitude apart: touches from
+// TOUCH_SLOW_US on are counted by how long they took.
+//
 // The dirty set has its versions in memory of its own. Each worker checks a page whole against its
 // version, then writes the next. A page that a migration brought over stale, torn, zeroed or twice
 // shows on the next visit, because the table (also guest memory) says what it must be.
@@ -28,7 +33,10 @@
 //     {"ticks":7,"corrupt":0,"verified_mib":31,"rewritten_mib":14,"disk_reads":0,"passes":2}
 // where passes says how often every page of both sets has been checked (two more passes after some
 // event: all of memory was checked after it), and for the first corrupt pages a line
-// {"corruption":{...}}.
+// {"corruption":{...}}. With touching threads it goes on
+//     "touches":131072,"slow_us":{"151":40,"159":12}}
+// where 40 touches took at most 151 us and 12 more at most 159. All counts only ever grow: the
+// difference of two lines is what happened between them.
 //
 // As process 1 it is a guest's /init and takes its parameters from the kernel command line. Started
 // otherwise, `witness FILE MIB` writes the disk image that a guest then verifies.
@@ -38,6 +46,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -52,6 +61,7 @@
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+#include "histogram.h"
 
 #define PAGE_BYTES 4096u
 #define PAGE_WORDS (PAGE_BYTES / sizeof(uint64_t))
@@ -64,8 +74,11 @@
 #define TICK_NS 100000000ll
 #define BACKLOG_NS 100000000ll // a stopped guest does not catch up on more than this
 #define VERIFY_PERIOD_S 8u
-#define VERIFY_MAX_MIB 200u // per second, so that checking a large fill leaves CPU for the rest
-#define READERS 4u	    // disk reads in flight at once
+#define VERIFY_MAX_MIB 200u  // per second, so that checking a large fill leaves CPU for the rest
+#define TOUCH_MAX_MIB 128u   // per second, all threads, so that pages that are there leave CPU, too
+#define TOUCH_SLOW_US 20u    // a page that is there takes 3 under TCG, rarely more in an interrupt
+#define LINE_MAX_BYTES 4000u // so that testbed finds the last line in the last 4 KiB
+#define READERS 4u	     // disk reads in flight at once
 #define READER_SLOTS 32u
 #define READ_PERIOD_NS 4000000ll
 #define REPORTED_MAX 16u // corrupt pages described one by one
@@ -80,6 +93,7 @@ struct options {
 	uint64_t threads;  // workers sharing the dirty set
 	uint64_t nodes;	   // NUMA nodes to spread memory over
 	uint64_t disk;	   // 1: read and verify /dev/vda
+	uint64_t touch;	   // threads that read the fill set, each touch timed; 0: one, untimed
 };
 
 struct page_set {
@@ -94,6 +108,8 @@ struct worker { // private to its thread once started
 	struct page_set *set;
 	uint64_t first, pages; // its share of the set
 	uint64_t rate_mib;
+	const uint32_t *order; // of all pages of the set, if it is not that of their numbers
+	unsigned cpu;	       // to be pinned to, with an order
 	atomic_ullong *passes;
 };
 
@@ -106,8 +122,11 @@ struct slot {
 // Written by all threads, read by the ticker; relaxed order, as each is a statistic of its own.
 static struct {
 	atomic_ullong corrupt, verified_pages, rewritten_pages, disk_reads, reported;
-	atomic_ullong passes[THREADS_MAX + 1]; // of each thread that visits pages
+	atomic_ullong touches;
+	struct histogram slow_us;	       // touches of TOUCH_SLOW_US and more
+	atomic_ullong passes[2 * THREADS_MAX]; // of each thread that visits pages
 	unsigned visitors;		       // how many those are; constant once ticking
+	bool touching;			       // constant once ticking
 } counters;
 
 static int console = STDERR_FILENO;
@@ -134,7 +153,7 @@ static unsigned long long full_passes(void)
 // One write per line, so that lines of several threads do not mix.
 __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 {
-	char line[512];
+	char line[LINE_MAX_BYTES];
 	va_list args;
 	va_start(args, format);
 	int n = vsnprintf(line, sizeof line - 1, format, args);
@@ -226,11 +245,16 @@ static void report_corruption(const uint64_t *words, size_t n, const char *set, 
 // ---- pace
 // --------------------------------------------------------------------------------------------------
 
-static int64_t now_ns(void)
+static int64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static int64_t now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 static void sleep_until(int64_t when)
@@ -320,6 +344,64 @@ static void *verify_fill(void *argument)
 	}
 	return NULL;
 }
+
+// ---- touch
+// -------------------------------------------------------------------------------------------------
+
+// No stride: whoever fetches pages ahead shall find nothing to go by.
+static uint32_t *random_order(uint64_t pages)
+{
+	uint32_t *order = memory(pages * sizeof *order);
+	uint64_t choice = seed_of(SET_FILL, pages, 0);
+	for (uint64_t i = 0; i < pages; i++) {
+		uint64_t at = (choice = next_word(choice)) % (i + 1);
+		order[i] = order[at];
+		order[at] = (uint32_t)i;
+	}
+	return order;
+}
+
+static void page_touch(const struct page_set *set, uint64_t index)
+{
+	const volatile uint64_t *page = page_at(set, index);
+	int64_t begun = clock_ns(CLOCK_MONOTONIC_RAW);
+	(void)*page;
+	uint64_t us = (uint64_t)(clock_ns(CLOCK_MONOTONIC_RAW) - begun) / 1000;
+	count(&counters.touches, 1);
+	if (us >= TOUCH_SLOW_US)
+		histogram_add(&counters.slow_us, us);
+}
+
+static void pin(unsigned cpu)
+{
+	cpu_set_t set;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof set, &set) != 0)
+		say("{\"error\":\"witness: cannot pin a thread to CPU %u: %s\"}", cpu,
+		    strerror(errno));
+}
+
+static void *touch_fill(void *argument)
+{
+	struct worker *w = argument;
+	int64_t step = batch_ns(w->rate_mib), due;
+	pin(w->cpu);
+	due = now_ns();
+	for (uint64_t i = 1;; i++) {
+		uint64_t index = w->order[w->first + i % w->pages];
+		page_touch(w->set, index);
+		page_verify(w->set, index);
+		if (i % w->pages == 0)
+			count(w->passes, 1);
+		if (i % BATCH_PAGES == 0)
+			pace(&due, step);
+	}
+	return NULL;
+}
+
+// ---- rewrite
+// -----------------------------------------------------------------------------------------------
 
 static uint64_t common_divisor(uint64_t a, uint64_t b)
 {
@@ -473,9 +555,12 @@ static struct options options_read(void)
 		.threads = option(text, "witness.threads=", 1),
 		.nodes = option(text, "witness.nodes=", 1),
 		.disk = option(text, "witness.disk=", 0),
+		.touch = option(text, "witness.touch=", 0),
 	};
 	if (o.threads < 1 || o.threads > THREADS_MAX)
 		o.threads = 1;
+	if (o.touch > THREADS_MAX || o.touch > o.fill_mib)
+		o.touch = 0;
 	return o;
 }
 
@@ -500,6 +585,27 @@ static void verifier_start(struct page_set *fill)
 		.passes = &counters.passes[counters.visitors++],
 	};
 	thread_start(verify_fill, &worker);
+}
+
+static void touchers_start(const struct options *o, struct page_set *fill)
+{
+	static struct worker workers[THREADS_MAX];
+	const uint32_t *order = random_order(fill->pages);
+	uint64_t share = fill->pages / o->touch, rate = TOUCH_MAX_MIB / o->touch;
+	counters.touching = true;
+	for (unsigned i = 0; i < o->touch; i++) {
+		bool last = i == o->touch - 1;
+		workers[i] = (struct worker){
+			.set = fill,
+			.first = i * share,
+			.pages = last ? fill->pages - i * share : share,
+			.rate_mib = rate ? rate : 1,
+			.order = order,
+			.cpu = i,
+			.passes = &counters.passes[counters.visitors++],
+		};
+		thread_start(touch_fill, &workers[i]);
+	}
 }
 
 static void workers_start(const struct options *o, struct page_set *dirty)
@@ -534,16 +640,38 @@ static void readers_start(void)
 		thread_start(read_disk, &fd);
 }
 
+// The rest of the line; what would not fit is left out, and does not happen.
+static void touches_print(char *text, size_t size)
+{
+	unsigned bucket = 0, length;
+	uint64_t n, end;
+	text[0] = 0;
+	if (!counters.touching)
+		return;
+	length = (unsigned)snprintf(text, size, ",\"touches\":%llu,\"slow_us\":{",
+				    (unsigned long long)value(&counters.touches));
+	for (char comma[2] = ""; (n = histogram_next(&counters.slow_us, &bucket, &end)) != 0;
+	     comma[0] = ',') {
+		if (length + 64 > size)
+			break;
+		length += (unsigned)snprintf(text + length, size - length, "%s\"%llu\":%llu", comma,
+					     (unsigned long long)end, (unsigned long long)n);
+	}
+	snprintf(text + length, size - length, "}");
+}
+
 static void tick(void)
 {
+	static char touches[LINE_MAX_BYTES - 256];
 	int64_t due = now_ns();
 	for (unsigned long long ticks = 1;; ticks++) {
+		touches_print(touches, sizeof touches);
 		say("{\"ticks\":%llu,\"corrupt\":%llu,\"verified_mib\":%llu,\"rewritten_mib\":%llu,"
-		    "\"disk_reads\":%llu,\"passes\":%llu}",
+		    "\"disk_reads\":%llu,\"passes\":%llu%s}",
 		    ticks, (unsigned long long)value(&counters.corrupt),
 		    (unsigned long long)value(&counters.verified_pages) / PAGES_PER_MIB,
 		    (unsigned long long)value(&counters.rewritten_pages) / PAGES_PER_MIB,
-		    (unsigned long long)value(&counters.disk_reads), full_passes());
+		    (unsigned long long)value(&counters.disk_reads), full_passes(), touches);
 		pace(&due, TICK_NS);
 	}
 }
@@ -579,7 +707,10 @@ int main(int argc, char **argv)
 		    (unsigned long long)o.nodes, strerror(errno));
 	set_create(&fill, o.fill_mib);
 	set_create(&dirty, o.dirty_mib);
-	verifier_start(&fill);
+	if (o.touch)
+		touchers_start(&o, &fill);
+	else
+		verifier_start(&fill);
 	workers_start(&o, &dirty);
 	if (o.disk)
 		readers_start();

@@ -39,14 +39,14 @@ on_libvirt() {
 declare -A GUEST=()
 
 options_default() {
-	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [disk]=''
+	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [disk]=''
 		[ram]=file [reporting]=off [xml-only]='')
 }
 
 options_read() {
 	while (($# > 0)); do
 		case $1 in
-		--name | --memory | --fill | --dirty | --rate | --host | --vcpus | --numa | --disk)
+		--name | --memory | --fill | --dirty | --rate | --host | --vcpus | --numa | --touch | --disk)
 			(($# > 1)) || die "guest: $1 needs a value; see tools/testbed --help"
 			GUEST[${1#--}]=$2
 			shift
@@ -64,7 +64,7 @@ options_check() {
 	local name=${GUEST[name]} option
 	check_name "$name"
 	check_host "${GUEST[host]}"
-	for option in memory fill dirty rate vcpus numa; do
+	for option in memory fill dirty rate vcpus numa touch; do
 		[[ ${GUEST[$option]} =~ ^[0-9]{1,7}$ ]] ||
 			die "guest $name: --$option ${GUEST[$option]:-is missing}: it must be a whole number"
 	done
@@ -74,6 +74,8 @@ options_check() {
 	((GUEST[numa] <= 8)) || die "guest $name: --numa ${GUEST[numa]}: at most 8 nodes"
 	((GUEST[vcpus] >= 1 && GUEST[vcpus] <= 64)) || die "guest $name: --vcpus ${GUEST[vcpus]}: 1 to 64"
 	((GUEST[numa] <= GUEST[vcpus])) || GUEST[vcpus]=${GUEST[numa]} # a node without CPUs would be odd
+	((GUEST[touch] <= GUEST[vcpus] && GUEST[touch] <= GUEST[fill])) ||
+		die "guest $name: --touch ${GUEST[touch]}: at most one for each vCPU and each MiB of --fill"
 	[[ ${GUEST[ram]} != hugepages ]] || ((GUEST[memory] % (2 * (GUEST[numa] > 1 ? GUEST[numa] : 1)) == 0)) ||
 		die "guest $name: --memory ${GUEST[memory]}: not a whole number of 2 MiB pages in each node"
 	disk_option_read
@@ -140,6 +142,7 @@ kernel_arguments() {
 	printf 'console=ttyS0 loglevel=3 nowatchdog panic=0 mitigations=off '
 	printf 'witness.fill=%d witness.dirty=%d witness.rate=%d ' "${GUEST[fill]}" "${GUEST[dirty]}" "${GUEST[rate]}"
 	printf 'witness.threads=%d witness.nodes=%d ' "${GUEST[vcpus]}" "${GUEST[numa]}"
+	printf 'witness.touch=%d ' "${GUEST[touch]}"
 	[[ -z ${GUEST[disk]} ]] || printf 'witness.disk=1'
 }
 

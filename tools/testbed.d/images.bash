@@ -10,6 +10,8 @@ source "$PARTS/../packages"
 readonly KERNEL_META=linux-image-cloud-amd64
 readonly MODULES=(virtio_pci virtio_blk virtio_balloon)
 readonly WITNESS_SOURCE=$PARTS/../witness.c
+readonly WITNESS_ENGINE=$PARTS/../../engine
+readonly WITNESS_PARTS=("$WITNESS_ENGINE/histogram.c" "$WITNESS_ENGINE/histogram.h")
 
 # ---- kernel ------------------------------------------------------------------------------------------------
 
@@ -69,7 +71,7 @@ images_key() {
 	local kernel
 	kernel=$(kernel_directory) || return 1
 	{
-		cat "$WITNESS_SOURCE" "$PARTS/images.bash"
+		cat "$WITNESS_SOURCE" "${WITNESS_PARTS[@]}" "$PARTS/images.bash"
 		printf '%s' "$kernel"
 	} | sha256sum | cut -c1-16
 }
@@ -78,7 +80,8 @@ initramfs_build() {
 	local work=$1 kernel file number=10
 	kernel=$(kernel_directory)
 	mkdir -p "$work/root/modules"
-	gcc -static -O2 -std=gnu11 -Wall -Wextra -Werror -pthread -s -o "$work/witness" "$WITNESS_SOURCE" ||
+	gcc -static -O2 -std=gnu11 -Wall -Wextra -Werror -pthread -s -iquote "$WITNESS_ENGINE" \
+		-o "$work/witness" "$WITNESS_SOURCE" "${WITNESS_PARTS[0]}" ||
 		die "$WITNESS_SOURCE: does not compile (message above)"
 	cp "$work/witness" "$work/root/init"
 	while read -r file; do
