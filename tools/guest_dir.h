@@ -45,7 +45,7 @@ struct record {
 	char uuid[37];
 	char host[256]; /* outgoing: where to; incoming: what the receiver is bound to */
 	uint16_t port;
-	char bind[64];	     /* address or interface, as given */
+	char bind[64];				 /* address or interface, as given */
 	char session[2 * WIRE_SESSION_SIZE + 1]; /* hexadecimal */
 	char phase[32];	     /* outgoing: as in phase.h; written at hand-over at the latest */
 	bool released;	     /* the destination may own the guest */

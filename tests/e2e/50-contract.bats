@@ -70,6 +70,7 @@ unthrottled() {
 # sample HOST INTERFACE: bytes sent, every 20 ms, into $SAMPLES: "seconds bytes".
 sample() {
 	SAMPLES=$BATS_TEST_TMPDIR/samples
+	# shellcheck disable=SC2016 # expanded there
 	"$TESTBED" exec "$1" bash -c '
 		exec {never}<> <(:)
 		while read -r -t 0.02 -u "$never" || :; do
