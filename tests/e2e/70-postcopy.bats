@@ -9,7 +9,7 @@ load e2e
 setup_file() {
 	"$TESTBED" up
 	# Rewrites its dirty set much faster than the caps below let through.
-	guest hot --memory 1024 --fill 256 --dirty 256 --rate 100 --vcpus 2
+	guest hot --memory 512 --fill 96 --dirty 160 --rate 80 --vcpus 2
 }
 
 teardown_file() {
@@ -43,10 +43,10 @@ event() {
 	until_true "${2:-30}" grep -qE -- "$1" "$TX_LOG"
 }
 
-# postcopy_start: from where it is; the rest of its memory takes seconds to follow.
+# postcopy_start: from where it is, before most of its memory has moved; the rest takes seconds to follow.
 postcopy_start() {
 	receive "$(other "$AT")"
-	migrate_start "$AT" hot --bandwidth 48Mi --post-copy=now
+	migrate_start "$AT" hot --bandwidth 24Mi --post-copy --completion-timeout-per-gib 3
 }
 
 # arrived: it lives on the other host, in mode PostCopy, with all of its memory intact.
@@ -64,8 +64,8 @@ figures() {
 }
 
 @test "at once, after one round: intact, nothing left in QEMU" {
-	postcopy_start
-	migrate_wait
+	receive "$(other "$AT")"
+	migrate "$AT" hot --bandwidth 32Mi --post-copy=now
 	[ "$status" -eq 0 ]
 	[ "$(field mode)" = PostCopy ]
 	[ "$(field guest_on)" = destination ]
@@ -75,7 +75,7 @@ figures() {
 
 @test "on a stall, when allowed" {
 	receive "$(other "$AT")"
-	migrate "$AT" hot --bandwidth 64Mi --post-copy
+	migrate "$AT" hot --bandwidth 48Mi --post-copy
 	[ "$status" -eq 0 ]
 	[ "$(field mode)" = PostCopy ]
 	figures
@@ -167,7 +167,7 @@ no_guards() {
 @test "2 GiB, 1 GiB of it rewritten at twice what the network carries: only post-copy brings it across" {
 	guest large --memory 2048 --fill 128 --dirty 1024 --rate 128 --vcpus 2
 	receive b
-	migrate a large --bandwidth 64Mi --completion-timeout-per-gib 10
+	migrate a large --bandwidth 64Mi --completion-timeout-per-gib 5
 	[ "$status" -eq 3 ]
 	settled a large
 	migrate a large --bandwidth 64Mi --completion-timeout-per-gib 10 --post-copy
