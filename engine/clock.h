@@ -2,6 +2,7 @@
 // The two clocks, in microseconds: monotonic for intervals, realtime for what crosses hosts.
 #pragma once
 
+#include <pthread.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -21,4 +22,22 @@ static inline uint64_t clock_monotonic_us(void)
 static inline uint64_t clock_realtime_us(void)
 {
 	return clock_us(CLOCK_REALTIME);
+}
+
+/* A time of either clock, as waits with a deadline want it. */
+static inline struct timespec clock_timespec(uint64_t us)
+{
+	return (struct timespec){.tv_sec = (time_t)(us / 1000000),
+				 .tv_nsec = (long)(us % 1000000 * 1000)};
+}
+
+/* A condition whose deadlines are of the monotonic clock. */
+static inline void clock_cond_init(pthread_cond_t *cond)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(cond, &attr);
+	pthread_condattr_destroy(&attr);
 }

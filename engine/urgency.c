@@ -11,14 +11,10 @@
 
 void urgency_init(struct urgency *u)
 {
-	pthread_condattr_t attr;
 
 	*u = (struct urgency){.quiet_since = clock_monotonic_us()};
 	pthread_mutex_init(&u->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&u->calm, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&u->calm);
 }
 
 void urgency_destroy(struct urgency *u)
@@ -72,10 +68,7 @@ static uint64_t look_at(const struct urgency *u, uint64_t now, uint64_t grace_us
 
 static void wait_until(struct urgency *u, uint64_t us)
 {
-	const struct timespec at = {
-		.tv_sec = (time_t)(us / 1000000),
-		.tv_nsec = (long)(us % 1000000) * 1000,
-	};
+	const struct timespec at = clock_timespec(us);
 
 	u->waiting++;
 	pthread_cond_timedwait(&u->calm, &u->lock, &at);

@@ -65,7 +65,7 @@ static bool is_off(const struct throttle *t)
 /* Under lock; may return early. */
 static void wait_changed(struct throttle *t, uint64_t until_us)
 {
-	struct timespec at = {(time_t)(until_us / 1000000), (long)(until_us % 1000000) * 1000};
+	struct timespec at = clock_timespec(until_us);
 
 	pthread_cond_timedwait(&t->changed, &t->lock, &at);
 }
@@ -199,15 +199,11 @@ static void throttle_free(struct throttle *t)
 static struct throttle *throttle_alloc(void)
 {
 	struct throttle *t = calloc(1, sizeof(*t));
-	pthread_condattr_t attr;
 
 	if (!t)
 		return NULL;
 	pthread_mutex_init(&t->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&t->changed);
 	t->vcpus.task_fd = -1;
 	return t;
 }

@@ -2,23 +2,12 @@
 // One migration from the caller's point of view.
 #include "attempts.h"
 
-#include <stdio.h>
 #include <time.h>
 #include "history.h"
+#include "json_field.h"
 
 #define PAUSE_FIRST_S 1
 #define PAUSE_MOST_S 60
-
-static void put_time(json_object *o, const char *key, const struct timespec *when)
-{
-	char seconds[32], stamp[48];
-	struct tm tm;
-
-	gmtime_r(&when->tv_sec, &tm);
-	strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(stamp, sizeof(stamp), "%s.%03ldZ", seconds, when->tv_nsec / 1000000);
-	json_object_object_add(o, key, json_object_new_string(stamp));
-}
 
 /* A history that cannot be written is no reason to fail a migration. */
 static void remember(const struct report_result *r, const struct timespec *start,
@@ -31,8 +20,8 @@ static void remember(const struct report_result *r, const struct timespec *start
 	clock_gettime(CLOCK_REALTIME, &end);
 	json_object_object_del(attempt, "event");
 	json_object_object_del(attempt, "time");
-	put_time(attempt, "start", start);
-	put_time(attempt, "end", &end);
+	json_put_time(attempt, "start", start, 3);
+	json_put_time(attempt, "end", &end, 3);
 	if (r->uuid[0] && history_add(HISTORY_DIR, r->uuid, attempt, &err) < 0)
 		report_event(report, "warning", PHASE_FINISH, err.text);
 	json_object_put(attempt);

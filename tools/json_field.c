@@ -72,3 +72,26 @@ void json_print(json_object *o)
 						       JSON_C_TO_STRING_NOSLASHESCAPE));
 	fflush(stdout);
 }
+
+void json_put_text(json_object *o, const char *key, const char *text)
+{
+	json_object_object_add(o, key, text ? json_object_new_string(text) : NULL);
+}
+
+void json_put_number(json_object *o, const char *key, uint64_t n)
+{
+	json_object_object_add(o, key, json_object_new_uint64(n));
+}
+
+void json_put_time(json_object *o, const char *key, const struct timespec *when,
+		   unsigned int digits)
+{
+	char seconds[64], fraction[16], stamp[96];
+	struct tm tm;
+
+	gmtime_r(&when->tv_sec, &tm);
+	strftime(seconds, sizeof(seconds), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(fraction, sizeof(fraction), ".%09ld", when->tv_nsec);
+	snprintf(stamp, sizeof(stamp), "%s%.*sZ", seconds, digits ? (int)digits + 1 : 0, fraction);
+	json_object_object_add(o, key, json_object_new_string(stamp));
+}

@@ -8,6 +8,8 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <time.h>
 #include "cleanup.h"
 
 static inline void cleanup_json(json_object **o)
@@ -32,3 +34,10 @@ bool json_names_domain(json_object *o, const char *name_or_uuid);
 
 /* One line on standard output. */
 void json_print(json_object *o);
+
+/* Add a member; a NULL text is null. */
+void json_put_text(json_object *o, const char *key, const char *text);
+void json_put_number(json_object *o, const char *key, uint64_t n);
+/* Add a CLOCK_REALTIME as RFC 3339, UTC, with so many (0 to 9) digits of the second's fraction. */
+void json_put_time(json_object *o, const char *key, const struct timespec *when,
+		   unsigned int digits);

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "clock.h"
 
 /* A linked list: the rare mail may allocate, and none is ever dropped. */
 struct node {
@@ -26,16 +27,12 @@ struct mailbox {
 int mailbox_new(struct mailbox **out)
 {
 	struct mailbox *m = calloc(1, sizeof(*m));
-	pthread_condattr_t attr;
 
 	if (!m)
 		return -ENOMEM;
 	m->last = &m->first;
 	pthread_mutex_init(&m->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&m->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&m->wake);
 	*out = m;
 	return 0;
 }
@@ -134,7 +131,7 @@ void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char
 
 void mailbox_take(struct mailbox *m, uint64_t deadline_us, struct mail *mail)
 {
-	struct timespec until = {deadline_us / 1000000, deadline_us % 1000000 * 1000};
+	const struct timespec until = clock_timespec(deadline_us);
 	struct node *n;
 
 	pthread_mutex_lock(&m->lock);

@@ -29,11 +29,7 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 	switch (m->type) {
 	case WIRE_QUEUED:
 		o->queued_there = true;
-		if (m->queued.ahead != o->queued_ahead || !o->queued_us)
-			report_queued(o->report, "destination", m->queued.ahead);
-		o->queued_ahead = o->status.queued_ahead = m->queued.ahead;
-		o->queued_us = clock_monotonic_us();
-		outgoing_show(o);
+		outgoing_show_ahead(o, "destination", m->queued.ahead);
 		break;
 	case WIRE_PREPARED:
 		o->status.queued_ahead = 0;

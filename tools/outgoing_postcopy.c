@@ -80,7 +80,6 @@ static bool link_is_over(const struct outgoing *o)
 
 int outgoing_postcopy(struct outgoing *o)
 {
-	o->record.post_copy = true;
 	while (!link_is_over(o))
 		outgoing_await(o, link_is_over, FOREVER_MS, NULL);
 	if (!o->link_ended) {

@@ -79,8 +79,6 @@ struct outgoing {
 
 	/* what the mail said */
 	bool queued_there;
-	uint64_t queued_us; /* CLOCK_MONOTONIC, when the destination last said so */
-	unsigned int queued_ahead;
 	bool got_prepared, got_ready, got_digest, resumed_there, finished_there;
 	bool perform_held, confirm_held, job_done, control_lost;
 	int job_result;
@@ -131,6 +129,8 @@ int outgoing_prepare(struct outgoing *o);
 int outgoing_attach(struct outgoing *o);
 
 /* outgoing_queue.c */
+/* So many are ahead of us there: told when it changes. */
+void outgoing_show_ahead(struct outgoing *o, const char *where, unsigned int ahead);
 int outgoing_queue(struct outgoing *o); /* wait for our turn on this host */
 /* The destination has us wait for ours there, or accepts the guest. */
 int outgoing_await_prepared(struct outgoing *o);

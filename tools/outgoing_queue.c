@@ -29,14 +29,14 @@ static bool is_over(const struct outgoing *o, uint64_t begun_us)
 	return o->opt->queue_s && clock_monotonic_us() - begun_us >= o->opt->queue_s * 1000000ull;
 }
 
-static void show_ahead(struct outgoing *o, unsigned int ahead)
+void outgoing_show_ahead(struct outgoing *o, const char *where, unsigned int ahead)
 {
 	if (o->status.queued_ahead == ahead)
 		return;
 	o->status.queued_ahead = ahead;
 	outgoing_show(o);
 	if (ahead)
-		report_queued(o->report, "source", ahead);
+		report_queued(o->report, where, ahead);
 }
 
 int outgoing_queue(struct outgoing *o)
@@ -50,7 +50,7 @@ int outgoing_queue(struct outgoing *o)
 		if (ret < 0)
 			return outgoing_fail(o, ret, "cannot count this host's migrations");
 		ahead = ahead < o->opt->max_outbound ? 0 : ahead - o->opt->max_outbound + 1;
-		show_ahead(o, ahead);
+		outgoing_show_ahead(o, "source", ahead);
 		if (ahead == 0)
 			return 0;
 		if (is_over(o, begun))
@@ -60,11 +60,6 @@ int outgoing_queue(struct outgoing *o)
 			ret = 0;
 	}
 	return outgoing_fail(o, ret, "cannot wait for a turn on this host");
-}
-
-static bool is_prepared(const struct outgoing *o)
-{
-	return o->got_prepared;
 }
 
 static bool is_prepared_or_queued(const struct outgoing *o)
@@ -81,7 +76,7 @@ int outgoing_await_prepared(struct outgoing *o)
 		o->queued_there = false;
 		ret = outgoing_await(o, is_prepared_or_queued, ANSWER_MS,
 				     "the destination to accept the guest");
-		if (ret == 0 && !is_prepared(o) && is_over(o, begun))
+		if (ret == 0 && !o->got_prepared && is_over(o, begun))
 			ret = too_long(o, "destination");
 	}
 	return ret;

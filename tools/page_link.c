@@ -68,8 +68,7 @@ static bool is_broken_or_over(const struct page_link *l)
 static bool wait_until(struct page_link *l, bool (*until)(const struct page_link *l), uint64_t ms)
 {
 	uint64_t end_us = clock_monotonic_us() + ms * 1000;
-	const struct timespec end = {.tv_sec = (time_t)(end_us / 1000000),
-				     .tv_nsec = (long)(end_us % 1000000 * 1000)};
+	const struct timespec end = clock_timespec(end_us);
 
 	while (!until(l))
 		if (pthread_cond_timedwait(&l->changed, &l->lock, &end) == ETIMEDOUT)
@@ -376,16 +375,12 @@ static int link_init(const struct page_link_options *options, struct page_link *
 		     struct errtext *err)
 {
 	struct page_link *l = calloc(1, sizeof(*l));
-	pthread_condattr_t attr;
 
 	if (!l)
 		return errtext_set(err, -ENOMEM, "out of memory");
 	l->opt = *options;
 	pthread_mutex_init(&l->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&l->changed);
 	*out = l;
 	return 0;
 }

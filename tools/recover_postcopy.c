@@ -146,8 +146,7 @@ static enum settled settle_here(const struct recover_options *options, const str
 static bool wait_over(struct waiting *w, uint64_t for_ms)
 {
 	uint64_t end_us = clock_realtime_us() + for_ms * 1000;
-	const struct timespec end = {.tv_sec = (time_t)(end_us / 1000000),
-				     .tv_nsec = (long)(end_us % 1000000 * 1000)};
+	const struct timespec end = clock_timespec(end_us);
 	bool over;
 
 	pthread_mutex_lock(&w->lock);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include "json_field.h"
 #include "size_text.h"
 
 void report_init(struct report *r, bool json)
@@ -26,27 +27,12 @@ void report_init(struct report *r, bool json)
 static json_object *begin_json(const char *event)
 {
 	json_object *o = json_object_new_object();
-	char text[64], stamp[40];
 	struct timespec now;
-	struct tm tm;
 
 	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(stamp, sizeof(stamp), "%.20s.%06ldZ", text, now.tv_nsec / 1000);
-	json_object_object_add(o, "event", json_object_new_string(event));
-	json_object_object_add(o, "time", json_object_new_string(stamp));
+	json_put_text(o, "event", event);
+	json_put_time(o, "time", &now, 6);
 	return o;
-}
-
-static void put_text(json_object *o, const char *key, const char *text)
-{
-	json_object_object_add(o, key, text ? json_object_new_string(text) : NULL);
-}
-
-static void put_number(json_object *o, const char *key, uint64_t n)
-{
-	json_object_object_add(o, key, json_object_new_uint64(n));
 }
 
 /* A caller that does not read must not stop the migration, let alone with the guest stopped. A line
@@ -102,13 +88,13 @@ void report_progress(struct report *r, const struct report_progress *p)
 	if (r->json) {
 		json_object *o = begin_json("progress");
 
-		put_text(o, "phase", phase_name(p->phase));
-		put_number(o, "round", p->round);
-		put_number(o, "remaining_bytes", p->remaining_bytes);
-		put_number(o, "transferred_bytes", p->transferred_bytes);
-		put_number(o, "dirty_bytes_per_s", p->dirty_bytes_per_s);
-		put_number(o, "bytes_per_s", p->bytes_per_s);
-		put_number(o, "eta_ms", p->eta_ms);
+		json_put_text(o, "phase", phase_name(p->phase));
+		json_put_number(o, "round", p->round);
+		json_put_number(o, "remaining_bytes", p->remaining_bytes);
+		json_put_number(o, "transferred_bytes", p->transferred_bytes);
+		json_put_number(o, "dirty_bytes_per_s", p->dirty_bytes_per_s);
+		json_put_number(o, "bytes_per_s", p->bytes_per_s);
+		json_put_number(o, "eta_ms", p->eta_ms);
 		end_passing(o, 0);
 		return;
 	}
@@ -128,8 +114,8 @@ void report_event(struct report *r, const char *event, enum phase phase, const c
 	if (r->json) {
 		json_object *o = begin_json(event);
 
-		put_text(o, "phase", phase_name(phase));
-		put_text(o, "message", text);
+		json_put_text(o, "phase", phase_name(phase));
+		json_put_text(o, "message", text);
 		end_passing(o, EVENT_WAIT_MS);
 		return;
 	}
@@ -145,9 +131,9 @@ void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t dur
 	if (!r->json)
 		return;
 	o = begin_json("round");
-	put_number(o, "round", round);
-	put_number(o, "bytes", bytes);
-	put_number(o, "duration_us", duration_us);
+	json_put_number(o, "round", round);
+	json_put_number(o, "bytes", bytes);
+	json_put_number(o, "duration_us", duration_us);
 	end_passing(o, EVENT_WAIT_MS);
 }
 
@@ -161,8 +147,8 @@ void report_queued(struct report *r, const char *where, unsigned int ahead)
 		return;
 	}
 	o = begin_json("queued");
-	put_text(o, "where", where);
-	put_number(o, "ahead", ahead);
+	json_put_text(o, "where", where);
+	json_put_number(o, "ahead", ahead);
 	end_passing(o, EVENT_WAIT_MS);
 }
 
@@ -178,9 +164,9 @@ void report_attempt(struct report *r, unsigned int attempt, unsigned int pause_s
 		return;
 	}
 	o = begin_json("attempt");
-	put_number(o, "attempt", attempt);
-	put_number(o, "pause_s", pause_s);
-	put_text(o, "reason", reason);
+	json_put_number(o, "attempt", attempt);
+	json_put_number(o, "pause_s", pause_s);
+	json_put_text(o, "reason", reason);
 	end_passing(o, EVENT_WAIT_MS);
 }
 
@@ -188,38 +174,38 @@ json_object *report_result_json(const struct report_result *x)
 {
 	json_object *o = begin_json("result");
 
-	put_text(o, "result", x->result);
-	put_text(o, "domain", x->domain);
-	put_text(o, "uuid", x->uuid);
-	put_text(o, "lane", x->lane);
-	put_text(o, "mode", x->mode);
-	put_text(o, "reason", x->reason);
-	put_number(o, "total_ms", x->total_ms);
-	put_number(o, "setup_ms", x->setup_ms);
-	put_number(o, "tidy_ms", x->tidy_ms);
+	json_put_text(o, "result", x->result);
+	json_put_text(o, "domain", x->domain);
+	json_put_text(o, "uuid", x->uuid);
+	json_put_text(o, "lane", x->lane);
+	json_put_text(o, "mode", x->mode);
+	json_put_text(o, "reason", x->reason);
+	json_put_number(o, "total_ms", x->total_ms);
+	json_put_number(o, "setup_ms", x->setup_ms);
+	json_put_number(o, "tidy_ms", x->tidy_ms);
 	json_object_object_add(o, "downtime_ms", json_object_new_double(x->downtime_ms));
-	put_number(o, "rounds", x->rounds);
-	put_number(o, "ram_bytes", x->ram_bytes);
-	put_number(o, "wire_bytes", x->wire_bytes);
-	put_number(o, "pages_sent", x->pages_sent);
-	put_number(o, "pages_zero", x->pages_zero);
-	put_number(o, "pages_skipped", x->pages_skipped);
-	put_number(o, "streams", x->streams);
-	put_text(o, "compression", "none");
+	json_put_number(o, "rounds", x->rounds);
+	json_put_number(o, "ram_bytes", x->ram_bytes);
+	json_put_number(o, "wire_bytes", x->wire_bytes);
+	json_put_number(o, "pages_sent", x->pages_sent);
+	json_put_number(o, "pages_zero", x->pages_zero);
+	json_put_number(o, "pages_skipped", x->pages_skipped);
+	json_put_number(o, "streams", x->streams);
+	json_put_text(o, "compression", "none");
 	json_object_object_add(o, "tls", json_object_new_boolean(x->tls));
-	put_number(o, "faults", x->post_copy.faults);
-	put_number(o, "fault_p50_us", x->post_copy.fault_p50_us);
-	put_number(o, "fault_p99_us", x->post_copy.fault_p99_us);
-	put_number(o, "fault_max_us", x->post_copy.fault_max_us);
-	put_number(o, "pages_by_fault", x->post_copy.pages_fault);
-	put_number(o, "pages_by_push", x->post_copy.pages_push);
-	put_number(o, "pages_by_prefetch", x->post_copy.pages_prefetch);
-	put_number(o, "post_copy_ms", x->post_copy.duration_us / 1000);
-	put_text(o, "guest_on", x->guest_on);
-	put_text(o, "host", x->host);
-	put_number(o, "throttle_percent", x->throttle_percent);
+	json_put_number(o, "faults", x->post_copy.faults);
+	json_put_number(o, "fault_p50_us", x->post_copy.fault_p50_us);
+	json_put_number(o, "fault_p99_us", x->post_copy.fault_p99_us);
+	json_put_number(o, "fault_max_us", x->post_copy.fault_max_us);
+	json_put_number(o, "pages_by_fault", x->post_copy.pages_fault);
+	json_put_number(o, "pages_by_push", x->post_copy.pages_push);
+	json_put_number(o, "pages_by_prefetch", x->post_copy.pages_prefetch);
+	json_put_number(o, "post_copy_ms", x->post_copy.duration_us / 1000);
+	json_put_text(o, "guest_on", x->guest_on);
+	json_put_text(o, "host", x->host);
+	json_put_number(o, "throttle_percent", x->throttle_percent);
 	if (x->verified[0])
-		put_text(o, "verified", x->verified);
+		json_put_text(o, "verified", x->verified);
 	return o;
 }
 
@@ -267,7 +253,7 @@ void report_error(struct report *r, const char *text)
 	if (r->json) {
 		json_object *o = begin_json("error");
 
-		put_text(o, "message", text);
+		json_put_text(o, "message", text);
 		end_json(o);
 	}
 }

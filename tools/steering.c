@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "json_field.h"
 #include "live.h"
 #include "settings.h"
 
@@ -26,7 +27,7 @@ struct steering {
 	/* constant after init */
 	int signals, parent, stop; /* signalfd; pidfd or -1; eventfd */
 	uint64_t started_us;	   /* CLOCK_MONOTONIC */
-	char started[40];	   /* RFC 3339 */
+	struct timespec started;   /* CLOCK_REALTIME */
 	pthread_t watcher;
 	struct live *live; /* NULL until listening */
 
@@ -120,44 +121,34 @@ static int start_watcher(struct steering *s)
 
 /* ---- the status socket ---- */
 
-static void put_text(json_object *o, const char *key, const char *text)
-{
-	json_object_object_add(o, key, json_object_new_string(text ? text : ""));
-}
-
-static void put_number(json_object *o, const char *key, uint64_t n)
-{
-	json_object_object_add(o, key, json_object_new_uint64(n));
-}
-
 static json_object *status_json(const struct steering *s)
 {
 	const struct steering_status *x = &s->status;
 	json_object *o = json_object_new_object();
 
-	put_text(o, "domain", x->domain);
-	put_text(o, "uuid", x->uuid);
-	put_text(o, "host", x->host);
-	put_text(o, "direction", "outgoing");
-	put_text(o, "phase", phase_name(x->phase));
-	put_text(o, "mode", x->mode);
-	put_text(o, "lane", x->lane);
-	put_text(o, "started", s->started);
-	put_number(o, "elapsed_ms", (clock_monotonic_us() - s->started_us) / 1000);
-	put_number(o, "round", x->round);
-	put_number(o, "remaining_bytes", x->remaining_bytes);
-	put_number(o, "transferred_bytes", x->transferred_bytes);
-	put_number(o, "total_bytes", x->total_bytes);
-	put_number(o, "dirty_bytes_per_s", x->dirty_bytes_per_s);
-	put_number(o, "bytes_per_s", x->bytes_per_s);
-	put_number(o, "eta_ms", x->eta_ms);
-	put_number(o, "bandwidth", s->limits.bandwidth);
-	put_number(o, "max_downtime_ms", s->limits.max_downtime_ms);
+	json_put_text(o, "domain", x->domain);
+	json_put_text(o, "uuid", x->uuid);
+	json_put_text(o, "host", x->host);
+	json_put_text(o, "direction", "outgoing");
+	json_put_text(o, "phase", phase_name(x->phase));
+	json_put_text(o, "mode", x->mode);
+	json_put_text(o, "lane", x->lane);
+	json_put_time(o, "started", &s->started, 0);
+	json_put_number(o, "elapsed_ms", (clock_monotonic_us() - s->started_us) / 1000);
+	json_put_number(o, "round", x->round);
+	json_put_number(o, "remaining_bytes", x->remaining_bytes);
+	json_put_number(o, "transferred_bytes", x->transferred_bytes);
+	json_put_number(o, "total_bytes", x->total_bytes);
+	json_put_number(o, "dirty_bytes_per_s", x->dirty_bytes_per_s);
+	json_put_number(o, "bytes_per_s", x->bytes_per_s);
+	json_put_number(o, "eta_ms", x->eta_ms);
+	json_put_number(o, "bandwidth", s->limits.bandwidth);
+	json_put_number(o, "max_downtime_ms", s->limits.max_downtime_ms);
 	json_object_object_add(o, "post_copy", json_object_new_boolean(s->limits.post_copy));
-	put_number(o, "throttle_percent", x->throttle_percent);
-	put_number(o, "queued_ahead", x->queued_ahead);
-	put_text(o, "decision", x->decision);
-	put_number(o, "pid", (uint64_t)getpid());
+	json_put_number(o, "throttle_percent", x->throttle_percent);
+	json_put_number(o, "queued_ahead", x->queued_ahead);
+	json_put_text(o, "decision", x->decision);
+	json_put_number(o, "pid", (uint64_t)getpid());
 	return o;
 }
 
@@ -231,21 +222,10 @@ static int on_set(void *opaque, const char *key, const char *value, struct errte
 
 /* ---- */
 
-static void stamp(char text[40])
-{
-	struct timespec now;
-	struct tm tm;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	strftime(text, 40, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
 int steering_new(bool die_with_parent, const struct steering_limits *limits, struct steering **out,
 		 struct errtext *err)
 {
 	struct steering *s = calloc(1, sizeof(*s));
-	pthread_condattr_t attr;
 	int ret = 0;
 
 	if (!s)
@@ -254,12 +234,9 @@ int steering_new(bool die_with_parent, const struct steering_limits *limits, str
 	s->limits = *limits;
 	s->status.mode = s->status.lane = "";
 	s->started_us = clock_monotonic_us();
-	stamp(s->started);
+	clock_gettime(CLOCK_REALTIME, &s->started);
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&s->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&s->changed);
 	if (die_with_parent)
 		ret = watch_parent(s, err);
 	if (ret == 0)
@@ -335,8 +312,7 @@ void steering_limits(struct steering *s, struct steering_limits *limits)
 bool steering_pause(struct steering *s, unsigned int seconds)
 {
 	uint64_t end_us = clock_monotonic_us() + seconds * 1000000ull;
-	const struct timespec end = {.tv_sec = (time_t)(end_us / 1000000),
-				     .tv_nsec = (long)(end_us % 1000000 * 1000)};
+	const struct timespec end = clock_timespec(end_us);
 	bool go;
 
 	pthread_mutex_lock(&s->lock);

@@ -32,6 +32,7 @@
 #include <time.h>
 #include "cleanup.h"
 #include "pacer.h"
+#include "clock.h"
 
 #define NS_PER_S 1000000000ull
 #define SLACK_NS 6000000ull
@@ -199,12 +200,7 @@ size_t pacer_quantum(const struct pacer *p)
 
 static void waiter_add(struct pacer *p, struct waiter *w)
 {
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&w->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	clock_cond_init(&w->wake);
 	w->next = NULL;
 	*p->tail = w;
 	p->tail = &w->next;
