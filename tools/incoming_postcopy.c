@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "missing.h"
 #include "process.h"
+#include "scheduling.h"
 #include "uring_stream.h"
 
 #define CONFIRM_MS 5000
@@ -329,6 +330,7 @@ int incoming_serve_link(struct incoming *in, int fd, bool tell_owed, struct errt
 static int run_fault(struct incoming *in, unsigned int index, struct byte_stream *stream,
 		     struct errtext *err)
 {
+	scheduling_urgent();
 	return fault_handler_serve(in->faults, index, stream, err);
 }
 
@@ -344,6 +346,7 @@ static int run_push(struct incoming *in, unsigned int index, struct byte_stream 
 		pthread_cond_wait(&r->changed, &r->lock);
 	ending = in->ending;
 	pthread_mutex_unlock(&r->lock);
+	scheduling_background();
 	return ending ? 0 : destination_receive(in->destination, index, stream, err);
 }
 

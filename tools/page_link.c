@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "control.h"
 #include "pacer.h"
+#include "scheduling.h"
 #include "uring_stream.h"
 
 #define PAUSE_FIRST_MS 50
@@ -164,9 +165,11 @@ static void *lane_main(void *arg)
 	int ret;
 
 	if (lane->urgent) {
+		scheduling_urgent();
 		ret = page_server_serve(l->server, lane->index, lane->stream, &err);
 		note_lane_ended(l, ret < 0 ? err.text : "the destination closed a connection");
 	} else {
+		scheduling_background();
 		ret = page_server_push(l->server, lane->index, lane->stream, &err);
 		if (ret < 0)
 			note_lane_ended(l, err.text);
