@@ -108,6 +108,7 @@ int page_server_new(const struct page_server_options *options, struct page_serve
 		s->opt.patience_us = PAGE_SERVER_PATIENCE_US;
 	pthread_mutex_init(&s->lock, NULL);
 	urgency_init(&s->urgency);
+	urgency_hold(&s->urgency, s->opt.held);
 	ret = init_blocks(s, err);
 	if (ret < 0) {
 		page_server_destroy(s);
@@ -132,6 +133,11 @@ void page_server_destroy(struct page_server *s)
 void page_server_stop(struct page_server *s)
 {
 	urgency_stop(&s->urgency);
+}
+
+void page_server_go(struct page_server *s)
+{
+	urgency_hold(&s->urgency, false);
 }
 
 void page_server_owe_run(struct page_server *s, unsigned int block, const struct wire_run *run)

@@ -29,6 +29,7 @@ struct page_server_options {
 	/* Push waits until nothing was asked for in so many microseconds, but at most so many for
 	 * each PAGE_SERVER_PUSH_PAGES. 0: PAGE_SERVER_GRACE_US, PAGE_SERVER_PATIENCE_US. */
 	uint32_t grace_us, patience_us;
+	bool held; /* push begins with page_server_go */
 	bool no_prefetch;
 };
 
@@ -65,6 +66,8 @@ int page_server_serve(struct page_server *s, unsigned int index, struct byte_str
  * of these threads have, every page has been sent. -ECANCELED after page_server_stop. */
 int page_server_push(struct page_server *s, unsigned int index, struct byte_stream *stream,
 		     struct errtext *err);
+/* Any thread: those that push may begin. */
+void page_server_go(struct page_server *s);
 /* Any thread: end those that push. (Those that serve end with their streams.) */
 void page_server_stop(struct page_server *s);
 

@@ -61,6 +61,8 @@ static uint64_t look_at(const struct urgency *u, uint64_t now, uint64_t grace_us
 
 	if (u->stopped)
 		return 0;
+	if (u->held)
+		return now + URGENCY_LOOK_US;
 	if (u->active)
 		return now + (grace ? grace : URGENCY_LOOK_US);
 	return u->quiet_since + grace > now ? u->quiet_since + grace : 0;
@@ -82,13 +84,21 @@ int urgency_give_way(struct urgency *u, uint64_t grace_us, uint64_t patience_us)
 	int ret;
 
 	pthread_mutex_lock(&u->lock);
-	while (now < give_up && (look = look_at(u, now, grace_us))) {
-		wait_until(u, look < give_up ? look : give_up);
+	while ((now < give_up || u->held) && (look = look_at(u, now, grace_us))) {
+		wait_until(u, look < give_up || u->held ? look : give_up);
 		now = clock_monotonic_us();
 	}
 	ret = u->stopped ? -ECANCELED : 0;
 	pthread_mutex_unlock(&u->lock);
 	return ret;
+}
+
+void urgency_hold(struct urgency *u, bool held)
+{
+	pthread_mutex_lock(&u->lock);
+	u->held = held;
+	pthread_cond_broadcast(&u->calm);
+	pthread_mutex_unlock(&u->lock);
 }
 
 void urgency_stop(struct urgency *u)

@@ -16,6 +16,7 @@ struct urgency {
 	uint64_t quiet_since; /* CLOCK_MONOTONIC, microseconds; while active == 0 */
 	unsigned int waiting; /* in urgency_give_way */
 	bool hasty;
+	bool held;
 	bool stopped;
 };
 
@@ -32,5 +33,7 @@ void urgency_end(struct urgency *u);
 int urgency_give_way(struct urgency *u, uint64_t grace_us, uint64_t patience_us);
 /* While hasty, background work does not wait for the grace: there is some that cannot be idle. */
 void urgency_haste(struct urgency *u, bool hasty);
+/* While held, background work waits, whatever its patience. */
+void urgency_hold(struct urgency *u, bool held);
 /* Wake all, for good. */
 void urgency_stop(struct urgency *u);

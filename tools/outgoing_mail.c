@@ -57,6 +57,8 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 		o->resume_us = m->resumed.time_us - (uint64_t)offset;
 		o->resumed_there = true;
 		o->resumed_us = clock_monotonic_us();
+		if (o->link)
+			page_link_push(o->link);
 		report_event(o->report, "resumed", o->phase, "the guest runs on the destination");
 		break;
 	case WIRE_FINISHED:

@@ -66,6 +66,12 @@ int outgoing_listen(struct outgoing *o)
 	return ret < 0 ? outgoing_fail(o, ret, "cannot tell the destination what it lacks") : 1;
 }
 
+void outgoing_hasten(struct outgoing *o)
+{
+	for (unsigned int i = 0; i < o->opt->streams; i++)
+		uring_stream_hasten(o->streams[i]);
+}
+
 int outgoing_serve(struct outgoing *o)
 {
 	int ret = page_link_serve(o->link, o->source, &o->err);
@@ -80,6 +86,7 @@ static bool link_is_over(const struct outgoing *o)
 
 int outgoing_postcopy(struct outgoing *o)
 {
+	page_link_push(o->link);
 	while (!link_is_over(o))
 		outgoing_await(o, link_is_over, FOREVER_MS, NULL);
 	if (!o->link_ended) {

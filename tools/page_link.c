@@ -210,10 +210,12 @@ static int open_control(struct page_link *l, bool ask_owed, struct errtext *err)
 	return ret < 0 ? ret : control_new(&options, &l->control, err);
 }
 
-static int new_server(struct page_link *l, struct errtext *err)
+static int new_server(struct page_link *l, bool held, struct errtext *err)
 {
-	const struct page_server_options options = {
-		.ram = l->opt.ram, .round = PUSH_ROUND, .no_prefetch = l->opt.no_prefetch};
+	const struct page_server_options options = {.ram = l->opt.ram,
+						    .round = PUSH_ROUND,
+						    .held = held,
+						    .no_prefetch = l->opt.no_prefetch};
 	struct page_server *server;
 	int ret = page_server_new(&options, &server, err);
 
@@ -311,7 +313,7 @@ static bool connect_anew(struct page_link *l)
 {
 	struct errtext err = {0};
 
-	if (new_server(l, &err) == 0 && open_control(l, true, &err) == 0 && learn_owed(l) &&
+	if (new_server(l, false, &err) == 0 && open_control(l, true, &err) == 0 && learn_owed(l) &&
 	    open_lanes(l, &err) == 0 && start_lanes(l, &err) == 0)
 		return true;
 	close_set(l);
@@ -404,7 +406,7 @@ int page_link_new(const struct page_link_options *options, struct page_link **ou
 	int ret = link_init(options, out, err);
 
 	if (ret == 0)
-		ret = new_server(*out, err);
+		ret = new_server(*out, true, err);
 	if (ret == 0)
 		ret = open_control(*out, false, err);
 	if (ret == 0)
@@ -442,6 +444,14 @@ int page_link_serve(struct page_link *l, struct source *source, struct errtext *
 		page_server_owe(l->server, i, source_stale(source, i));
 	ret = start_lanes(l, err);
 	return ret < 0 ? ret : start_keeper(l, err);
+}
+
+void page_link_push(struct page_link *l)
+{
+	pthread_mutex_lock(&l->lock);
+	if (l->server)
+		page_server_go(l->server);
+	pthread_mutex_unlock(&l->lock);
 }
 
 void page_link_destroy(struct page_link *l)

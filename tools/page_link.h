@@ -49,8 +49,11 @@ int page_link_new(const struct page_link_options *options, struct page_link **ou
 int page_link_resume(const struct page_link_options *options, struct page_link **out,
 		     struct errtext *err);
 /* The guest has stopped: serve what the stale rounds of `source` found. Once, after
- * page_link_new. */
+ * page_link_new. Nothing is pushed yet: to load its devices QEMU needs a few pages and all the CPU
+ * that it can get. */
 int page_link_serve(struct page_link *l, struct source *source, struct errtext *err);
+/* The guest runs there, or it must not be waited for: push the rest. */
+void page_link_push(struct page_link *l);
 /* Ends all threads; pages that were not sent stay unsent. NULL is fine. */
 void page_link_destroy(struct page_link *l);
 

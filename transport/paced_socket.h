@@ -21,9 +21,9 @@ struct paced_socket {
 	/* constant after init */
 	int fd;
 	struct pacer *pacer; /* NULL: everything may go at once */
-	bool urgent;	     /* the same, but charged */
 
-	/* for the sending thread; zero at first */
+	/* for the sending thread; zero at first, but for urgent */
+	bool urgent;   /* everything may go at once, but is charged */
 	uint64_t rate; /* bytes/s, when the socket's limit was last adapted to it */
 	bool limited;  /* the socket has such a limit */
 };

@@ -336,7 +336,8 @@ int uring_stream_new(int fd, const struct uring_stream_options *opt, struct byte
 		return errtext_set(err, -ENOMEM, "cannot create a stream: out of memory");
 	s->base.ops = &uring_stream_ops;
 	s->fd = fd;
-	s->paced = (struct paced_socket){fd, opt ? opt->pacer : NULL, opt && opt->urgent};
+	s->paced = (struct paced_socket){
+		.fd = fd, .pacer = opt ? opt->pacer : NULL, .urgent = opt && opt->urgent};
 	s->acked_ago = bytes_acked(fd) + bytes_queued(fd);
 	s->resets = s->zero_copy = opt && opt->zero_copy && can_zero_copy(fd);
 	ret = io_uring_queue_init(RING_ENTRIES, &s->ring, 0);
@@ -351,6 +352,11 @@ int uring_stream_new(int fd, const struct uring_stream_options *opt, struct byte
 	}
 	*out = &((struct uring_stream *)steal_ptr(&s))->base;
 	return 0;
+}
+
+void uring_stream_hasten(struct byte_stream *stream)
+{
+	from_base(stream)->paced.urgent = true;
 }
 
 uint64_t uring_stream_bytes_sent(const struct byte_stream *stream)

@@ -26,6 +26,9 @@ struct uring_stream_options {
 int uring_stream_new(int fd, const struct uring_stream_options *opt, struct byte_stream **out,
 		     struct errtext *err);
 
+/* From now on as if made with `urgent`. Not while another call is under way. */
+void uring_stream_hasten(struct byte_stream *stream);
+
 /* Bytes moved since the start. Any thread. The kernel has accepted those sent; the peer need not
  * have them. */
 uint64_t uring_stream_bytes_sent(const struct byte_stream *stream);
