@@ -296,7 +296,6 @@ static int receive_pages(struct receiver *r, unsigned int n)
 static int place(struct receiver *r, struct placer *placer, struct errtext *err)
 {
 	const struct wire_frame *f = &r->frame;
-	bool prefetched = f->flags & WIRE_FRAME_PREFETCH;
 	int ret;
 
 	if (f->type == WIRE_FRAME_PAGES) {
@@ -312,7 +311,7 @@ static int place(struct receiver *r, struct placer *placer, struct errtext *err)
 		if (ret < 0)
 			return broken(ret, r->index, err);
 	}
-	return placer_frame(placer, f, prefetched ? PLACER_PREFETCH : PLACER_PUSH, r->bounce, err);
+	return placer_frame(placer, f, PLACER_PUSH, r->bounce, err);
 }
 
 /* What a frame does beyond announcing the pages that follow it. *n is set to the buffers to fill

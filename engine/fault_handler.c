@@ -3,7 +3,8 @@
 //
 // Who asks for a page claims it in `requested` first; who finds it claimed has nothing to do, as
 // placing a page wakes all who wait for it. A claim is given back only if asking failed: a page
-// that has been placed cannot be missing and owed again.
+// that has been placed cannot be missing and owed again. Guesses that follow an answer are claimed
+// before the answer is placed: the guest that goes on at once finds them on their way.
 //
 // Each thread has an epoll of its own, with EPOLLEXCLUSIVE: poll(2) would wake all for each fault.
 // It reads one fault at a time, as it can wait for one page at a time; others take the rest.
@@ -29,7 +30,7 @@ struct fault_handler {
 	struct fault_handler_options opt;
 	struct atomic_bitmap *requested; /* per block, one bit a unit */
 	int stop;			 /* eventfd; readable for ever once stopped */
-	size_t unit_max;		 /* bytes of the largest page */
+	size_t content_max;		 /* bytes that one frame may bring: a page, or guesses */
 
 	/* relaxed: independent counters */
 	atomic_uint_least64_t faults;
@@ -42,8 +43,9 @@ struct worker {
 	unsigned int index;
 	struct byte_stream *stream;
 	int epoll;
-	uint8_t *bounce; /* h->unit_max bytes */
-	struct wire_frame reply;
+	uint8_t *bounce;			   /* h->content_max bytes */
+	uint64_t claimed[WIRE_PREFETCH_PAGES_MAX]; /* units, of guesses that are on their way */
+	unsigned int claims;
 	uint8_t request[WIRE_PAGE_REQUEST_SIZE];
 	uint8_t head[WIRE_FRAME_SIZE];
 };
@@ -52,6 +54,7 @@ static int init_requested(struct fault_handler *h)
 {
 	const struct ram_map *ram = h->opt.ram;
 
+	h->content_max = (size_t)WIRE_PREFETCH_PAGES_MAX << RAM_PAGE_SHIFT;
 	h->requested = calloc(ram->count, sizeof(*h->requested));
 	if (!h->requested)
 		return -ENOMEM;
@@ -61,8 +64,8 @@ static int init_requested(struct fault_handler *h)
 
 		if (ret < 0)
 			return ret;
-		if (b->page_size > h->unit_max)
-			h->unit_max = b->page_size;
+		if (b->page_size > h->content_max)
+			h->content_max = b->page_size;
 	}
 	return 0;
 }
@@ -122,10 +125,9 @@ static int send_request(struct worker *w, const struct wire_page_request *r, str
 	return ret < 0 ? broken(w, ret, err) : 0;
 }
 
-static int receive(struct worker *w, void *to, size_t len, struct errtext *err)
+static int receive(struct worker *w, const struct iovec *iov, unsigned int n, struct errtext *err)
 {
-	const struct iovec iov = {to, len};
-	int ret = w->stream->ops->recv(w->stream, &iov, 1);
+	int ret = w->stream->ops->recv(w->stream, iov, n);
 
 	return ret < 0 ? broken(w, ret == -ENODATA ? -ECONNRESET : ret, err) : 0;
 }
@@ -137,47 +139,158 @@ static bool answers(const struct wire_frame *f, const struct wire_page_request *
 	       f->run[0].count == r->count;
 }
 
-/* The pages asked for are in w->bounce, or zero, as w->reply says. */
-static int receive_reply(struct worker *w, const struct wire_page_request *r, struct errtext *err)
+static size_t content_size(const struct wire_frame *f)
 {
-	int ret = receive(w, w->head, sizeof(w->head), err);
+	return f->type == WIRE_FRAME_PAGES ? (size_t)wire_frame_pages(f) << RAM_PAGE_SHIFT : 0;
+}
+
+/* A frame's pages, into w->bounce, and the head of the next if there is one. */
+static int receive_content(struct worker *w, const struct wire_frame *f, struct errtext *err)
+{
+	const struct iovec iov[] = {
+		{w->bounce, content_size(f)},
+		{w->head, sizeof(w->head)},
+	};
+	unsigned int from = iov[0].iov_len ? 0 : 1, end = f->flags & WIRE_FRAME_MORE ? 2 : 1;
+
+	return from < end ? receive(w, iov + from, end - from, err) : 0;
+}
+
+/* The pages asked for are in w->bounce, or zero, as *reply says. */
+static int receive_reply(struct worker *w, const struct wire_page_request *r,
+			 struct wire_frame *reply, struct errtext *err)
+{
+	const struct iovec head = {w->head, sizeof(w->head)};
+	int ret = receive(w, &head, 1, err);
 
 	if (ret == 0)
-		ret = wire_frame_decode(w->head, w->h->opt.ram, &w->reply, err);
+		ret = wire_frame_decode(w->head, w->h->opt.ram, reply, err);
 	if (ret < 0)
 		return ret;
-	if (!answers(&w->reply, r))
+	if (!answers(reply, r))
 		return errtext_set(err, -EPROTO,
 				   "fault connection %u: the source answered with other pages than "
 				   "it was asked for",
 				   w->index);
-	if (w->reply.type == WIRE_FRAME_ZERO)
-		return 0;
-	return receive(w, w->bounce, (size_t)r->count << RAM_PAGE_SHIFT, err);
+	return receive_content(w, reply, err);
+}
+
+/* ---- guesses ---- */
+
+/* At most as many as were agreed on, in whole units: so they fit w->bounce and w->claimed. */
+static bool is_guess(const struct worker *w, const struct wire_frame *f)
+{
+	uint32_t unit = owed_unit(w->h->opt.owed, f->block);
+	uint32_t most = unit > WIRE_PREFETCH_PAGES_MAX ? unit : WIRE_PREFETCH_PAGES_MAX;
+
+	for (unsigned int i = 0; i < f->runs; i++)
+		if (f->run[i].first % unit || f->run[i].count % unit)
+			return false;
+	return (f->type == WIRE_FRAME_PAGES || f->type == WIRE_FRAME_ZERO) &&
+	       f->flags & WIRE_FRAME_PREFETCH && wire_frame_pages(f) <= most;
+}
+
+/* They are on their way: who faults on one of them need not ask for it. */
+static void claim(struct worker *w, const struct wire_frame *f)
+{
+	uint32_t unit = owed_unit(w->h->opt.owed, f->block);
+	struct atomic_bitmap *requested = &w->h->requested[f->block];
+
+	w->claims = 0;
+	for (unsigned int i = 0; i < f->runs; i++)
+		for (uint32_t n = 0; n < f->run[i].count; n += unit) {
+			uint64_t at = (f->run[i].first + n) / unit;
+
+			if (atomic_bitmap_set(requested, at, 1))
+				w->claimed[w->claims++] = at;
+		}
+}
+
+static void unclaim(struct worker *w, unsigned int block)
+{
+	const struct fault_handler_options *opt = &w->h->opt;
+	uint32_t unit = owed_unit(opt->owed, block);
+	struct errtext ignored = {0};
+
+	for (unsigned int i = 0; i < w->claims; i++) {
+		atomic_bitmap_clear(&w->h->requested[block], w->claimed[i], 1);
+		(void)missing_wake(opt->uffd, &opt->ram->blocks[block], w->claimed[i] * unit, unit,
+				   &ignored);
+	}
+}
+
+/* w->head announces guesses: make *f of it. */
+static int expect_guesses(struct worker *w, struct wire_frame *f, struct errtext *err)
+{
+	int ret = wire_frame_decode(w->head, w->h->opt.ram, f, err);
+
+	if (ret < 0)
+		return ret;
+	if (!is_guess(w, f))
+		return errtext_set(err, -EPROTO,
+				   "fault connection %u: the source sent pages that nobody asked "
+				   "for, which are no guesses",
+				   w->index);
+	claim(w, f);
+	return 0;
+}
+
+static int take_guesses(struct worker *w, struct wire_frame *f, struct errtext *err)
+{
+	bool more;
+	int ret;
+
+	do {
+		more = f->flags & WIRE_FRAME_MORE;
+		ret = receive_content(w, f, err);
+		if (ret == 0)
+			ret = placer_frame(w->h->opt.placer, f, PLACER_PREFETCH, w->bounce, err);
+		if (ret < 0)
+			unclaim(w, f->block);
+		else if (more)
+			ret = expect_guesses(w, f, err);
+	} while (ret == 0 && more);
+	return ret;
+}
+
+/* ---- one fault ---- */
+
+static void give_back(struct worker *w, const struct wire_page_request *r)
+{
+	const struct fault_handler_options *opt = &w->h->opt;
+	struct errtext ignored = {0};
+
+	atomic_bitmap_clear(&w->h->requested[r->block], r->first / r->count, 1);
+	(void)missing_wake(opt->uffd, &opt->ram->blocks[r->block], r->first, r->count, &ignored);
 }
 
 static int ask(struct worker *w, const struct wire_page_request *r, struct errtext *err)
 {
-	const struct fault_handler_options *opt = &w->h->opt;
 	uint64_t began = clock_monotonic_us();
-	struct atomic_bitmap *requested = &w->h->requested[r->block];
-	struct errtext ignored = {0};
+	struct wire_frame reply, guesses;
+	bool more = false;
 	int ret;
 
-	if (atomic_bitmap_set(requested, r->first / r->count, 1) == 0)
+	if (atomic_bitmap_set(&w->h->requested[r->block], r->first / r->count, 1) == 0)
 		return 0;
 	ret = send_request(w, r, err);
 	if (ret == 0)
-		ret = receive_reply(w, r, err);
-	if (ret == 0)
-		ret = placer_frame(opt->placer, &w->reply, PLACER_FAULT, w->bounce, err);
+		ret = receive_reply(w, r, &reply, err);
 	if (ret == 0) {
-		histogram_add(&w->h->latency, clock_monotonic_us() - began);
-		return 0;
+		more = reply.flags & WIRE_FRAME_MORE;
+		ret = more ? expect_guesses(w, &guesses, err) : 0;
 	}
-	atomic_bitmap_clear(requested, r->first / r->count, 1);
-	(void)missing_wake(opt->uffd, &opt->ram->blocks[r->block], r->first, r->count, &ignored);
-	return ret;
+	if (ret == 0) {
+		ret = placer_frame(w->h->opt.placer, &reply, PLACER_FAULT, w->bounce, err);
+		if (ret < 0 && more)
+			unclaim(w, guesses.block);
+	}
+	if (ret < 0) {
+		give_back(w, r);
+		return ret;
+	}
+	histogram_add(&w->h->latency, clock_monotonic_us() - began);
+	return more ? take_guesses(w, &guesses, err) : 0;
 }
 
 /* ---- taking faults ---- */
@@ -249,7 +362,7 @@ static int prepare(struct worker *w)
 
 	fault.data.fd = w->h->opt.uffd;
 	stop.data.fd = w->h->stop;
-	w->bounce = malloc(w->h->unit_max);
+	w->bounce = malloc(w->h->content_max);
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (!w->bounce)
 		return -ENOMEM;

@@ -16,7 +16,6 @@
 #include "atomic_bitmap.h"
 #include "cleanup.h"
 #include "frame_writer.h"
-#include "page_queue.h"
 #include "prefetch.h"
 #include "urgency.h"
 #include "zero.h"
@@ -39,19 +38,25 @@ struct page_server {
 	/* under lock */
 	unsigned int cursor_block; /* where the push goes on */
 	uint64_t cursor_unit;
-	struct page_queue queue;
 	struct prefetch prefetch;
 
 	/* relaxed: independent counters */
 	atomic_uint_least64_t requests, asked, pushed, prefetched, zero;
 };
 
-/* Units claimed, to be sent together. */
+#define BATCH_UNITS_MAX 32u
+
+_Static_assert(PAGE_SERVER_PUSH_PAGES <= BATCH_UNITS_MAX &&
+		       WIRE_PREFETCH_PAGES_MAX <= BATCH_UNITS_MAX &&
+		       BATCH_UNITS_MAX <= WIRE_FRAME_RUNS_MAX,
+	       "a batch of single pages fits its array, and a frame");
+
+/* Units of one block, claimed, to be sent together. */
 struct batch {
-	bool prefetched;
+	unsigned int block;
 	unsigned int count;
 	uint64_t pages;
-	struct page_queue_entry entries[PAGE_SERVER_PUSH_PAGES];
+	uint64_t units[BATCH_UNITS_MAX];
 };
 
 static void count_up(atomic_uint_least64_t *counter, uint64_t n)
@@ -109,6 +114,7 @@ int page_server_new(const struct page_server_options *options, struct page_serve
 	pthread_mutex_init(&s->lock, NULL);
 	urgency_init(&s->urgency);
 	urgency_hold(&s->urgency, s->opt.held);
+	prefetch_init(&s->prefetch);
 	ret = init_blocks(s, err);
 	if (ret < 0) {
 		page_server_destroy(s);
@@ -175,66 +181,103 @@ static bool all_zero(const struct ram_block *b, uint64_t first, uint64_t count)
 }
 
 static int add_pages(struct page_server *s, struct frame_writer *w, unsigned int block,
-		     uint64_t first, uint64_t count, struct errtext *err)
+		     uint64_t first, uint64_t count, bool zero, struct errtext *err)
 {
-	bool zero = all_zero(&s->opt.ram->blocks[block], first, count);
-
 	if (zero)
 		count_up(&s->zero, count);
 	return frame_writer_add(w, zero ? WIRE_FRAME_ZERO : WIRE_FRAME_PAGES, block, first, count,
 				err);
 }
 
-/* ---- requests ---- */
-
-/* Guesses are nearly as urgent as what they guess, and do not wait for quiet. Under lock. */
-static void hasten(struct page_server *s)
+/* If nobody else has it already. */
+static void add_to_batch(struct page_server *s, struct batch *batch, uint64_t unit)
 {
-	urgency_haste(&s->urgency, s->queue.head != s->queue.tail);
+	struct block_state *state = &s->blocks[batch->block];
+
+	if (atomic_bitmap_clear(&state->unsent, unit, 1) == 0)
+		return;
+	batch->units[batch->count++] = unit;
+	batch->pages += state->unit;
 }
 
-/* What follows from a request once it has been answered: where push goes on, and guesses. */
-static void learn(struct page_server *s, const struct wire_page_request *r)
+/* ---- requests ---- */
+
+/* Where push goes on from here, and what the guest is likely to need next. */
+static void learn(struct page_server *s, const struct wire_page_request *r, struct batch *guesses)
 {
 	const struct block_state *state = &s->blocks[r->block];
 	uint64_t unit = r->first / state->unit;
-	uint32_t window_max = PAGE_SERVER_PREFETCH_PAGES / state->unit;
-	struct prefetch_run run;
+	uint32_t window_max = WIRE_PREFETCH_PAGES_MAX / state->unit;
+	struct prefetch_run run = {0};
 
-	if (s->opt.no_prefetch)
-		window_max = 0;
-	else if (window_max == 0)
-		window_max = 1;
-
+	*guesses = (struct batch){.block = r->block};
 	pthread_mutex_lock(&s->lock);
 	s->cursor_block = r->block;
 	s->cursor_unit = unit + 1;
-	run = prefetch_fault(&s->prefetch, r->thread, r->block, unit, state->units, window_max);
-	for (uint32_t i = 0; i < run.count; i++) {
-		uint64_t guess = (uint64_t)((int64_t)run.first + run.stride * (int64_t)i);
-
-		if (atomic_bitmap_test(&state->unsent, guess))
-			page_queue_put(&s->queue, r->block, guess);
-	}
-	hasten(s);
+	if (!s->opt.no_prefetch)
+		run = prefetch_fault(&s->prefetch, r->thread, r->block, unit, &state->unsent,
+				     window_max ? window_max : 1);
 	pthread_mutex_unlock(&s->lock);
+	for (uint32_t i = 0; i < run.count; i++)
+		add_to_batch(s, guesses, (uint64_t)((int64_t)run.first + run.stride * (int64_t)i));
 }
 
+/* Those that are zero, or those that are not, in one frame. */
+static int send_guesses(struct page_server *s, struct frame_writer *w, const struct batch *guesses,
+			const bool *zero, bool which, bool more, struct errtext *err)
+{
+	uint32_t unit = s->blocks[guesses->block].unit;
+	int ret = 0;
+
+	frame_writer_flags(w, WIRE_FRAME_PREFETCH | (more ? WIRE_FRAME_MORE : 0));
+	for (unsigned int i = 0; i < guesses->count && ret == 0; i++)
+		if (zero[i] == which)
+			ret = add_pages(s, w, guesses->block, guesses->units[i] * unit, unit, which,
+					err);
+	return ret < 0 ? ret : frame_writer_drain(w, err);
+}
+
+static int add_guesses(struct page_server *s, struct frame_writer *w, const struct batch *guesses,
+		       struct errtext *err)
+{
+	const struct ram_block *b = &s->opt.ram->blocks[guesses->block];
+	uint32_t unit = s->blocks[guesses->block].unit;
+	bool zero[BATCH_UNITS_MAX];
+	unsigned int zeroes = 0;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < guesses->count; i++) {
+		zero[i] = all_zero(b, guesses->units[i] * unit, unit);
+		zeroes += zero[i];
+	}
+	if (zeroes)
+		ret = send_guesses(s, w, guesses, zero, true, zeroes < guesses->count, err);
+	if (ret == 0 && zeroes < guesses->count)
+		ret = send_guesses(s, w, guesses, zero, false, false, err);
+	count_up(&s->prefetched, guesses->pages);
+	return ret;
+}
+
+/* The guest waits for the page, so that goes out before anything is done about the guesses. */
 static int answer(struct page_server *s, struct frame_writer *w, const struct wire_page_request *r,
 		  struct errtext *err)
 {
-	const struct block_state *state = &s->blocks[r->block];
+	struct block_state *state = &s->blocks[r->block];
 	uint64_t first = (r->first + state->unit - 1) / state->unit;
 	uint64_t end = (r->first + r->count) / state->unit;
+	bool zero = all_zero(&s->opt.ram->blocks[r->block], r->first, r->count);
+	struct batch guesses;
 	int ret;
 
-	urgency_begin(&s->urgency);
 	if (first < end)
-		atomic_bitmap_clear(&s->blocks[r->block].unsent, first, end - first);
-	ret = add_pages(s, w, r->block, r->first, r->count, err);
+		atomic_bitmap_clear(&state->unsent, first, end - first);
+	learn(s, r, &guesses);
+	frame_writer_flags(w, guesses.count ? WIRE_FRAME_MORE : 0);
+	ret = add_pages(s, w, r->block, r->first, r->count, zero, err);
 	if (ret == 0)
 		ret = frame_writer_drain(w, err);
-	urgency_end(&s->urgency);
+	if (ret == 0 && guesses.count)
+		ret = add_guesses(s, w, &guesses, err);
 	count_up(&s->requests, 1);
 	count_up(&s->asked, r->count);
 	return ret;
@@ -257,11 +300,13 @@ static int serve(struct page_server *s, unsigned int index, struct byte_stream *
 					   "fault connection %u to the destination broke: %s",
 					   index, strerror(-ret));
 		ret = wire_page_request_decode(buf, s->opt.ram, &request, err);
-		if (ret == 0)
-			ret = answer(s, w, &request, err);
 		if (ret < 0)
 			return ret;
-		learn(s, &request);
+		urgency_begin(&s->urgency);
+		ret = answer(s, w, &request, err);
+		urgency_end(&s->urgency);
+		if (ret < 0)
+			return ret;
 	}
 }
 
@@ -281,32 +326,12 @@ int page_server_serve(struct page_server *s, unsigned int index, struct byte_str
 
 /* ---- push ---- */
 
-/* If nobody else has it already. */
-static void add_to_batch(struct page_server *s, struct batch *batch, unsigned int block,
-			 uint64_t unit)
-{
-	if (atomic_bitmap_clear(&s->blocks[block].unsent, unit, 1) == 0)
-		return;
-	batch->entries[batch->count++] = (struct page_queue_entry){block, unit};
-	batch->pages += s->blocks[block].unit;
-}
-
-/* Under lock. */
-static void take_guessed(struct page_server *s, struct batch *batch)
-{
-	struct page_queue_entry e;
-
-	while (batch->pages < PAGE_SERVER_PUSH_PAGES && page_queue_take(&s->queue, &e))
-		add_to_batch(s, batch, e.block, e.unit);
-	batch->prefetched = batch->count > 0;
-	hasten(s);
-}
-
 /* From the cursor to the end of its block, moving the cursor along. Under lock. */
 static void take_from_block(struct page_server *s, struct batch *batch)
 {
 	struct block_state *state = &s->blocks[s->cursor_block];
 
+	batch->block = s->cursor_block;
 	while (batch->pages < PAGE_SERVER_PUSH_PAGES) {
 		uint64_t unit = s->cursor_unit;
 
@@ -315,47 +340,38 @@ static void take_from_block(struct page_server *s, struct batch *batch)
 		s->cursor_unit = unit + 1;
 		if (unit >= state->units)
 			return;
-		add_to_batch(s, batch, s->cursor_block, unit);
+		add_to_batch(s, batch, unit);
 	}
 }
 
-/* From the cursor on, and round. A batch is of one block. Under lock. */
-static void take_next(struct page_server *s, struct batch *batch)
-{
-	for (unsigned int i = 0; i <= s->opt.ram->count; i++) {
-		take_from_block(s, batch);
-		if (batch->count)
-			return;
-		s->cursor_block = (s->cursor_block + 1) % s->opt.ram->count;
-		s->cursor_unit = 0;
-	}
-}
-
+/* From the cursor on, and round. */
 static void take_batch(struct page_server *s, struct batch *batch)
 {
 	*batch = (struct batch){0};
 	pthread_mutex_lock(&s->lock);
-	take_guessed(s, batch);
-	if (batch->count == 0)
-		take_next(s, batch);
+	for (unsigned int i = 0; i <= s->opt.ram->count; i++) {
+		take_from_block(s, batch);
+		if (batch->count)
+			break;
+		s->cursor_block = (s->cursor_block + 1) % s->opt.ram->count;
+		s->cursor_unit = 0;
+	}
 	pthread_mutex_unlock(&s->lock);
 }
 
 static int send_batch(struct page_server *s, struct frame_writer *w, const struct batch *batch,
 		      struct errtext *err)
 {
-	uint64_t pages = 0;
+	const struct ram_block *b = &s->opt.ram->blocks[batch->block];
+	uint32_t unit = s->blocks[batch->block].unit;
 	int ret = 0;
 
-	frame_writer_flags(w, batch->prefetched ? WIRE_FRAME_PREFETCH : 0);
 	for (unsigned int i = 0; i < batch->count && ret == 0; i++) {
-		const struct page_queue_entry *e = &batch->entries[i];
-		uint32_t unit = s->blocks[e->block].unit;
+		uint64_t first = batch->units[i] * unit;
 
-		ret = add_pages(s, w, e->block, e->unit * unit, unit, err);
-		pages += unit;
+		ret = add_pages(s, w, batch->block, first, unit, all_zero(b, first, unit), err);
 	}
-	count_up(batch->prefetched ? &s->prefetched : &s->pushed, pages);
+	count_up(&s->pushed, batch->pages);
 	return ret < 0 ? ret : frame_writer_drain(w, err);
 }
 

@@ -2,10 +2,10 @@
 // The source in post-copy: serves pages from our own mapping of guest RAM. QEMU may have gone.
 //
 // Threads, each with a connection of its own:
-//   page_server_serve  answers what the destination's guest waits for, at once
-//   page_server_push   sends all the rest, every page once: first what is likely to be needed next
-//                      (prefetch.h), else what follows the last page asked for, and round; it gives
-//                      way to the other kind (urgency.h)
+//   page_server_serve  answers what the destination's guest waits for, at once, and right behind it
+//                      what it will probably need next (prefetch.h)
+//   page_server_push   sends all the rest, every page once: what follows the last page asked for,
+//                      and round; it gives way to the other kind (urgency.h)
 //
 // "Unsent" is what no stream was given yet. What a stream was given may be lost with it: after a
 // broken connection only the destination knows what it lacks. Then all threads are ended, and a new
@@ -36,8 +36,6 @@ struct page_server_options {
 #define PAGE_SERVER_PUSH_PAGES 16u    /* in one go; or one page of the destination's */
 #define PAGE_SERVER_GRACE_US 200u     /* the time from a page to the next fault, over a LAN */
 #define PAGE_SERVER_PATIENCE_US 5000u /* so at least 12 MiB/s a stream are pushed */
-#define PAGE_SERVER_PREFETCH_PAGES                                                                 \
-	64u /* at once, for one thread of the guest; or one page of its */
 
 struct page_server_stats {
 	uint64_t requests;

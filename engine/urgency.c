@@ -6,12 +6,11 @@
 #include <time.h>
 #include "clock.h"
 
-/* Hasty work is woken; this is only a net below. */
+/* Work that is held is woken; this is only a net below. */
 #define URGENCY_LOOK_US 100000
 
 void urgency_init(struct urgency *u)
 {
-
 	*u = (struct urgency){.quiet_since = clock_monotonic_us()};
 	pthread_mutex_init(&u->lock, NULL);
 	clock_cond_init(&u->calm);
@@ -34,38 +33,22 @@ void urgency_begin(struct urgency *u)
  * system call each time. */
 void urgency_end(struct urgency *u)
 {
-	bool wake;
-
 	pthread_mutex_lock(&u->lock);
 	if (--u->active == 0)
 		u->quiet_since = clock_monotonic_us();
-	wake = u->active == 0 && u->hasty && u->waiting;
-	pthread_mutex_unlock(&u->lock);
-	if (wake)
-		pthread_cond_broadcast(&u->calm);
-}
-
-void urgency_haste(struct urgency *u, bool hasty)
-{
-	pthread_mutex_lock(&u->lock);
-	u->hasty = hasty;
-	if (hasty && u->waiting && u->active == 0)
-		pthread_cond_broadcast(&u->calm);
 	pthread_mutex_unlock(&u->lock);
 }
 
 /* 0: now. Else when to look again, at the latest. Under lock. */
 static uint64_t look_at(const struct urgency *u, uint64_t now, uint64_t grace_us)
 {
-	uint64_t grace = u->hasty ? 0 : grace_us;
-
 	if (u->stopped)
 		return 0;
 	if (u->held)
 		return now + URGENCY_LOOK_US;
 	if (u->active)
-		return now + (grace ? grace : URGENCY_LOOK_US);
-	return u->quiet_since + grace > now ? u->quiet_since + grace : 0;
+		return now + (grace_us ? grace_us : URGENCY_LOOK_US);
+	return u->quiet_since + grace_us > now ? u->quiet_since + grace_us : 0;
 }
 
 static void wait_until(struct urgency *u, uint64_t us)

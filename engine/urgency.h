@@ -10,12 +10,11 @@
 
 struct urgency {
 	pthread_mutex_t lock; /* held for a few instructions at a time */
-	pthread_cond_t calm;  /* urgent work has ended, or everything has; or work is hasty */
+	pthread_cond_t calm;  /* everything has ended, or nothing is held any more */
 	/* under lock */
 	unsigned int active;  /* urgent pieces under way */
 	uint64_t quiet_since; /* CLOCK_MONOTONIC, microseconds; while active == 0 */
 	unsigned int waiting; /* in urgency_give_way */
-	bool hasty;
 	bool held;
 	bool stopped;
 };
@@ -31,8 +30,6 @@ void urgency_end(struct urgency *u);
  * grace_us, but no longer than patience_us (0: as long as it takes), so that background work goes
  * on, slowly, however busy it gets. 0, or -ECANCELED after urgency_stop. */
 int urgency_give_way(struct urgency *u, uint64_t grace_us, uint64_t patience_us);
-/* While hasty, background work does not wait for the grace: there is some that cannot be idle. */
-void urgency_haste(struct urgency *u, bool hasty);
 /* While held, background work waits, whatever its patience. */
 void urgency_hold(struct urgency *u, bool held);
 /* Wake all, for good. */

@@ -35,7 +35,7 @@
 //     | == STALE frames, SYNC(round) on the RAM streams => |
 //     |   guest stops; last STALE round; RELEASE, as above |
 //     | <------------------------ fault i: page request -- |
-//     | == fault i: one PAGES or ZERO frame =============> |
+//     | == fault i: one PAGES or ZERO frame, and guesses => |
 //     | == push i: PAGES, ZERO, at last SYNC ============> |
 //     | <-------------------------- link: COMPLETE ------- |
 //     | -- link: FINISH --------------------------------> |
@@ -280,12 +280,14 @@ enum wire_frame_type {
 
 /* Frame flags; unknown ones are ignored. */
 #define WIRE_FRAME_PREFETCH 1u /* nobody has asked for these pages yet, but probably will */
+#define WIRE_FRAME_MORE 2u     /* another frame, of such pages, follows on this fault connection */
+#define WIRE_FRAME_FLAGS (WIRE_FRAME_PREFETCH | WIRE_FRAME_MORE)
 
 struct wire_frame {
 	enum wire_frame_type type;
 	uint16_t runs;
 	uint16_t block; /* index in the agreed RAM map */
-	uint16_t flags; /* WIRE_FRAME_PREFETCH */
+	uint16_t flags; /* WIRE_FRAME_PREFETCH, WIRE_FRAME_MORE */
 	uint32_t round;
 	struct wire_run run[WIRE_FRAME_RUNS_MAX];
 };
@@ -301,7 +303,11 @@ uint32_t wire_frame_pages(const struct wire_frame *f);
 /* ---- page requests, on fault connections ---- */
 
 /* The destination asks for a page that the guest waits for. The source answers each request, in
- * order, with one PAGES or ZERO frame of one run: exactly the pages asked for. */
+ * order, with one PAGES or ZERO frame of one run: exactly the pages asked for. If that has the flag
+ * MORE, a few pages follow that nobody has asked for, in PAGES and ZERO frames of the same block
+ * with the flag PREFETCH; all but the last have MORE. */
+#define WIRE_PREFETCH_PAGES_MAX 32u /* behind one answer; or one page of the destination's */
+
 struct wire_page_request {
 	uint16_t block;	 /* index in the agreed RAM map */
 	uint64_t first;	 /* page number in its block */

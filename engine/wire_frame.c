@@ -113,7 +113,7 @@ int wire_frame_decode(const uint8_t buf[WIRE_FRAME_SIZE], const struct ram_map *
 	*f = (struct wire_frame){.type = (enum wire_frame_type)type};
 	f->runs = wire_get_u16(&r);
 	f->block = wire_get_u16(&r);
-	f->flags = wire_get_u16(&r) & WIRE_FRAME_PREFETCH;
+	f->flags = wire_get_u16(&r) & WIRE_FRAME_FLAGS;
 	f->round = wire_get_u32(&r);
 	wire_skip(&r, 8);
 

@@ -19,6 +19,7 @@ enum { /* options without a letter; below those of settings_options.h */
        OPT_SILENCE,
        OPT_STOPPED,
        OPT_LANE,
+       OPT_NO_PREFETCH,
        OPT_QUEUE,
        OPT_RETRIES,
        OPT_DIE,
@@ -41,6 +42,8 @@ static const struct argp_option options[] = {
 	 "Compare a digest of all guest RAM on both hosts before the hand-over; the guest is "
 	 "stopped for as long as that takes",
 	 2},
+	{"no-prefetch", OPT_NO_PREFETCH, NULL, 0,
+	 "In post-copy, do not send along with a page what the guest will probably need next", 2},
 	{"peer-timeout", OPT_SILENCE, "MS", 0,
 	 "The destination counts as lost when silent for so long (10000)", 3},
 	{"stopped-timeout", OPT_STOPPED, "MS", 0,
@@ -110,6 +113,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_VERIFY:
 		a->out.verify = true;
+		break;
+	case OPT_NO_PREFETCH:
+		a->out.no_prefetch = true;
 		break;
 	case OPT_QUEUE:
 		a->out.queue_s = number(state, "queue-timeout", arg, 0, 1000000);

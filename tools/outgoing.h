@@ -39,6 +39,7 @@ struct outgoing_options {
 	uint32_t stopped_ms; /* most waiting for the network while the guest is stopped */
 	uint32_t resolve_ms; /* asking the destination after a broken hand-over */
 	bool verify;
+	bool no_prefetch;
 };
 
 void outgoing_defaults(struct outgoing_options *o);

@@ -33,6 +33,7 @@ static int open_link(struct outgoing *o)
 					    .faults = FAULTS,
 					    .pushes = o->opt->streams,
 					    .silence_ms = o->opt->silence_ms,
+					    .no_prefetch = o->opt->no_prefetch,
 					    .changed = on_link,
 					    .opaque = o};
 

@@ -14,9 +14,9 @@
 // VERIFY_PERIOD_S seconds.
 //
 // With witness.touch=N that is done by N threads, each on a vCPU of its own, in a random order of
-// all pages, and each times its first touch of a page. What a page costs that is there, and what
-// one costs that has yet to come from another host, are orders of magnitude apart: touches from
-// TOUCH_SLOW_US on are counted by how long they took.
+// all pages, or with witness.stride=S in steps of S pages, and each times its first touch of a
+// page. What a page costs that is there, and what one costs that has yet to come from another host,
+// are orders of magnitude apart: touches from TOUCH_SLOW_US on are counted by how long they took.
 //
 // The dirty set has its versions in memory of its own. Each worker checks a page whole against its
 // version, then writes the next. A page that a migration brought over stale, torn, zeroed or twice
@@ -94,6 +94,7 @@ struct options {
 	uint64_t nodes;	   // NUMA nodes to spread memory over
 	uint64_t disk;	   // 1: read and verify /dev/vda
 	uint64_t touch;	   // threads that read the fill set, each touch timed; 0: one, untimed
+	uint64_t stride;   // between the pages they touch; 0: at random
 };
 
 struct page_set {
@@ -361,6 +362,17 @@ static uint32_t *random_order(uint64_t pages)
 	return order;
 }
 
+// All pages, in as many sweeps as the stride is long.
+static uint32_t *stride_order(uint64_t pages, uint64_t stride)
+{
+	uint32_t *order = memory(pages * sizeof *order);
+	uint64_t n = 0;
+	for (uint64_t first = 0; first < stride; first++)
+		for (uint64_t i = first; i < pages; i += stride)
+			order[n++] = (uint32_t)i;
+	return order;
+}
+
 static void page_touch(const struct page_set *set, uint64_t index)
 {
 	const volatile uint64_t *page = page_at(set, index);
@@ -556,6 +568,7 @@ static struct options options_read(void)
 		.nodes = option(text, "witness.nodes=", 1),
 		.disk = option(text, "witness.disk=", 0),
 		.touch = option(text, "witness.touch=", 0),
+		.stride = option(text, "witness.stride=", 0),
 	};
 	if (o.threads < 1 || o.threads > THREADS_MAX)
 		o.threads = 1;
@@ -590,7 +603,8 @@ static void verifier_start(struct page_set *fill)
 static void touchers_start(const struct options *o, struct page_set *fill)
 {
 	static struct worker workers[THREADS_MAX];
-	const uint32_t *order = random_order(fill->pages);
+	const uint32_t *order =
+		o->stride ? stride_order(fill->pages, o->stride) : random_order(fill->pages);
 	uint64_t share = fill->pages / o->touch, rate = TOUCH_MAX_MIB / o->touch;
 	counters.touching = true;
 	for (unsigned i = 0; i < o->touch; i++) {

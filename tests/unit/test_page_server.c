@@ -337,6 +337,28 @@ Test(page_server, stop_ends_a_push_that_waits)
 	teardown(&f);
 }
 
+/* The guest does not run yet. */
+Test(page_server, push_waits_while_it_is_held)
+{
+	static struct pusher p;
+	struct client c;
+	struct fixture f;
+
+	setup(&f, (struct page_server_options){.grace_us = 1, .patience_us = 1, .held = true});
+	page_server_owe_run(f.server, 0, &(struct wire_run){0, 300});
+	start_pusher(&p, &f, 0);
+	connect_client(&c, &f);
+	for (uint64_t page = 0; page < 300; page += 50)
+		ask_page(&c, &f, page);
+	cr_assert_eq(p.count, 0);
+	page_server_go(f.server);
+	end_pusher(&p);
+	cr_assert_eq(p.result, 0, "%s", p.err.text);
+	cr_assert_eq(p.count, 294);
+	cr_assert_eq(disconnect(&c), 0, "%s", c.err.text);
+	teardown(&f);
+}
+
 Test(page_server, a_broken_stream_is_reported)
 {
 	static struct pusher p;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Post-copy as the guest lives it: whatever it touches, in whatever order, and whatever breaks
 // meanwhile, it finds what the source had, and keeps what it writes.
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
 #include <sched.h>
 #include "postcopy.h"
 
@@ -135,6 +137,7 @@ Test(postcopy, a_page_is_asked_for_once_however_many_wait)
 
 	start(&p, RAM_PAGE_SIZE);
 	p.push_links = 0;
+	p.serving.no_prefetch = true;
 	start_guest(vcpus, &p);
 	postcopy_connect(&p);
 	end_guest(vcpus);
@@ -235,11 +238,61 @@ Test(postcopy, a_run_of_faults_is_fetched_ahead)
 	postcopy_connect(&p);
 	for (uint64_t page = 0; page < PAGES; page++)
 		postcopy_expect_page(&p, page, page + 1);
+	postcopy_await_complete(&p);
 	placer_stats(p.placer, &placed);
 	page_server_stats(p.server, &served);
-	cr_assert_gt(placed.pages[PLACER_PREFETCH], 0);
-	cr_assert_lt(served.requests, PAGES);
-	cr_assert_eq(served.pages_pushed, served.pages_left);
+	cr_assert_eq(placed.pages[PLACER_FAULT], served.requests);
+	cr_assert_eq(placed.pages[PLACER_FAULT] + placed.pages[PLACER_PREFETCH], PAGES);
+	cr_assert_lt(served.requests, PAGES / 16);
+	cr_assert_eq(placed.pages_late, 0, "on its way, and yet asked for");
+	cr_assert_eq(served.pages_left, 0);
+	cr_assert_eq(served.pages_pushed, 0);
+	postcopy_end(&p);
+}
+
+/* Backwards, and in two places by turns. */
+Test(postcopy, other_runs_of_faults_are_fetched_ahead)
+{
+	struct page_server_stats served;
+	struct postcopy p;
+
+	start(&p, RAM_PAGE_SIZE);
+	p.push_links = 0;
+	postcopy_connect(&p);
+	for (uint64_t i = 0; i < PAGES / 2; i++) {
+		postcopy_expect_page(&p, PAGES - 1 - i, PAGES - i);
+		postcopy_expect_page(&p, i, i + 1);
+	}
+	postcopy_await_complete(&p);
+	page_server_stats(p.server, &served);
+	cr_assert_lt(served.requests, PAGES / 8);
+	cr_assert_eq(served.pages_left, 0);
+	postcopy_end(&p);
+}
+
+/* What was guessed is zero, in part or as a whole: it travels without data. */
+Test(postcopy, guesses_may_be_zero)
+{
+	struct placer_stats placed;
+	struct postcopy p;
+
+	postcopy_init(&p, PAGES, RAM_PAGE_SIZE);
+	for (uint64_t page = 0; page < PAGES; page++)
+		if (page % 3 == 0 || page / 100 == 3)
+			memset(guest_page(&p.from.blocks[0], page), 0, RAM_PAGE_SIZE);
+	postcopy_owe(&p, 0, PAGES);
+	postcopy_begin(&p);
+	p.push_links = 0;
+	postcopy_connect(&p);
+	for (uint64_t page = 0; page < PAGES; page++)
+		if (page % 3 == 0 || page / 100 == 3)
+			postcopy_expect_zero(&p, page);
+		else
+			postcopy_expect_page(&p, page, page + 1);
+	postcopy_await_complete(&p);
+	placer_stats(p.placer, &placed);
+	cr_assert_gt(placed.pages[PLACER_PREFETCH], PAGES / 2);
+	cr_assert_gt(placed.holes, 0);
 	postcopy_end(&p);
 }
 
@@ -397,39 +450,115 @@ Test(postcopy, a_fault_connection_breaks_and_the_other_goes_on)
 	postcopy_end(&p);
 }
 
-/* Killed between being asked and answering: the page is somebody else's to ask for. */
+/* One fault connection, whose source is the test. */
+struct false_source {
+	struct postcopy p;
+	struct byte_stream *streams[2];
+	struct vcpu vcpus[VCPUS];
+	struct postcopy_link *link;
+	struct wire_page_request asked;
+};
+
+static void start_false_source(struct false_source *s)
+{
+	uint8_t request[WIRE_PAGE_REQUEST_SIZE];
+	struct iovec in = {request, sizeof(request)};
+
+	start(&s->p, RAM_PAGE_SIZE);
+	s->p.push_links = 0;
+	start_guest(s->vcpus, &s->p);
+	postcopy_sockets(s->streams);
+	s->link = &s->p.links[0];
+	*s->link =
+		(struct postcopy_link){.p = &s->p, .fault = true, .at_destination = s->streams[1]};
+	cr_assert_eq(
+		pthread_create(&s->link->destination, NULL, postcopy_destination_main, s->link), 0);
+	cr_assert_eq(s->streams[0]->ops->recv(s->streams[0], &in, 1), 0);
+	cr_assert_eq(wire_page_request_decode(request, &s->p.from, &s->asked, NULL), 0);
+	cr_assert_eq(s->asked.count, 1);
+	cr_assert_neq(s->asked.thread, 0);
+}
+
+static void answer(struct false_source *s, const struct wire_frame *f)
+{
+	static uint8_t content[2 * RAM_PAGE_SIZE * WIRE_PREFETCH_PAGES_MAX];
+	uint8_t head[WIRE_FRAME_SIZE];
+	struct iovec out[] = {{head, sizeof(head)}, {content, 0}};
+	size_t pages = f->type == WIRE_FRAME_PAGES ? wire_frame_pages(f) : 0;
+
+	for (size_t i = 0; i < pages; i++)
+		guest_fill(content + i * RAM_PAGE_SIZE, f->run[0].first + i + 1);
+	out[1].iov_len = pages * RAM_PAGE_SIZE;
+	wire_frame_encode(f, head);
+	cr_assert_eq(s->streams[0]->ops->send(s->streams[0], out, pages ? 2 : 1), 0);
+	cr_assert_eq(s->streams[0]->ops->drain(s->streams[0]), 0);
+}
+
+/* The connection fails; the true source then serves all that is owed still. */
+static void end_false_source(struct false_source *s, const char *why, uint64_t owed)
+{
+	pthread_join(s->link->destination, NULL);
+	cr_assert_eq(s->link->destination_result, -EPROTO);
+	cr_assert(strstr(s->link->destination_err.text, why), "%s", s->link->destination_err.text);
+	cr_assert_eq(owed_left(s->p.owed), owed);
+	s->streams[0]->ops->destroy(s->streams[0]);
+	s->streams[1]->ops->destroy(s->streams[1]);
+	postcopy_connect(&s->p);
+	end_guest(s->vcpus);
+	postcopy_await_complete(&s->p);
+	postcopy_end(&s->p);
+}
+
+/* The page is somebody else's to ask for. */
 Test(postcopy, an_answer_that_is_none_fails_the_connection_and_gives_the_page_back)
 {
 	struct wire_frame wrong = {.type = WIRE_FRAME_ZERO, .runs = 1, .run = {{1, 1}}};
-	uint8_t request[WIRE_PAGE_REQUEST_SIZE], head[WIRE_FRAME_SIZE];
-	struct iovec in = {request, sizeof(request)}, out = {head, sizeof(head)};
-	struct wire_page_request asked;
-	struct byte_stream *streams[2];
-	struct vcpu vcpus[VCPUS];
-	struct postcopy_link *l;
-	struct postcopy p;
+	struct false_source s;
 
-	start(&p, RAM_PAGE_SIZE);
-	p.push_links = 0;
-	start_guest(vcpus, &p);
-	postcopy_sockets(streams);
-	l = &p.links[0];
-	*l = (struct postcopy_link){.p = &p, .fault = true, .at_destination = streams[1]};
-	cr_assert_eq(pthread_create(&l->destination, NULL, postcopy_destination_main, l), 0);
-	cr_assert_eq(streams[0]->ops->recv(streams[0], &in, 1), 0);
-	cr_assert_eq(wire_page_request_decode(request, &p.from, &asked, NULL), 0);
-	cr_assert_eq(asked.count, 1);
-	cr_assert_neq(asked.thread, 0);
-	wrong.run[0].first = (asked.first + 1) % PAGES;
-	wire_frame_encode(&wrong, head);
-	cr_assert_eq(streams[0]->ops->send(streams[0], &out, 1), 0);
-	pthread_join(l->destination, NULL);
-	cr_assert_eq(l->destination_result, -EPROTO);
-	cr_assert(strstr(l->destination_err.text, "other pages"), "%s", l->destination_err.text);
-	cr_assert_eq(owed_left(p.owed), PAGES);
-	streams[0]->ops->destroy(streams[0]);
-	streams[1]->ops->destroy(streams[1]);
-	postcopy_connect(&p);
-	end_guest(vcpus);
-	postcopy_end(&p);
+	start_false_source(&s);
+	wrong.run[0].first = (s.asked.first + 1) % PAGES;
+	answer(&s, &wrong);
+	end_false_source(&s, "other pages", PAGES);
+}
+
+static struct wire_frame false_guesses[] = {
+	{.type = WIRE_FRAME_PAGES, .runs = 1, .run = {{0, 4}}},
+	{.type = WIRE_FRAME_SYNC, .flags = WIRE_FRAME_PREFETCH},
+	{.type = WIRE_FRAME_STALE, .runs = 1, .flags = WIRE_FRAME_PREFETCH, .run = {{0, 4}}},
+	{.type = WIRE_FRAME_PAGES,
+	 .runs = 1,
+	 .flags = WIRE_FRAME_PREFETCH,
+	 .run = {{0, WIRE_PREFETCH_PAGES_MAX + 1}}},
+	{.type = WIRE_FRAME_ZERO,
+	 .runs = 2,
+	 .flags = WIRE_FRAME_PREFETCH,
+	 .run = {{0, WIRE_PREFETCH_PAGES_MAX}, {100, 1}}},
+};
+
+ParameterizedTestParameters(postcopy, guesses_that_are_none)
+{
+	return cr_make_param_array(struct wire_frame, false_guesses,
+				   sizeof(false_guesses) / sizeof(false_guesses[0]));
+}
+
+/* Whether they come right behind the answer, or behind good guesses. */
+ParameterizedTest(struct wire_frame *wrong, postcopy, guesses_that_are_none)
+{
+	struct wire_frame f = {.type = WIRE_FRAME_PAGES, .runs = 1, .flags = WIRE_FRAME_MORE};
+	struct false_source s;
+
+	start_false_source(&s);
+	f.run[0] = (struct wire_run){s.asked.first, 1};
+	answer(&s, &f);
+	answer(&s, wrong);
+	end_false_source(&s, "nobody asked for", PAGES);
+
+	start_false_source(&s);
+	f.run[0] = (struct wire_run){s.asked.first, 1};
+	answer(&s, &f);
+	f.run[0] = (struct wire_run){s.asked.first < 100 ? 200 : 0, 10};
+	f.flags |= WIRE_FRAME_PREFETCH;
+	answer(&s, &f);
+	answer(&s, wrong);
+	end_false_source(&s, "nobody asked for", PAGES - 11);
 }

@@ -28,9 +28,9 @@ static void *give_way(void *arg)
 	return NULL;
 }
 
-static void start(struct background *b, struct urgency *u, uint64_t grace)
+static void start(struct background *b, struct urgency *u, uint64_t grace, uint64_t patience)
 {
-	*b = (struct background){.u = u, .grace = grace};
+	*b = (struct background){.u = u, .grace = grace, .patience = patience};
 	cr_assert_eq(pthread_create(&b->thread, NULL, give_way, b), 0);
 }
 
@@ -62,7 +62,7 @@ Test(urgency, background_waits_for_the_last_urgent_piece)
 	urgency_init(&u);
 	urgency_begin(&u);
 	urgency_begin(&u);
-	start(&b, &u, 1);
+	start(&b, &u, 1, 0);
 	await_waiting(&u);
 	urgency_end(&u);
 	await_waiting(&u);
@@ -73,26 +73,19 @@ Test(urgency, background_waits_for_the_last_urgent_piece)
 	urgency_destroy(&u);
 }
 
-Test(urgency, haste_ends_the_grace_but_not_the_waiting)
+Test(urgency, while_held_there_is_no_end_to_patience)
 {
 	struct background b;
 	struct urgency u;
 
 	urgency_init(&u);
-	urgency_begin(&u);
-	start(&b, &u, FOR_EVER);
+	urgency_hold(&u, true);
+	start(&b, &u, 1, 1);
 	await_waiting(&u);
-	urgency_haste(&u, true);
 	cr_assert_not(atomic_load(&b.done));
-	urgency_end(&u);
+	urgency_hold(&u, false);
 	pthread_join(b.thread, NULL);
 	cr_assert_eq(b.result, 0);
-	urgency_haste(&u, false);
-	start(&b, &u, FOR_EVER);
-	await_waiting(&u);
-	cr_assert_not(atomic_load(&b.done));
-	urgency_haste(&u, true);
-	pthread_join(b.thread, NULL);
 	urgency_destroy(&u);
 }
 
@@ -116,7 +109,7 @@ Test(urgency, stop_wakes_for_good)
 
 	urgency_init(&u);
 	urgency_begin(&u);
-	start(&b, &u, FOR_EVER);
+	start(&b, &u, FOR_EVER, 0);
 	await_waiting(&u);
 	urgency_stop(&u);
 	pthread_join(b.thread, NULL);

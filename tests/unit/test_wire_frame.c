@@ -67,12 +67,12 @@ Test(wire_frame, flags_round_trip_but_for_unknown_ones)
 	struct wire_frame f = {.type = WIRE_FRAME_PAGES, .runs = 1, .run = {{5, 1}}};
 	uint8_t buf[WIRE_FRAME_SIZE];
 
-	f.flags = WIRE_FRAME_PREFETCH;
+	f.flags = WIRE_FRAME_PREFETCH | WIRE_FRAME_MORE;
 	round_trip(&f, 1);
 	f.flags = UINT16_MAX;
 	wire_frame_encode(&f, buf);
 	cr_assert_eq(wire_frame_decode(buf, &map, &f, NULL), 0);
-	cr_assert_eq(f.flags, WIRE_FRAME_PREFETCH);
+	cr_assert_eq(f.flags, WIRE_FRAME_PREFETCH | WIRE_FRAME_MORE);
 }
 
 Test(wire_frame, sync_round_trips)
