@@ -36,18 +36,41 @@ static int unregister(int uffd, const struct ram_block *b)
 	return ioctl(uffd, UFFDIO_UNREGISTER, &range) < 0 ? -errno : 0;
 }
 
-int missing_register(int uffd, const struct ram_map *ram, struct errtext *err)
+/* The protection of a page that is missing is a mark in its place, which stays when it is filled.
+ */
+static int protect(int uffd, const struct ram_block *b)
+{
+	struct uffdio_writeprotect wp = {
+		.range = range_of(b, 0, ram_block_pages(b)),
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+
+	return ioctl(uffd, UFFDIO_WRITEPROTECT, &wp) < 0 ? -errno : 0;
+}
+
+static int register_block(int uffd, const struct ram_block *b, bool tracked)
+{
+	struct uffdio_register reg = {
+		.range = range_of(b, 0, ram_block_pages(b)),
+		.mode = UFFDIO_REGISTER_MODE_MISSING | (tracked ? UFFDIO_REGISTER_MODE_WP : 0),
+	};
+	int ret = ioctl(uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
+
+	if (ret < 0 || !tracked)
+		return ret;
+	ret = protect(uffd, b);
+	if (ret < 0)
+		(void)unregister(uffd, b);
+	return ret;
+}
+
+int missing_register(int uffd, const struct ram_map *ram, bool tracked, struct errtext *err)
 {
 	for (unsigned int i = 0; i < ram->count; i++) {
-		const struct ram_block *b = &ram->blocks[i];
-		struct uffdio_register reg = {
-			.range = range_of(b, 0, ram_block_pages(b)),
-			.mode = UFFDIO_REGISTER_MODE_MISSING,
-		};
+		int ret = register_block(uffd, &ram->blocks[i], tracked);
 
-		if (ioctl(uffd, UFFDIO_REGISTER, &reg) < 0) {
-			int ret = failed(b, -errno, "cannot register for missing pages", err);
-
+		if (ret < 0) {
+			failed(&ram->blocks[i], ret, "cannot register for missing pages", err);
 			while (i-- > 0)
 				(void)unregister(uffd, &ram->blocks[i]);
 			return ret;
@@ -105,9 +128,14 @@ int missing_make(const struct ram_block *b, uint64_t first, uint64_t count, stru
 
 /* UFFDIO_COPY, or UFFDIO_ZEROPAGE without content. Returns bytes done, possibly not all, or a
  * negative errno if none. */
-static int64_t fill(int uffd, uint64_t at, uint64_t len, const uint8_t *content)
+static int64_t fill(int uffd, uint64_t at, uint64_t len, const uint8_t *content, bool tracked)
 {
-	struct uffdio_copy copy = {.dst = at, .src = (uintptr_t)content, .len = len};
+	struct uffdio_copy copy = {
+		.dst = at,
+		.src = (uintptr_t)content,
+		.len = len,
+		.mode = tracked ? UFFDIO_COPY_MODE_WP : 0,
+	};
 	struct uffdio_zeropage zero = {.range = {.start = at, .len = len}};
 	int ret = content ? ioctl(uffd, UFFDIO_COPY, &copy) : ioctl(uffd, UFFDIO_ZEROPAGE, &zero);
 	int64_t done = content ? copy.copy : zero.zeropage;
@@ -118,13 +146,13 @@ static int64_t fill(int uffd, uint64_t at, uint64_t len, const uint8_t *content)
 }
 
 static int fill_all(int uffd, const struct ram_block *b, uint64_t first, uint64_t count,
-		    const uint8_t *content, struct errtext *err)
+		    const uint8_t *content, bool tracked, struct errtext *err)
 {
 	uint64_t unit = b->page_size >> RAM_PAGE_SHIFT;
 
 	while (count) {
 		int64_t done = fill(uffd, b->qemu_addr + (first << RAM_PAGE_SHIFT),
-				    count << RAM_PAGE_SHIFT, content);
+				    count << RAM_PAGE_SHIFT, content, tracked);
 		uint64_t pages = done > 0 ? (uint64_t)done >> RAM_PAGE_SHIFT : 0;
 		int ret = 0;
 
@@ -146,15 +174,15 @@ static int fill_all(int uffd, const struct ram_block *b, uint64_t first, uint64_
 }
 
 int missing_copy(int uffd, const struct ram_block *b, uint64_t first, uint64_t count,
-		 const uint8_t *content, struct errtext *err)
+		 const uint8_t *content, bool tracked, struct errtext *err)
 {
-	return fill_all(uffd, b, first, count, content, err);
+	return fill_all(uffd, b, first, count, content, tracked, err);
 }
 
 int missing_zero(int uffd, const struct ram_block *b, uint64_t first, uint64_t count,
 		 struct errtext *err)
 {
-	return fill_all(uffd, b, first, count, NULL, err);
+	return fill_all(uffd, b, first, count, NULL, false, err);
 }
 
 int missing_wake(int uffd, const struct ram_block *b, uint64_t first, uint64_t count,

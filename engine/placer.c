@@ -17,7 +17,7 @@
 struct placer {
 	/* constant after init */
 	struct placer_options opt;
-	const uint8_t *zeroes; /* one huge page of them, NULL without hugetlbfs */
+	const uint8_t *zeroes; /* the largest page of them, where UFFDIO_ZEROPAGE will not do */
 	size_t zeroes_size;
 
 	atomic_bool completed;
@@ -30,14 +30,20 @@ static void count_up(atomic_uint_least64_t *counter, uint64_t n)
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-/* hugetlbfs has no UFFDIO_ZEROPAGE. A private mapping that nobody writes costs no memory. */
+/* hugetlbfs has no UFFDIO_ZEROPAGE, and that knows no tracking. A private mapping that nobody
+ * writes costs no memory. */
+static bool must_copy_zeroes(const struct placer *p, const struct ram_block *b)
+{
+	return p->opt.tracked || b->page_size > RAM_PAGE_SIZE;
+}
+
 static int map_zeroes(struct placer *p, struct errtext *err)
 {
 	const struct ram_map *ram = p->opt.ram;
 	void *at;
 
 	for (unsigned int i = 0; i < ram->count; i++)
-		if (ram->blocks[i].page_size > RAM_PAGE_SIZE &&
+		if (must_copy_zeroes(p, &ram->blocks[i]) &&
 		    ram->blocks[i].page_size > p->zeroes_size)
 			p->zeroes_size = ram->blocks[i].page_size;
 	if (p->zeroes_size == 0)
@@ -101,10 +107,10 @@ static int fill_zero(struct placer *p, const struct ram_block *b, uint64_t first
 	uint64_t unit = b->page_size >> RAM_PAGE_SHIFT;
 	int ret = 0;
 
-	if (b->page_size == RAM_PAGE_SIZE)
+	if (!must_copy_zeroes(p, b))
 		return missing_zero(p->opt.uffd, b, first, count, err);
 	for (; count && ret == 0; first += unit, count -= unit)
-		ret = missing_copy(p->opt.uffd, b, first, unit, p->zeroes, err);
+		ret = missing_copy(p->opt.uffd, b, first, unit, p->zeroes, p->opt.tracked, err);
 	return ret;
 }
 
@@ -125,7 +131,7 @@ static int place(struct placer *p, unsigned int block, uint64_t first, uint64_t 
 	int ret = 0;
 
 	if (content)
-		ret = missing_copy(p->opt.uffd, b, first, count, content, err);
+		ret = missing_copy(p->opt.uffd, b, first, count, content, p->opt.tracked, err);
 	else if (cause == PLACER_FAULT)
 		ret = fill_zero(p, b, first, count, err);
 	if (ret < 0)

@@ -12,6 +12,7 @@
 // Any thread may call anything but placer_destroy.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "errtext.h"
 #include "owed.h"
@@ -31,6 +32,7 @@ struct placer_options {
 	int uffd;		   /* borrowed: missing.h */
 	const struct ram_map *ram; /* borrowed */
 	struct owed *owed;	   /* borrowed */
+	bool tracked;		   /* as it was registered: missing.h */
 	/* Nothing is owed any more. Called once, by whichever thread placed the last page, or by
 	 * placer_begin; it must not destroy what that thread still uses. */
 	void (*complete)(void *opaque);

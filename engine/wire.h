@@ -37,6 +37,8 @@
 //     | <------------------------ fault i: page request -- |
 //     | == fault i: one PAGES or ZERO frame, and guesses => |
 //     | == push i: PAGES, ZERO, at last SYNC ============> |
+//     | <--- link: PROOF for each piece, if it was wanted - |
+//     | -- link: PROVEN for each ------------------------> |
 //     | <-------------------------- link: COMPLETE ------- |
 //     | -- link: FINISH --------------------------------> |
 //
@@ -153,11 +155,13 @@ enum wire_type {
 	WIRE_DISCARD,
 	WIRE_STATE,
 	WIRE_QUEUED,
-	WIRE_LISTEN, /* no body */
+	WIRE_LISTEN,
 	WIRE_LISTENING,
 	WIRE_OWED,
 	WIRE_OWED_END, /* no body */
 	WIRE_COMPLETE,
+	WIRE_PROOF,
+	WIRE_PROVEN,
 	WIRE_TYPE_END_
 };
 
@@ -204,6 +208,18 @@ struct wire_complete {
 	uint64_t duration_us; /* since the release */
 };
 
+#define WIRE_PROOF_PAGES_MAX 8192u /* in one piece: 32 MiB */
+
+/* A piece of the destination's memory, in post-copy: which of its pages the guest has written
+ * since, and a digest of the others (proof.h). */
+struct wire_proof {
+	uint16_t block;
+	uint64_t first; /* page */
+	uint32_t count; /* 1..WIRE_PROOF_PAGES_MAX */
+	uint8_t digest[16];
+	uint8_t written[WIRE_PROOF_PAGES_MAX / 8]; /* bit i % 8 of byte i / 8: page first + i */
+};
+
 struct wire_message {
 	enum wire_type type;
 	union {
@@ -224,6 +240,9 @@ struct wire_message {
 			uint32_t ahead; /* migrations to come in before this one */
 		} queued;
 		struct {
+			bool prove; /* note what the guest writes: a proof is wanted */
+		} listen;
+		struct {
 			char text[WIRE_TEXT_MAX + 1]; /* why not; empty: it is ready */
 		} listening;
 		struct {
@@ -232,6 +251,10 @@ struct wire_message {
 			struct wire_run run[WIRE_OWED_RUNS_MAX];
 		} owed;
 		struct wire_complete complete;
+		struct wire_proof proof;
+		struct {
+			uint64_t equal, written, unequal; /* pages so far: proof.h */
+		} proven;
 		struct {
 			uint64_t time_us;
 		} resumed; /* RESUME event, CLOCK_REALTIME there */

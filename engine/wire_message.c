@@ -90,6 +90,16 @@ static int get_blocks(struct wire_reader *r, struct ram_map *map, struct errtext
 	return rc;
 }
 
+static int get_flag(struct wire_reader *r, bool *flag, struct errtext *err)
+{
+	uint8_t byte = wire_get_u8(r);
+
+	if (byte > 1)
+		return errtext_set(err, -EPROTO, "the peer says %u where 0 or 1 is expected", byte);
+	*flag = byte;
+	return 0;
+}
+
 static void put_prepare(struct wire_writer *w, const struct wire_message *m)
 {
 	const struct wire_prepare *p = &m->prepare;
@@ -106,12 +116,12 @@ static int get_prepare(struct wire_reader *r, struct wire_message *m, struct err
 {
 	struct wire_prepare *p = &m->prepare;
 	int rc = get_name(r, p->name, WIRE_NAME_MAX, err);
-	uint8_t running;
 
 	wire_get_bytes(r, p->uuid, sizeof(p->uuid));
 	p->streams = wire_get_u16(r);
 	p->silence_ms = wire_get_u32(r);
-	running = wire_get_u8(r);
+	if (!rc)
+		rc = get_flag(r, &p->running, err);
 	if (rc || r->failed)
 		return rc;
 	if (!p->name[0])
@@ -122,10 +132,6 @@ static int get_prepare(struct wire_reader *r, struct wire_message *m, struct err
 	if (p->silence_ms < 1 || p->silence_ms > WIRE_SILENCE_MAX_MS)
 		return errtext_set(err, -EPROTO, "the peer allows %u ms of silence, not 1 to %u",
 				   p->silence_ms, WIRE_SILENCE_MAX_MS);
-	if (running > 1)
-		return errtext_set(err, -EPROTO, "the peer says %u where 0 or 1 is expected",
-				   running);
-	p->running = running;
 	return get_blocks(r, &p->ram, err);
 }
 
@@ -206,6 +212,16 @@ static int get_queued(struct wire_reader *r, struct wire_message *m, struct errt
 	return 0;
 }
 
+static void put_listen(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u8(w, m->listen.prove);
+}
+
+static int get_listen(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	return get_flag(r, &m->listen.prove, err);
+}
+
 static void put_listening(struct wire_writer *w, const struct wire_message *m)
 {
 	wire_put_string(w, m->listening.text, WIRE_TEXT_MAX);
@@ -278,6 +294,51 @@ static int get_complete(struct wire_reader *r, struct wire_message *m, struct er
 	return 0;
 }
 
+static void put_proof(struct wire_writer *w, const struct wire_message *m)
+{
+	const struct wire_proof *p = &m->proof;
+
+	wire_put_u16(w, p->block);
+	wire_put_u64(w, p->first);
+	wire_put_u32(w, p->count);
+	wire_put_bytes(w, p->digest, sizeof(p->digest));
+	if (p->count > WIRE_PROOF_PAGES_MAX)
+		w->failed = true;
+	else
+		wire_put_bytes(w, p->written, (p->count + 7) / 8);
+}
+
+static int get_proof(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	struct wire_proof *p = &m->proof;
+
+	p->block = wire_get_u16(r);
+	p->first = wire_get_u64(r);
+	p->count = wire_get_u32(r);
+	wire_get_bytes(r, p->digest, sizeof(p->digest));
+	if (!r->failed && (p->count < 1 || p->count > WIRE_PROOF_PAGES_MAX))
+		return errtext_set(err, -EPROTO, "the peer proves %" PRIu32 " pages, not 1 to %u",
+				   p->count, WIRE_PROOF_PAGES_MAX);
+	wire_get_bytes(r, p->written, r->failed ? 0 : (p->count + 7) / 8);
+	return 0;
+}
+
+static void put_proven(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u64(w, m->proven.equal);
+	wire_put_u64(w, m->proven.written);
+	wire_put_u64(w, m->proven.unequal);
+}
+
+static int get_proven(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	(void)err;
+	m->proven.equal = wire_get_u64(r);
+	m->proven.written = wire_get_u64(r);
+	m->proven.unequal = wire_get_u64(r);
+	return 0;
+}
+
 static void put_resumed(struct wire_writer *w, const struct wire_message *m)
 {
 	wire_put_u64(w, m->resumed.time_us);
@@ -347,11 +408,13 @@ static const struct wire_row {
 	[WIRE_RELEASE] = {"RELEASE"},
 	[WIRE_RELEASED] = {"RELEASED"},
 	[WIRE_QUEUED] = {"QUEUED", put_queued, get_queued},
-	[WIRE_LISTEN] = {"LISTEN"},
+	[WIRE_LISTEN] = {"LISTEN", put_listen, get_listen},
 	[WIRE_LISTENING] = {"LISTENING", put_listening, get_listening},
 	[WIRE_OWED] = {"OWED", put_owed, get_owed},
 	[WIRE_OWED_END] = {"OWED_END"},
 	[WIRE_COMPLETE] = {"COMPLETE", put_complete, get_complete},
+	[WIRE_PROOF] = {"PROOF", put_proof, get_proof},
+	[WIRE_PROVEN] = {"PROVEN", put_proven, get_proven},
 	[WIRE_RESUMED] = {"RESUMED", put_resumed, get_resumed},
 	[WIRE_FINISH] = {"FINISH"},
 	[WIRE_FINISHED] = {"FINISHED"},

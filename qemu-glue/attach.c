@@ -326,6 +326,13 @@ static struct helper_job creation(struct target *t, bool user_mode, bool keep)
 	};
 }
 
+/* Nothing that a fault handler would have to see. */
+static bool only_user_mode(unsigned long long features)
+{
+	return features & UFFD_FEATURE_WP_ASYNC &&
+	       !(features & (UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MISSING_HUGETLBFS));
+}
+
 int attach_userfaultfd(pid_t pid, unsigned long long features_wanted, bool keep_inside, int *uffd,
 		       int *inside_fd, struct errtext *err)
 {
@@ -342,7 +349,7 @@ int attach_userfaultfd(pid_t pid, unsigned long long features_wanted, bool keep_
 	ret = target_open(&t, pid, err);
 	if (ret < 0)
 		return ret;
-	job = creation(&t, features_wanted & UFFD_FEATURE_WP_ASYNC, keep_inside);
+	job = creation(&t, only_user_mode(features_wanted), keep_inside);
 	ret = run_job(&t, &job, &h, &report, &fd, err);
 	if (ret < 0)
 		return ret;

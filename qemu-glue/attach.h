@@ -12,10 +12,11 @@
 
 /* Create a userfaultfd for the memory of process pid and fetch it. *uffd (close-on-exec,
  * non-blocking) is the caller's, with the UFFDIO_API handshake done for features_wanted
- * (UFFD_FEATURE_*). If WP_ASYNC is among them the descriptor is made for user-mode faults only:
- * asynchronous write-protection never hands a fault to anybody, so this loses nothing and needs no
- * privilege in the process. Without WP_ASYNC it can handle faults of the kernel (KVM, system calls
- * into guest memory) too: by userfaultfd(2) if the process may, else by /dev/userfaultfd.
+ * (UFFD_FEATURE_*). If WP_ASYNC is among them, and no MISSING, the descriptor is made for
+ * user-mode faults only: asynchronous write-protection never hands a fault to anybody, so this
+ * loses nothing and needs no privilege in the process. Otherwise it can handle faults of the kernel
+ * (KVM, system calls into guest memory) too: by userfaultfd(2) if the process may, else by
+ * /dev/userfaultfd.
  *
  * With keep_inside a second copy stays open inside the process, as number *inside_fd there; it
  * is to be closed by attach_close_inside. Otherwise *inside_fd (may be NULL) is set to -1 and

@@ -107,6 +107,7 @@ int record_write(const struct guest_dir *d, enum record_kind kind, const struct 
 	json_object_object_add(o, "session", json_object_new_string(r->session));
 	json_object_object_add(o, "post_copy", json_object_new_boolean(r->post_copy));
 	json_object_object_add(o, "complete", json_object_new_boolean(r->complete));
+	json_object_object_add(o, "prove", json_object_new_boolean(r->prove));
 	json_object_object_add(o, "keeper", json_object_new_int(r->keeper));
 	json_object_object_add(o, "ram", ram_keep_to_json(&r->ram));
 	json_object_object_add(o, "never_ran", json_object_new_boolean(r->never_ran));
@@ -168,6 +169,7 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
 		r->qemu_started = json_object_get_uint64(v);
 	r->post_copy = get_bool(o, "post_copy");
 	r->complete = get_bool(o, "complete");
+	r->prove = get_bool(o, "prove");
 	if (json_object_object_get_ex(o, "ram", &v))
 		ret = ram_keep_from_json(v, &r->ram, err);
 	r->released = get_bool(o, "released");

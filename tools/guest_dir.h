@@ -55,6 +55,7 @@ struct record {
 	bool resumed;	     /* incoming: it has run here */
 	bool post_copy;	     /* released before all memory was there */
 	bool complete;	     /* ... and it is there now */
+	bool prove;	     /* incoming: ... and the source wants it proven to be the same */
 	pid_t keeper;	     /* outgoing: the process that holds guest RAM besides dray */
 	struct ram_keep ram; /* outgoing: what it holds; owned: record_destroy */
 	bool never_ran;	     /* incoming: it ended, or was given up, and is known not to have run */

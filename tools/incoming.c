@@ -239,7 +239,7 @@ static void take_message(struct incoming *in, struct wire_message *m)
 		send_digest(in);
 		break;
 	case WIRE_LISTEN:
-		incoming_listen(in);
+		incoming_listen(in, m->listen.prove);
 		break;
 	case WIRE_RELEASE:
 		release(in);

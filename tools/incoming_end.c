@@ -191,7 +191,8 @@ static bool is_decided(const struct incoming *in)
 {
 	if (!in->released || !in->owed)
 		return in->finished || in->aborted || in->control_lost;
-	return in->gone || (in->complete && in->resumed) || (in->control_lost && !in->resumed);
+	return in->gone || (in->complete && in->resumed && !incoming_must_prove(in)) ||
+	       (in->control_lost && !in->resumed);
 }
 
 /* Does an event not suffice? */
@@ -205,6 +206,10 @@ static void wait_until_decided(struct incoming *in)
 	while (!is_decided(in)) {
 		uint64_t pause_us = must_look(in) ? LOOK_US : FOREVER_US;
 
+		if (incoming_must_prove(in)) {
+			incoming_prove(in);
+			continue;
+		}
 		if (incoming_take(in, clock_monotonic_us() + pause_us) || !must_look(in))
 			continue;
 		reach_monitor_again(in);

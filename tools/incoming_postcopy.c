@@ -20,16 +20,6 @@
 
 #define CONFIRM_MS 5000
 
-/* Post-copy's control channel, one of several in a row. */
-struct link {
-	struct incoming *in;
-	struct control *control;
-	/* under the receiver's lock */
-	bool serving;	/* the thread that brought it is at it */
-	bool confirmed; /* the source has heard COMPLETE */
-	bool lost;
-};
-
 /* ---- begin ---- */
 
 static void on_complete(void *opaque)
@@ -44,6 +34,7 @@ int incoming_new_handlers(struct incoming *in)
 	struct placer_options placing = {.uffd = in->uffd,
 					 .ram = &in->ram,
 					 .owed = in->owed,
+					 .tracked = in->record.prove,
 					 .complete = on_complete,
 					 .opaque = in};
 	struct fault_handler_options handling = {
@@ -89,12 +80,13 @@ static int get_ready(struct incoming *in)
 	if (ret < 0)
 		return ret;
 	keep_folios_small(&in->ram);
-	ret = attach_userfaultfd(in->qemu, MISSING_FEATURES, true, &in->uffd, &in->uffd_inside,
-				 &in->err);
+	ret = attach_userfaultfd(in->qemu,
+				 in->record.prove ? MISSING_TRACKED_FEATURES : MISSING_FEATURES,
+				 true, &in->uffd, &in->uffd_inside, &in->err);
 	if (ret == 0)
 		ret = owed_create(in->dir.owed, &in->ram, &in->owed, &in->err);
 	if (ret == 0)
-		ret = missing_register(in->uffd, &in->ram, &in->err);
+		ret = missing_register(in->uffd, &in->ram, in->record.prove, &in->err);
 	if (ret == 0)
 		ret = incoming_new_handlers(in);
 	if (ret == 0)
@@ -102,12 +94,13 @@ static int get_ready(struct incoming *in)
 	return ret;
 }
 
-void incoming_listen(struct incoming *in)
+void incoming_listen(struct incoming *in, bool prove)
 {
 	struct wire_message *m = calloc(1, sizeof(*m));
 
 	if (!m)
 		abort();
+	in->record.prove = prove;
 	m->type = WIRE_LISTENING;
 	if (get_ready(in) < 0) {
 		snprintf(m->listening.text, sizeof(m->listening.text), "%s", in->err.text);
@@ -156,6 +149,7 @@ static void on_link_message(void *opaque, struct wire_message *m)
 
 	pthread_mutex_lock(&r->lock);
 	link->confirmed |= m->type == WIRE_FINISH;
+	link->answers += m->type == WIRE_PROVEN;
 	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
 	wire_message_destroy(m);
@@ -244,7 +238,7 @@ static void end_older_link(struct receiver *r, struct link *older)
 {
 	control_shutdown(older->control);
 	pthread_mutex_lock(&r->lock);
-	while (older->serving)
+	while (older->serving || older->proving)
 		pthread_cond_wait(&r->changed, &r->lock);
 	pthread_mutex_unlock(&r->lock);
 	free_link(older);

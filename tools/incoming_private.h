@@ -30,6 +30,18 @@ struct receiver {
 	struct incoming *sessions; /* list */
 };
 
+/* Post-copy's control channel, one of several in a row. */
+struct link {
+	struct incoming *in;
+	struct control *control;
+	/* under the receiver's lock */
+	bool serving;	/* the thread that brought it is at it */
+	bool proving;	/* the session's thread is */
+	bool confirmed; /* the source has heard COMPLETE */
+	bool lost;
+	uint64_t answers; /* PROVEN */
+};
+
 struct incoming {
 	/* constant after init */
 	struct receiver *receiver;
@@ -68,6 +80,8 @@ struct incoming {
 	struct histogram latency; /* of fault handlers that have gone */
 	uint64_t faults_before;	  /* theirs */
 	uint64_t released_us;	  /* CLOCK_MONOTONIC */
+	uint64_t give_up_us;	  /* the same: when the proof is given up */
+	bool proof_over;
 	struct wire_complete told;
 
 	/* under the receiver's lock */
@@ -99,7 +113,7 @@ int incoming_serve_stream(struct incoming *in, int fd, unsigned int index,
 /* incoming_postcopy.c */
 int incoming_new_handlers(struct incoming *in);
 /* LISTEN: the rest may come after the release. The answer has been sent. */
-void incoming_listen(struct incoming *in);
+void incoming_listen(struct incoming *in, bool prove);
 /* The guest may run from now on. */
 int incoming_begin_postcopy(struct incoming *in);
 /* Every page is here: end all streams, leave nothing in QEMU. */
@@ -115,6 +129,12 @@ void incoming_cut_lanes(struct incoming *in);
  * comes again. Then close the connection. True: the source has confirmed COMPLETE. No thread may
  * join any more. */
 bool incoming_tell_link(struct incoming *in);
+
+/* incoming_prove.c */
+/* The source wants a proof that all memory is as it was, and now is the time for it. */
+bool incoming_must_prove(const struct incoming *in);
+/* One try. It is over when the source has all of the proof, or cannot be given it. */
+void incoming_prove(struct incoming *in);
 
 /* incoming_adopt.c */
 /* Take up a post-copy that another process began here. in->err says what is wrong. -ENOENT: it is

@@ -40,7 +40,7 @@ static const struct argp_option options[] = {
 	{"streams", OPT_STREAMS, "N", 0, "RAM connections, 1 to 64 (one a core, at most 8)", 2},
 	{"verify", OPT_VERIFY, NULL, 0,
 	 "Compare a digest of all guest RAM on both hosts before the hand-over; the guest is "
-	 "stopped for as long as that takes",
+	 "stopped for as long as that takes. After post-copy: of what it has not written since",
 	 2},
 	{"no-prefetch", OPT_NO_PREFETCH, NULL, 0,
 	 "In post-copy, do not send along with a page what the guest will probably need next", 2},
@@ -192,12 +192,6 @@ static int resolve(struct arguments *a, struct report *report)
 	}
 	tell_policy(&settings, report);
 	take_settings(&settings, &a->out);
-	if (a->out.verify && (a->out.limits.post_copy || a->out.post_copy_now)) {
-		report_error(report,
-			     "--verify compares all memory before the hand-over, which "
-			     "post-copy follows: leave one of --verify and --post-copy out");
-		return EXIT_REFUSED;
-	}
 	if (settings_bool(&settings, SETTING_DISABLE_TLS))
 		return 0;
 	report_error(report, "this version has no TLS yet: guest memory, passwords and keys in it, "

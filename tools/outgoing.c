@@ -105,8 +105,10 @@ static void fill_result(struct outgoing *o, const char *result, struct report_re
 	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.uuid);
 	snprintf(r->reason, sizeof(r->reason), "%s", o->err.text);
 	memcpy(r->verified, o->verified, sizeof(r->verified));
-	if (o->link)
+	if (o->link) {
 		page_link_result(o->link, &r->post_copy);
+		page_link_proof(o->link, &r->proven);
+	}
 	if (o->source)
 		source_stats(o->source, &stats);
 	r->pages_sent = stats.pages_sent;
@@ -122,7 +124,7 @@ static int walk(struct outgoing *o)
 	int ret = outgoing_connect(o);
 
 	for (size_t i = 0; ret == 0 && i < sizeof(steps) / sizeof(*steps); i++) {
-		if ((steps[i].phase == PHASE_VERIFY && !o->opt->verify) ||
+		if ((steps[i].phase == PHASE_VERIFY && (!o->opt->verify || o->post_copy)) ||
 		    (steps[i].phase == PHASE_POSTCOPY && !o->post_copy))
 			continue;
 		if (steps[i].phase != PHASE_HANDOVER)

@@ -44,7 +44,9 @@ static int open_link(struct outgoing *o)
 
 int outgoing_listen(struct outgoing *o)
 {
-	int ret = control_send_type(o->control, WIRE_LISTEN);
+	const struct wire_message listen = {.type = WIRE_LISTEN,
+					    .listen = {.prove = o->opt->verify}};
+	int ret = control_send(o->control, &listen);
 
 	if (ret == 0)
 		ret = outgoing_await(o, has_listening, ANSWER_MS,
@@ -85,6 +87,31 @@ static bool link_is_over(const struct outgoing *o)
 	return o->link_over;
 }
 
+/* The guest runs on what it has, so an operator must see to it. */
+static int judge_proof(struct outgoing *o)
+{
+	struct proof_result r;
+
+	page_link_proof(o->link, &r);
+	if (r.unequal == 0) {
+		if ((r.equal + r.written) * RAM_PAGE_SIZE < ram_map_bytes(&o->ram))
+			report_event(o->report, "warning", o->phase,
+				     "all memory has arrived, but the destination could not be "
+				     "had to prove it");
+		return 0;
+	}
+	outgoing_enter(o, PHASE_LOST);
+	return outgoing_fail(
+		o, -EBADMSG,
+		"the memory of domain %s is not what it was: among pages %llu to %llu of "
+		"RAM block %s some differ that it has not written since. It runs on %s: "
+		"stop it there, and start it anew from its disks; please report this as "
+		"a bug in dray",
+		o->guest.name, (unsigned long long)r.first,
+		(unsigned long long)(r.first + r.count - 1), o->ram.blocks[r.block].name,
+		o->opt->destination);
+}
+
 int outgoing_postcopy(struct outgoing *o)
 {
 	page_link_push(o->link);
@@ -92,7 +119,7 @@ int outgoing_postcopy(struct outgoing *o)
 		outgoing_await(o, link_is_over, FOREVER_MS, NULL);
 	if (!o->link_ended) {
 		o->finished_there = true;
-		return 0;
+		return o->opt->verify ? judge_proof(o) : 0;
 	}
 	outgoing_enter(o, PHASE_LOST);
 	return outgoing_fail(o, -ECONNABORTED,

@@ -41,6 +41,7 @@ struct page_link {
 
 	/* of the present set; private to the keeper, or to who calls new and serve */
 	struct control *control;
+	struct proof *proof; /* its reader's; NULL until asked for one */
 	struct lane lanes[2 * PAGE_LINK_STREAMS_MAX];
 
 	pthread_mutex_t lock;
@@ -49,6 +50,7 @@ struct page_link {
 	struct page_server *server;
 	uint64_t bytes; /* of earlier sets */
 	struct wire_complete result;
+	struct proof_result proven;
 	bool serving, owed_known, broken, complete, ended, quit;
 	char text[WIRE_TEXT_MAX + 1]; /* why it broke, or ended */
 };
@@ -121,10 +123,39 @@ static void take_owed(struct page_link *l, const struct wire_message *m)
 	}
 }
 
+/* Nobody else waits for this thread, which only reads messages. */
+static void take_proof(struct page_link *l, const struct wire_proof *piece)
+{
+	struct wire_message answer = {.type = WIRE_PROVEN};
+	struct proof_result result;
+	struct errtext err = {0};
+	int ret = l->proof ? 0 : proof_new(l->opt.ram, NULL, &l->proof, &err);
+
+	if (ret == 0)
+		ret = proof_compare(l->proof, piece, &err);
+	if (ret < 0) {
+		note_broken(l, err.text);
+		return;
+	}
+	proof_result(l->proof, &result);
+	pthread_mutex_lock(&l->lock);
+	l->proven = result;
+	pthread_mutex_unlock(&l->lock);
+	answer.proven.equal = result.equal;
+	answer.proven.written = result.written;
+	answer.proven.unequal = result.unequal;
+	control_send(l->control, &answer);
+}
+
 static void on_message(void *opaque, struct wire_message *m)
 {
 	struct page_link *l = opaque;
 
+	if (m->type == WIRE_PROOF) {
+		take_proof(l, &m->proof);
+		wire_message_destroy(m);
+		return;
+	}
 	pthread_mutex_lock(&l->lock);
 	switch (m->type) {
 	case WIRE_OWED:
@@ -284,6 +315,8 @@ static void close_set(struct page_link *l)
 		close_lane(l, &l->lanes[i]);
 	control_destroy(l->control);
 	l->control = NULL;
+	proof_destroy(l->proof);
+	l->proof = NULL;
 	pthread_mutex_lock(&l->lock);
 	l->server = NULL;
 	pthread_mutex_unlock(&l->lock);
@@ -483,6 +516,13 @@ void page_link_result(struct page_link *l, struct wire_complete *result)
 {
 	pthread_mutex_lock(&l->lock);
 	*result = l->result;
+	pthread_mutex_unlock(&l->lock);
+}
+
+void page_link_proof(struct page_link *l, struct proof_result *result)
+{
+	pthread_mutex_lock(&l->lock);
+	*result = l->proven;
 	pthread_mutex_unlock(&l->lock);
 }
 

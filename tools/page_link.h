@@ -13,6 +13,7 @@
 #include "dial.h"
 #include "errtext.h"
 #include "page_server.h"
+#include "proof.h"
 #include "source.h"
 
 struct pacer;
@@ -61,4 +62,6 @@ void page_link_destroy(struct page_link *l);
 void page_link_stats(struct page_link *l, struct page_server_stats *stats);
 /* What the destination says of it; zeroes until COMPLETE. */
 void page_link_result(struct page_link *l, struct wire_complete *result);
+/* ... and what was proven of its memory; zeroes without WIRE_LISTEN's prove. */
+void page_link_proof(struct page_link *l, struct proof_result *result);
 uint64_t page_link_bytes(struct page_link *l);

@@ -206,6 +206,10 @@ json_object *report_result_json(const struct report_result *x)
 	json_put_number(o, "throttle_percent", x->throttle_percent);
 	if (x->verified[0])
 		json_put_text(o, "verified", x->verified);
+	if (x->proven.equal) {
+		json_put_number(o, "pages_verified", x->proven.equal);
+		json_put_number(o, "pages_written_since", x->proven.written);
+	}
 	return o;
 }
 
@@ -244,6 +248,10 @@ void report_result(struct report *r, const struct report_result *x)
 		       x->post_copy.pages_prefetch);
 	if (x->verified[0])
 		printf("  verified  all RAM equal on both hosts, digest %s\n", x->verified);
+	if (x->proven.equal)
+		printf("  verified  %" PRIu64 " pages equal on both hosts, %" PRIu64
+		       " written by the guest since\n",
+		       x->proven.equal, x->proven.written);
 }
 
 void report_error(struct report *r, const char *text)

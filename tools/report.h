@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include "errtext.h"
 #include "phase.h"
+#include "proof.h"
 #include "wire.h"
 
 struct report {
@@ -41,6 +42,7 @@ struct report_result {
 	const char *host;		/* the other one, as given */
 	char verified[33];		/* empty, or the digest both sides agree on */
 	struct wire_complete post_copy; /* zeroes without it */
+	struct proof_result proven;	/* of post-copy's memory; zeroes without a proof */
 	unsigned int throttle_percent;	/* the most that the vCPUs were slowed by */
 };
 

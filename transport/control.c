@@ -195,14 +195,15 @@ int control_new(const struct control_options *options, struct control **out, str
 		ret = -ENOMEM;
 	if (ret == 0 && options->first)
 		ret = control_send(c, options->first);
+	*out = c;
 	if (ret == 0)
 		ret = -pthread_create(&c->thread, NULL, reader_main, c);
 	if (ret < 0) {
+		*out = NULL;
 		control_destroy(c);
 		return errtext_set(err, ret, "cannot open the control channel: %s", strerror(-ret));
 	}
 	c->started = true;
-	*out = c;
 	return 0;
 }
 

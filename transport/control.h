@@ -29,6 +29,7 @@ struct control_options {
 	struct pacer *pacer;
 };
 
+/* *out is set before the first message is delivered. */
 int control_new(const struct control_options *options, struct control **out, struct errtext *err);
 /* 0 or a negative errno: -ETIMEDOUT when the socket took nothing for the silence. Any thread. */
 int control_send(struct control *c, const struct wire_message *message);

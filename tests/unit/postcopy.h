@@ -129,9 +129,9 @@ static inline void postcopy_owe(struct postcopy *p, uint64_t first, uint64_t cou
 	cr_assert_eq(missing_make(&p->to.blocks[0], first, count, &err), 0, "%s", err.text);
 }
 
-static inline int postcopy_userfaultfd(void)
+static inline int postcopy_userfaultfd(unsigned long long features)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = MISSING_FEATURES};
+	struct uffdio_api api = {.api = UFFD_API, .features = features};
 	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0)
@@ -168,8 +168,8 @@ static inline void postcopy_begin(struct postcopy *p)
 {
 	struct errtext err = {0};
 
-	p->uffd = postcopy_userfaultfd();
-	cr_assert_eq(missing_register(p->uffd, &p->to, &err), 0, "%s", err.text);
+	p->uffd = postcopy_userfaultfd(MISSING_FEATURES);
+	cr_assert_eq(missing_register(p->uffd, &p->to, false, &err), 0, "%s", err.text);
 	owed_seal(p->owed);
 	postcopy_resume(p);
 }

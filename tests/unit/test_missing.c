@@ -23,10 +23,10 @@ static void setup(struct fixture *f)
 {
 	struct errtext err = {0};
 
-	*f = (struct fixture){.uffd = postcopy_userfaultfd()};
+	*f = (struct fixture){.uffd = postcopy_userfaultfd(MISSING_FEATURES)};
 	guest_ram_add(&f->ram, "pc.ram", PAGES * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
 	f->b = &f->ram.blocks[0];
-	cr_assert_eq(missing_register(f->uffd, &f->ram, &err), 0, "%s", err.text);
+	cr_assert_eq(missing_register(f->uffd, &f->ram, false, &err), 0, "%s", err.text);
 }
 
 static void teardown(struct fixture *f)
@@ -86,7 +86,7 @@ Test(missing, a_copy_leaves_alone_what_is_there)
 	memset(f.b->map + 4 * RAM_PAGE_SIZE, 1, RAM_PAGE_SIZE);
 	memset(f.b->map + 9 * RAM_PAGE_SIZE, 1, RAM_PAGE_SIZE);
 	memset(content, 2, sizeof(content));
-	cr_assert_eq(missing_copy(f.uffd, f.b, 0, 10, content, &err), 0, "%s", err.text);
+	cr_assert_eq(missing_copy(f.uffd, f.b, 0, 10, content, false, &err), 0, "%s", err.text);
 	cr_assert_eq(missing_zero(f.uffd, f.b, 8, 4, &err), 0, "%s", err.text);
 	for (uint64_t page = 0; page < 12; page++)
 		cr_assert(is_filled(f.b, page,
@@ -138,14 +138,14 @@ Test(missing, all_blocks_are_registered_or_none)
 {
 	struct ram_map ram = {0};
 	struct errtext err = {0};
-	int uffd = postcopy_userfaultfd();
+	int uffd = postcopy_userfaultfd(MISSING_FEATURES);
 	uint64_t addr;
 
 	guest_ram_add(&ram, "a", RAM_PAGE_SIZE, RAM_PAGE_SIZE);
 	guest_ram_add(&ram, "b", RAM_PAGE_SIZE, RAM_PAGE_SIZE);
 	addr = ram.blocks[1].qemu_addr;
 	munmap((void *)(uintptr_t)addr, RAM_PAGE_SIZE);
-	cr_assert_lt(missing_register(uffd, &ram, &err), 0);
+	cr_assert_lt(missing_register(uffd, &ram, false, &err), 0);
 	cr_assert(strstr(err.text, "RAM block b"), "%s", err.text);
 	cr_assert_eq(*(volatile uint8_t *)guest_page(&ram.blocks[0], 0), 0, "nobody is asked");
 	close(uffd);
@@ -160,7 +160,7 @@ Test(missing, a_guest_that_has_gone_is_said_so)
 
 	setup(&f);
 	munmap((void *)(uintptr_t)f.b->qemu_addr, f.b->size);
-	cr_assert_eq(missing_copy(f.uffd, f.b, 0, 1, content, &err), -ESRCH, "%s", err.text);
+	cr_assert_eq(missing_copy(f.uffd, f.b, 0, 1, content, false, &err), -ESRCH, "%s", err.text);
 	cr_assert(strstr(err.text, "QEMU has gone"), "%s", err.text);
 	teardown(&f);
 }

@@ -78,7 +78,7 @@ static void take_over(struct postcopy *p, struct shared *s)
 	owed_close(p->owed);
 	p->uffd = fetch_userfaultfd(s);
 	if (p->uffd < 0 || owed_open(p->path, &p->to, &p->owed, &err) < 0 ||
-	    missing_register(p->uffd, &p->to, &err) < 0)
+	    missing_register(p->uffd, &p->to, false, &err) < 0)
 		_exit(90);
 	owed_seal(p->owed);
 	postcopy_start_destination(p, true);
@@ -137,7 +137,7 @@ Test(postcopy_crash, the_guest_waits_for_whoever_comes_next)
 #ifdef __SANITIZE_THREAD__
 	cr_skip_test("ThreadSanitizer does not follow threads of forked processes");
 #endif
-	close(postcopy_userfaultfd()); /* skips where there is none */
+	close(postcopy_userfaultfd(MISSING_FEATURES)); /* skips where there is none */
 	postcopy_init(&p, PAGES, RAM_PAGE_SIZE);
 	postcopy_owe(&p, 0, PAGES);
 	atomic_store(&s->uffd, -1);

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is proven of memory that came in every way there is, with a guest that writes some of it.
+#include "proof.h"
+
+#include <errno.h>
+#include "postcopy.h"
+
+#define PAGES 10240u /* more than one piece */
+#define EARLY 4096u  /* came before the guest ran; the next EARLY are fetched */
+
+TestSuite(proof, .timeout = 30);
+
+struct fixture {
+	struct ram_map from, to;
+	struct ram_block *b; /* the destination's */
+	int uffd;
+	struct tracker *tracker;
+};
+
+/* The last 2048 pages are zero, as holes where that is possible. */
+static void setup(struct fixture *f, uint32_t page_size)
+{
+	struct errtext err = {0};
+
+	*f = (struct fixture){.uffd = postcopy_userfaultfd(MISSING_TRACKED_FEATURES)};
+	guest_ram_add(&f->from, "pc.ram", PAGES * RAM_PAGE_SIZE, page_size);
+	guest_ram_add(&f->to, "pc.ram", PAGES * RAM_PAGE_SIZE, page_size);
+	f->b = &f->to.blocks[0];
+	for (uint64_t page = 0; page < 2 * EARLY; page++)
+		guest_write(&f->from.blocks[0], page, page + 1);
+	memcpy(f->b->map, f->from.blocks[0].map, 2 * EARLY * RAM_PAGE_SIZE);
+	cr_assert_eq(missing_register(f->uffd, &f->to, true, &err), 0, "%s", err.text);
+	cr_assert_eq(missing_make(f->b, EARLY, EARLY, &err), 0, "%s", err.text);
+	cr_assert_eq(tracker_new(dup(f->uffd), getpid(), &f->to, &f->tracker, &err), 0, "%s",
+		     err.text);
+}
+
+static void teardown(struct fixture *f)
+{
+	struct errtext err = {0};
+
+	tracker_destroy(f->tracker);
+	cr_assert_eq(missing_unregister(f->uffd, &f->to, &err), 0, "%s", err.text);
+	close(f->uffd);
+	guest_ram_destroy(&f->from);
+	guest_ram_destroy(&f->to);
+}
+
+static void fetch(struct fixture *f)
+{
+	struct errtext err = {0};
+
+	cr_assert_eq(missing_copy(f->uffd, f->b, EARLY, EARLY,
+				  f->from.blocks[0].map + EARLY * RAM_PAGE_SIZE, true, &err),
+		     0, "%s", err.text);
+}
+
+static void prove(struct fixture *f, struct proof_result *result)
+{
+	struct proof *theirs, *ours;
+	struct errtext err = {0};
+	struct wire_proof piece;
+	unsigned int pieces = 0;
+	int ret;
+
+	cr_assert_eq(proof_new(&f->to, f->tracker, &theirs, &err), 0);
+	cr_assert_eq(proof_new(&f->from, NULL, &ours, &err), 0);
+	for (; (ret = proof_next(theirs, &piece, &err)) > 0; pieces++)
+		cr_assert_eq(proof_compare(ours, &piece, &err), 0, "%s", err.text);
+	cr_assert_eq(ret, 0, "%s", err.text);
+	cr_assert_eq(pieces, (PAGES + WIRE_PROOF_PAGES_MAX - 1) / WIRE_PROOF_PAGES_MAX);
+	proof_result(ours, result);
+	cr_assert_eq(result->equal + result->written + result->unequal, PAGES);
+	proof_destroy(theirs);
+	proof_destroy(ours);
+}
+
+Test(proof, nothing_written_all_equal)
+{
+	struct proof_result r;
+	struct fixture f;
+
+	setup(&f, RAM_PAGE_SIZE);
+	fetch(&f);
+	prove(&f, &r);
+	cr_assert_eq(r.equal, PAGES);
+	cr_assert_eq(guest_allocated(f.b), 2 * EARLY, "holes stay holes");
+	/* To read is not to write. */
+	for (uint64_t page = 0; page < 2 * EARLY; page += 3)
+		cr_assert_eq(memcmp(guest_page(f.b, page), guest_page(&f.from.blocks[0], page),
+				    RAM_PAGE_SIZE),
+			     0);
+	prove(&f, &r);
+	cr_assert_eq(r.equal, PAGES);
+	teardown(&f);
+}
+
+/* A system call's write counts as well, and one of the same content. */
+Test(proof, written_pages_are_left_out)
+{
+	struct errtext err = {0};
+	struct proof_result r;
+	struct fixture f;
+	int fds[2];
+
+	setup(&f, RAM_PAGE_SIZE);
+	fetch(&f);
+	guest_write(f.b, 7, 7777);
+	guest_write(f.b, EARLY + 9, 9999);
+	guest_write(f.b, 11, 12);
+	cr_assert_eq(pipe(fds), 0);
+	cr_assert_eq(write(fds[1], "x", 1), 1);
+	cr_assert_eq(read(fds[0], guest_page(f.b, EARLY + 500), 1), 1);
+	cr_assert_eq(
+		missing_copy(f.uffd, f.b, 9000, 1, f.b->map + 9001 * RAM_PAGE_SIZE, true, &err), 0,
+		"%s", err.text);
+	guest_write(f.b, 9000, 1);
+	prove(&f, &r);
+	cr_assert_eq(r.written, 5);
+	cr_assert_eq(r.equal, PAGES - 5);
+	close(fds[0]);
+	close(fds[1]);
+	teardown(&f);
+}
+
+static void expect_unequal(struct fixture *f, uint64_t page, uint64_t piece)
+{
+	struct proof_result r;
+
+	f->from.blocks[0].map[page * RAM_PAGE_SIZE + 4095] ^= 1;
+	prove(f, &r);
+	cr_assert_gt(r.unequal, 0);
+	cr_assert_eq(r.first, piece);
+	cr_assert_leq(r.count, WIRE_PROOF_PAGES_MAX);
+	f->from.blocks[0].map[page * RAM_PAGE_SIZE + 4095] ^= 1;
+}
+
+Test(proof, one_bit_shows)
+{
+	struct fixture f;
+
+	setup(&f, RAM_PAGE_SIZE);
+	fetch(&f);
+	expect_unequal(&f, 0, 0);
+	expect_unequal(&f, EARLY + 1, 0);
+	expect_unequal(&f, PAGES - 1, WIRE_PROOF_PAGES_MAX);
+	teardown(&f);
+}
+
+Test(proof, huge_pages)
+{
+	struct proof_result r;
+	struct fixture f;
+
+	setup(&f, GUEST_HUGE_SIZE);
+	fetch(&f);
+	prove(&f, &r);
+	cr_assert_leq(r.written, PAGES - 2 * EARLY, "what was never there may count as written");
+	guest_write(f.b, EARLY + 513, 1);
+	prove(&f, &r);
+	cr_assert_geq(r.written, 512);
+	cr_assert_eq(r.unequal, 0);
+	expect_unequal(&f, 3, 0);
+	teardown(&f);
+}
+
+Test(proof, pieces_that_do_not_exist)
+{
+	struct wire_proof piece = {.block = 1, .count = 1};
+	struct errtext err = {0};
+	struct ram_map ram = {0};
+	struct proof *p;
+
+	guest_ram_add(&ram, "pc.ram", 1 << 20, RAM_PAGE_SIZE);
+	cr_assert_eq(proof_new(&ram, NULL, &p, &err), 0);
+	cr_assert_eq(proof_compare(p, &piece, NULL), -EPROTO);
+	piece = (struct wire_proof){.first = 256, .count = 1};
+	cr_assert_eq(proof_compare(p, &piece, NULL), -EPROTO);
+	piece = (struct wire_proof){.first = 255, .count = 2};
+	cr_assert_eq(proof_compare(p, &piece, &err), -EPROTO);
+	cr_assert(strstr(err.text, "2 pages from 255"), "%s", err.text);
+	proof_destroy(p);
+	guest_ram_destroy(&ram);
+}

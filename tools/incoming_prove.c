@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// The proof, in post-copy, that what the guest has not written since is what the source had.
+//
+// After the last page, while the tracked userfaultfd is still there. Piece by piece over the link:
+// while the source looks at one, the next is hashed here. A link that breaks has the source begin
+// anew, and so do we.
+#include "incoming_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "clock.h"
+#include "fault.h"
+#include "proof.h"
+
+/* All of the guest's memory is here, so a source that does not come back is no harm to it. */
+#define GIVE_UP_US 60000000
+#define AGAIN_US 200000
+
+/* The present link, which is not replaced before let_go. */
+static struct link *hold_link(struct incoming *in)
+{
+	struct link *link;
+
+	pthread_mutex_lock(&in->receiver->lock);
+	link = in->link;
+	if (link && link->lost)
+		link = NULL;
+	if (link)
+		link->proving = true;
+	pthread_mutex_unlock(&in->receiver->lock);
+	return link;
+}
+
+static void let_go(struct incoming *in, struct link *link)
+{
+	pthread_mutex_lock(&in->receiver->lock);
+	link->proving = false; /* from here on it may be freed */
+	pthread_cond_broadcast(&in->receiver->changed);
+	pthread_mutex_unlock(&in->receiver->lock);
+}
+
+/* So many pieces have been answered over this link. */
+static int await_answers(struct incoming *in, struct link *link, uint64_t count)
+{
+	int ret;
+
+	pthread_mutex_lock(&in->receiver->lock);
+	while (link->answers < count && !link->lost)
+		pthread_cond_wait(&in->receiver->changed, &in->receiver->lock);
+	ret = link->answers < count ? -ECONNRESET : 0;
+	pthread_mutex_unlock(&in->receiver->lock);
+	return ret;
+}
+
+static int send_pieces(struct incoming *in, struct link *link, struct proof *proof,
+		       struct errtext *err)
+{
+	struct wire_message *m = calloc(1, sizeof(*m));
+	uint64_t sent = 0;
+	int ret = m ? 1 : -ENOMEM;
+
+	while (ret > 0) {
+		m->type = WIRE_PROOF;
+		ret = proof_next(proof, &m->proof, err);
+		if (ret > 0 && await_answers(in, link, sent) < 0)
+			ret = -ECONNRESET;
+		if (ret > 0 && control_send(link->control, m) < 0)
+			ret = -ECONNRESET;
+		sent += ret > 0;
+	}
+	free(m);
+	return ret < 0 ? ret : await_answers(in, link, sent);
+}
+
+static int prove_over(struct incoming *in, struct link *link, struct errtext *err)
+{
+	struct tracker *tracker = NULL;
+	struct proof *proof = NULL;
+	int uffd = dup(in->uffd), ret;
+
+	if (uffd < 0)
+		return errtext_set(err, -errno, "dup: %s", strerror(errno));
+	ret = tracker_new(uffd, in->qemu, &in->ram, &tracker, err);
+	if (ret == 0)
+		ret = proof_new(&in->ram, tracker, &proof, err);
+	if (ret == 0)
+		ret = send_pieces(in, link, proof, err);
+	proof_destroy(proof);
+	tracker_destroy(tracker);
+	return ret;
+}
+
+bool incoming_must_prove(const struct incoming *in)
+{
+	return in->record.prove && in->complete && in->resumed && !in->gone && !in->proof_over;
+}
+
+void incoming_prove(struct incoming *in)
+{
+	struct errtext err = {0};
+	struct link *link = hold_link(in);
+	int ret = -ECONNRESET;
+
+	if (!in->give_up_us)
+		in->give_up_us = clock_monotonic_us() + GIVE_UP_US;
+	if (link) {
+		fault_point("proof");
+		ret = prove_over(in, link, &err);
+		let_go(in, link);
+	}
+	in->proof_over = ret != -ECONNRESET || clock_monotonic_us() >= in->give_up_us;
+	if (!in->proof_over)
+		incoming_take(in, clock_monotonic_us() + AGAIN_US);
+}
