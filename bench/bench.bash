@@ -47,6 +47,7 @@ result() {
 	grep '^{' "$2" | jq -r "select(.event == \"result\") | $1"
 }
 
+# shellcheck disable=SC2034 # RX and TX are for who sources this
 # receive HOST LOG: a `dray receive` for one guest, in the background; $RX.
 receive() {
 	"$TESTBED" exec "$1" "$DRAY" receive --once --disable-tls --json >"$2" 2>&1 &
@@ -54,6 +55,7 @@ receive() {
 	await 10 grep -q listening "$2"
 }
 
+# shellcheck disable=SC2034
 # dray_start FROM LOG OPTIONS...: the bench's guest goes to the other host, in the background; $TX.
 dray_start() {
 	local from=$1 log=$2

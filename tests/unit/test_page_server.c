@@ -344,7 +344,8 @@ Test(page_server, push_waits_while_it_is_held)
 	struct client c;
 	struct fixture f;
 
-	setup(&f, (struct page_server_options){.grace_us = 1, .patience_us = 1, .held = true});
+	setup(&f, (struct page_server_options){
+			  .grace_us = 1, .patience_us = 1, .held = true, .no_prefetch = true});
 	page_server_owe_run(f.server, 0, &(struct wire_run){0, 300});
 	start_pusher(&p, &f, 0);
 	connect_client(&c, &f);
