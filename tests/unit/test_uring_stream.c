@@ -75,9 +75,9 @@ static struct byte_stream *open_stream(const struct variant *v, struct pacer *pa
 	return stream;
 }
 
-static int send_all(struct byte_stream *s, void *buf, size_t len)
+static int send_all(struct byte_stream *s, const void *buf, size_t len)
 {
-	struct iovec iov = {buf, len};
+	struct iovec iov = {(void *)buf, len};
 
 	return s->ops->send(s, &iov, 1);
 }
@@ -518,6 +518,27 @@ EACH_VARIANT(pacer_slows_a_send_and_loses_nothing)
 	close(p.fd);
 	free(p.buf);
 	free(data);
+}
+
+/* At a byte a second it would take for ever. */
+EACH_VARIANT(what_is_hastened_does_not_wait_for_the_pacer)
+{
+	struct byte_stream *s;
+	struct pacer *pacer;
+	char buf[10];
+	int peer;
+
+	cr_assert_eq(pacer_new(1, &pacer), 0);
+	s = open_stream(v, pacer, &peer);
+	uring_stream_hasten(s);
+	for (int i = 0; i < 2; i++) {
+		cr_assert_eq(send_all(s, "helloworld", 10), 0);
+		cr_assert_eq(s->ops->drain(s), 0);
+		cr_assert_eq(socket_read_full(peer, buf, 10, -1), 0);
+	}
+	s->ops->destroy(s);
+	pacer_destroy(pacer);
+	close(peer);
 }
 
 /* ---- counts ---- */
