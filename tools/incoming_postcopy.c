@@ -255,6 +255,7 @@ static int replace_link(struct incoming *in, struct link *link, struct errtext *
 	pthread_mutex_lock(&r->lock);
 	older = in->link;
 	in->link = link;
+	in->links++;
 	if (older) {
 		fault_handler_stop(in->faults);
 		incoming_cut_lanes(in);
@@ -344,16 +345,37 @@ static int run_push(struct incoming *in, unsigned int index, struct byte_stream 
 	return ending ? 0 : destination_receive(in->destination, index, stream, err);
 }
 
+/* The source may not notice that one has ended which it has pushed all of its pages into: then
+ * those that were lost with it would never come. So a set ends as a whole. */
+static int serve_lane(struct incoming *in, int fd, unsigned int index, struct byte_stream **slots,
+		      int (*run)(struct incoming *in, unsigned int index,
+				 struct byte_stream *stream, struct errtext *err),
+		      struct errtext *err)
+{
+	struct receiver *r = in->receiver;
+	unsigned int links;
+	int ret;
+
+	pthread_mutex_lock(&r->lock);
+	links = in->links;
+	pthread_mutex_unlock(&r->lock);
+	ret = incoming_serve_stream(in, fd, index, slots, in->faults ? INCOMING_LANES_MAX : 0, run,
+				    err);
+	pthread_mutex_lock(&r->lock);
+	if (in->link && in->links == links && !in->ending)
+		control_shutdown(in->link->control);
+	pthread_mutex_unlock(&r->lock);
+	return ret;
+}
+
 int incoming_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err)
 {
-	return incoming_serve_stream(in, fd, index, in->fault_streams,
-				     in->faults ? INCOMING_LANES_MAX : 0, run_fault, err);
+	return serve_lane(in, fd, index, in->fault_streams, run_fault, err);
 }
 
 int incoming_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err)
 {
-	return incoming_serve_stream(in, fd, index, in->push_streams,
-				     in->faults ? INCOMING_LANES_MAX : 0, run_push, err);
+	return serve_lane(in, fd, index, in->push_streams, run_push, err);
 }
 
 /* ---- end ---- */

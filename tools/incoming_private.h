@@ -94,7 +94,8 @@ struct incoming {
 	unsigned int tunnel_count;
 	struct pump *relay;
 	uint64_t wire_bytes;
-	struct link *link; /* of post-copy, the latest; it outlives its connection */
+	struct link *link;  /* of post-copy, the latest; it outlives its connection */
+	unsigned int links; /* so many there were */
 	struct byte_stream *fault_streams[INCOMING_LANES_MAX], *push_streams[INCOMING_LANES_MAX];
 };
 

@@ -59,7 +59,10 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 		o->resumed_us = clock_monotonic_us();
 		if (o->link)
 			page_link_push(o->link);
-		report_event(o->report, "resumed", o->phase, "the guest runs on the destination");
+		report_event(o->report, "resumed", o->phase,
+			     o->post_copy ? "the guest runs on the destination, and its memory "
+					    "follows"
+					  : "the guest runs on the destination");
 		break;
 	case WIRE_FINISHED:
 		o->finished_there = true;
