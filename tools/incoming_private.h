@@ -120,6 +120,8 @@ int incoming_begin_postcopy(struct incoming *in);
 /* Every page is here: end all streams, leave nothing in QEMU. */
 int incoming_end_postcopy(struct incoming *in);
 void incoming_release_postcopy(struct incoming *in);
+
+/* incoming_link.c */
 /* A link (control), fault or push connection. */
 int incoming_serve_link(struct incoming *in, int fd, bool tell_owed, struct errtext *err);
 int incoming_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err);

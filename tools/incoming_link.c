@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+// Post-copy's connections, as the destination has them: sets, one after the other.
+//
+// The source makes a set, and when anything of it breaks, another. A set begins with its link, the
+// control channel; here the older set goes first, as a whole, so that nothing of it is in the way.
+#include "incoming_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include "clock.h"
+#include "scheduling.h"
+
+#define CONFIRM_MS 5000
+
+static void shut(struct byte_stream **slots)
+{
+	for (unsigned int i = 0; i < INCOMING_LANES_MAX; i++)
+		if (slots[i])
+			slots[i]->ops->shutdown(slots[i]);
+}
+
+void incoming_cut_lanes(struct incoming *in)
+{
+	shut(in->fault_streams);
+	shut(in->push_streams);
+}
+
+static bool has_lanes(const struct incoming *in)
+{
+	for (unsigned int i = 0; i < INCOMING_LANES_MAX; i++)
+		if (in->fault_streams[i] || in->push_streams[i])
+			return true;
+	return false;
+}
+
+static void on_link_message(void *opaque, struct wire_message *m)
+{
+	struct link *link = opaque;
+	struct receiver *r = link->in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	link->confirmed |= m->type == WIRE_FINISH;
+	link->answers += m->type == WIRE_PROVEN;
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+	wire_message_destroy(m);
+}
+
+/* The source makes all of its connections anew; those that hang must go. */
+static void on_link_lost(void *opaque, int result, const char *text)
+{
+	struct link *link = opaque;
+	struct incoming *in = link->in;
+
+	(void)result;
+	(void)text;
+	pthread_mutex_lock(&in->receiver->lock);
+	link->lost = true;
+	if (in->link == link)
+		incoming_cut_lanes(in);
+	pthread_cond_broadcast(&in->receiver->changed);
+	pthread_mutex_unlock(&in->receiver->lock);
+}
+
+static int send_owed_block(struct control *control, const struct owed *owed, unsigned int block,
+			   uint64_t pages)
+{
+	struct wire_message *m = calloc(1, sizeof(*m));
+	uint64_t at = 0, end;
+	int ret = m ? 0 : -ENOMEM;
+
+	while (ret == 0) {
+		m->type = WIRE_OWED;
+		m->owed.block = (uint16_t)block;
+		m->owed.count = 0;
+		while (m->owed.count < WIRE_OWED_RUNS_MAX &&
+		       (at = owed_next(owed, block, at, pages)) < pages) {
+			struct wire_run *run = &m->owed.run[m->owed.count++];
+
+			end = owed_next_clear(owed, block, at, pages);
+			end = end - at > WIRE_RUN_PAGES_MAX ? at + WIRE_RUN_PAGES_MAX : end;
+			*run = (struct wire_run){at, (uint32_t)(end - at)};
+			at = end;
+		}
+		if (m->owed.count == 0)
+			break;
+		ret = control_send(control, m);
+	}
+	free(m);
+	return ret;
+}
+
+static int send_owed(struct incoming *in, struct control *control)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; ret == 0 && i < in->ram.count; i++)
+		ret = send_owed_block(control, in->owed, i, ram_block_pages(&in->ram.blocks[i]));
+	return ret < 0 ? ret : control_send_type(control, WIRE_OWED_END);
+}
+
+/* A handler that was stopped stays so. Whoever waits for a page faults again. */
+static int renew_handler(struct incoming *in, struct errtext *err)
+{
+	struct fault_handler_options handling = {
+		.uffd = in->uffd, .ram = &in->ram, .owed = in->owed, .placer = in->placer};
+	struct fault_handler_stats stats;
+	struct fault_handler *fresh;
+	int ret = fault_handler_new(&handling, &fresh, err);
+
+	if (ret < 0)
+		return ret;
+	fault_handler_stats(in->faults, &stats);
+	fault_handler_latency(in->faults, &in->latency);
+	in->faults_before += stats.faults;
+	fault_handler_destroy(in->faults);
+	in->faults = fresh;
+	return placer_begin(in->placer, err);
+}
+
+static void free_link(struct link *link)
+{
+	control_destroy(link->control);
+	free(link);
+}
+
+/* Its callbacks need the receiver's lock, which we must not hold. */
+static void end_older_link(struct receiver *r, struct link *older)
+{
+	control_shutdown(older->control);
+	pthread_mutex_lock(&r->lock);
+	while (older->serving || older->proving)
+		pthread_cond_wait(&r->changed, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+	free_link(older);
+}
+
+/* From now on the source's latest; what hangs on the one before goes first. Only the shut down
+ * streams' next use ends a fault thread, so they are stopped as well. */
+static int replace_link(struct incoming *in, struct link *link, struct errtext *err)
+{
+	struct receiver *r = in->receiver;
+	struct link *older;
+	int ret = 0;
+
+	pthread_mutex_lock(&r->lock);
+	older = in->link;
+	in->link = link;
+	in->links++;
+	if (older) {
+		fault_handler_stop(in->faults);
+		incoming_cut_lanes(in);
+		while (has_lanes(in))
+			pthread_cond_wait(&r->changed, &r->lock);
+		if (!in->ending)
+			ret = renew_handler(in, err);
+	}
+	pthread_mutex_unlock(&r->lock);
+	if (older)
+		end_older_link(r, older);
+	return ret;
+}
+
+static void stop_serving(struct link *link)
+{
+	struct receiver *r = link->in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	link->serving = false; /* from here on it may be freed */
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* Whoever asks what is owed carries on: before the release there is nothing to carry on. */
+static bool may_link(struct incoming *in, bool tell_owed)
+{
+	bool may;
+
+	pthread_mutex_lock(&in->receiver->lock);
+	may = in->faults && (in->released || !tell_owed);
+	pthread_mutex_unlock(&in->receiver->lock);
+	return may;
+}
+
+int incoming_serve_link(struct incoming *in, int fd, bool tell_owed, struct errtext *err)
+{
+	struct link *link = calloc(1, sizeof(*link));
+	struct control_options options = {.fd = fd,
+					  .silence_ms = in->prepare.silence_ms,
+					  .message = on_link_message,
+					  .lost = on_link_lost,
+					  .opaque = link};
+	int ret;
+
+	if (!link || !may_link(in, tell_owed)) {
+		close(fd);
+		free(link);
+		return errtext_set(err, -EPROTO, "post-copy has not been agreed on");
+	}
+	link->in = in;
+	link->serving = true;
+	ret = control_new(&options, &link->control, err);
+	if (ret < 0) {
+		free(link);
+		return ret;
+	}
+	ret = replace_link(in, link, err);
+	if (ret == 0 && tell_owed)
+		ret = send_owed(in, link->control);
+	if (ret < 0)
+		control_shutdown(link->control); /* the source comes again */
+	stop_serving(link);
+	return ret;
+}
+
+static int run_fault(struct incoming *in, unsigned int index, struct byte_stream *stream,
+		     struct errtext *err)
+{
+	scheduling_urgent();
+	return fault_handler_serve(in->faults, index, stream, err);
+}
+
+/* Its pages are to be placed, not written. */
+static int run_push(struct incoming *in, unsigned int index, struct byte_stream *stream,
+		    struct errtext *err)
+{
+	struct receiver *r = in->receiver;
+	bool ending;
+
+	pthread_mutex_lock(&r->lock);
+	while (!in->released && !in->ending)
+		pthread_cond_wait(&r->changed, &r->lock);
+	ending = in->ending;
+	pthread_mutex_unlock(&r->lock);
+	scheduling_background();
+	return ending ? 0 : destination_receive(in->destination, index, stream, err);
+}
+
+/* The source may not notice that one has ended which it has pushed all of its pages into: then
+ * those that were lost with it would never come. So a set ends as a whole. */
+static int serve_lane(struct incoming *in, int fd, unsigned int index, struct byte_stream **slots,
+		      int (*run)(struct incoming *in, unsigned int index,
+				 struct byte_stream *stream, struct errtext *err),
+		      struct errtext *err)
+{
+	struct receiver *r = in->receiver;
+	unsigned int links;
+	int ret;
+
+	pthread_mutex_lock(&r->lock);
+	links = in->links;
+	pthread_mutex_unlock(&r->lock);
+	ret = incoming_serve_stream(in, fd, index, slots, in->faults ? INCOMING_LANES_MAX : 0, run,
+				    err);
+	pthread_mutex_lock(&r->lock);
+	if (in->link && in->links == links && !in->ending)
+		control_shutdown(in->link->control);
+	pthread_mutex_unlock(&r->lock);
+	return ret;
+}
+
+int incoming_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+{
+	return serve_lane(in, fd, index, in->fault_streams, run_fault, err);
+}
+
+int incoming_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+{
+	return serve_lane(in, fd, index, in->push_streams, run_push, err);
+}
+
+/* ---- the last word ---- */
+
+/* To close while it sends would take COMPLETE back. */
+static bool await_confirmation(struct incoming *in, const struct link *link)
+{
+	struct receiver *r = in->receiver;
+	uint64_t end_us = clock_realtime_us() + CONFIRM_MS * 1000ull;
+	const struct timespec end = {.tv_sec = (time_t)(end_us / 1000000),
+				     .tv_nsec = (long)(end_us % 1000000 * 1000)};
+	bool confirmed;
+
+	pthread_mutex_lock(&r->lock);
+	while (!link->confirmed && !link->lost)
+		if (pthread_cond_timedwait(&r->changed, &r->lock, &end) == ETIMEDOUT)
+			break;
+	confirmed = link->confirmed;
+	pthread_mutex_unlock(&r->lock);
+	return confirmed;
+}
+
+static void say_last(struct incoming *in, struct link *link)
+{
+	struct wire_message *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		abort();
+	m->type = in->record.complete ? WIRE_COMPLETE : WIRE_ABORT;
+	if (in->record.complete)
+		m->complete = in->told;
+	else
+		snprintf(m->abort.text, sizeof(m->abort.text), "%s", in->err.text);
+	if (in->record.complete || in->ended)
+		control_send(link->control, m);
+	free(m);
+}
+
+bool incoming_tell_link(struct incoming *in)
+{
+	struct link *link;
+	bool confirmed;
+
+	pthread_mutex_lock(&in->receiver->lock);
+	link = in->link;
+	in->link = NULL;
+	pthread_mutex_unlock(&in->receiver->lock);
+	if (!link)
+		return false;
+	say_last(in, link);
+	confirmed = in->record.complete && await_confirmation(in, link);
+	free_link(link);
+	return confirmed;
+}
