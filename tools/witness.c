@@ -11,7 +11,7 @@
 // have anything in common that a compressor or a delta coder could use.
 //
 // The fill set never changes (version 0); one thread re-reads it in a circle, about once in
-// VERIFY_PERIOD_S seconds.
+// witness.period seconds.
 //
 // With witness.touch=N that is done by N threads, each on a vCPU of its own, in a random order of
 // all pages, or with witness.stride=S in steps of S pages, and each times its first touch of a
@@ -73,7 +73,6 @@
 #define BATCH_PAGES 16u // pages between two looks at the clock
 #define TICK_NS 100000000ll
 #define BACKLOG_NS 100000000ll // a stopped guest does not catch up on more than this
-#define VERIFY_PERIOD_S 8u
 #define VERIFY_MAX_MIB 200u  // per second, so that checking a large fill leaves CPU for the rest
 #define TOUCH_MAX_MIB 128u   // per second, all threads, so that pages that are there leave CPU, too
 #define TOUCH_SLOW_US 20u    // a page that is there takes 3 under TCG, rarely more in an interrupt
@@ -95,6 +94,7 @@ struct options {
 	uint64_t disk;	   // 1: read and verify /dev/vda
 	uint64_t touch;	   // threads that read the fill set, each touch timed; 0: one, untimed
 	uint64_t stride;   // between the pages they touch; 0: at random
+	uint64_t period_s; // in which the fill set is verified once, if nobody touches it
 };
 
 struct page_set {
@@ -569,6 +569,7 @@ static struct options options_read(void)
 		.disk = option(text, "witness.disk=", 0),
 		.touch = option(text, "witness.touch=", 0),
 		.stride = option(text, "witness.stride=", 0),
+		.period_s = option(text, "witness.period=", 8),
 	};
 	if (o.threads < 1 || o.threads > THREADS_MAX)
 		o.threads = 1;
@@ -585,10 +586,10 @@ static void thread_start(void *(*body)(void *), void *argument)
 		say("{\"error\":\"witness: cannot start a thread: %s\"}", strerror(error));
 }
 
-static void verifier_start(struct page_set *fill)
+static void verifier_start(struct page_set *fill, uint64_t period_s)
 {
 	static struct worker worker;
-	uint64_t rate = fill->pages / PAGES_PER_MIB / VERIFY_PERIOD_S + 1;
+	uint64_t rate = fill->pages / PAGES_PER_MIB / (period_s ? period_s : 1) + 1;
 	if (fill->pages == 0)
 		return;
 	worker = (struct worker){
@@ -724,7 +725,7 @@ int main(int argc, char **argv)
 	if (o.touch)
 		touchers_start(&o, &fill);
 	else
-		verifier_start(&fill);
+		verifier_start(&fill, o.period_s);
 	workers_start(&o, &dirty);
 	if (o.disk)
 		readers_start();

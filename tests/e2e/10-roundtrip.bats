@@ -43,7 +43,7 @@ downtime_below() {
 }
 
 @test "1 GiB guest, three times round: memory intact, downtime under 50 ms, holes stay holes" {
-	guest trip --memory 1024 --fill 256 --dirty 64 --rate 20
+	guest trip --memory 1024 --fill 256 --period 4 --dirty 64 --rate 20
 	for _ in 1 2 3; do
 		cross a trip
 		downtime_below 50
@@ -61,7 +61,7 @@ downtime_below() {
 }
 
 @test "a paused guest arrives paused, and runs on when resumed" {
-	guest still --memory 512 --fill 64 --dirty 16 --rate 10
+	guest still --memory 512 --fill 64 --period 3 --dirty 16 --rate 10
 	"$TESTBED" exec a virsh -q suspend still
 	receive b --once
 	migrate a still --verify
@@ -73,7 +73,7 @@ downtime_below() {
 }
 
 @test "hugetlbfs guest, there and back" {
-	guest huge --memory 1024 --fill 256 --dirty 64 --rate 20 --hugepages
+	guest huge --memory 1024 --fill 256 --period 4 --dirty 64 --rate 20 --hugepages
 	cross a huge --verify
 	cross b huge
 	downtime_below 50
@@ -82,7 +82,7 @@ downtime_below() {
 }
 
 @test "two NUMA nodes of equal size, there and back" {
-	guest numa --memory 1024 --fill 256 --dirty 64 --rate 20 --numa 2 --vcpus 2
+	guest numa --memory 1024 --fill 256 --period 4 --dirty 64 --rate 20 --numa 2 --vcpus 2
 	cross a numa --verify
 	cross b numa
 	"$TESTBED" wait-verified numa 60
@@ -90,7 +90,7 @@ downtime_below() {
 }
 
 @test "one stream and eight" {
-	guest streams --memory 512 --fill 64 --dirty 32 --rate 20
+	guest streams --memory 512 --fill 64 --period 3 --dirty 32 --rate 20
 	cross a streams --streams 1 --verify
 	cross b streams --streams 8 --verify
 	"$TESTBED" wait-verified streams 60
@@ -98,7 +98,7 @@ downtime_below() {
 }
 
 @test "free page reporting: pages given back become holes on both sides" {
-	guest giver --memory 1024 --fill 128 --dirty 32 --rate 10 --reporting
+	guest giver --memory 1024 --fill 128 --period 3 --dirty 32 --rate 10 --reporting
 	cross a giver --verify
 	cross b giver
 	"$TESTBED" wait-verified giver 60
@@ -106,7 +106,7 @@ downtime_below() {
 }
 
 @test "a disk through the page cache" {
-	guest diskful --memory 512 --fill 64 --dirty 16 --rate 10 --disk /var/tmp/dray-e2e-disk.img:writeback
+	guest diskful --memory 512 --fill 64 --period 3 --dirty 16 --rate 10 --disk /var/tmp/dray-e2e-disk.img:writeback
 	cross a diskful --verify
 	"$TESTBED" wait-verified diskful 60
 	"$TESTBED" destroy diskful
@@ -125,7 +125,7 @@ with_monitor() {
 }
 
 @test "a disk read past the page cache: refused without a monitor of ours, crosses with one" {
-	guest rawdisk --memory 512 --fill 64 --dirty 16 --rate 10 --disk /var/tmp/dray-e2e-disk.img:none
+	guest rawdisk --memory 512 --fill 64 --period 3 --dirty 16 --rate 10 --disk /var/tmp/dray-e2e-disk.img:none
 	receive b
 	migrate a rawdisk
 	[ "$status" -eq 1 ]
@@ -140,7 +140,7 @@ with_monitor() {
 }
 
 @test "SIGINT cancels: exit 3, the guest runs on at the source" {
-	guest cancel --memory 512 --fill 64 --dirty 16 --rate 10
+	guest cancel --memory 512 --fill 64 --period 3 --dirty 16 --rate 10
 	receive b
 	DRAY_FAULT=later-round=stop migrate_start a cancel
 	until_true 20 grep -q '^State:.*stopped' "/proc/$TX_PID/status"

@@ -8,7 +8,7 @@ load e2e
 
 setup_file() {
 	"$TESTBED" up
-	guest window --memory 512 --fill 128 --dirty 32 --rate 20
+	guest window --memory 512 --fill 128 --period 3 --dirty 32 --rate 20
 	echo a >"$BATS_FILE_TMPDIR/at"
 }
 

@@ -9,7 +9,7 @@ load e2e
 setup_file() {
 	"$TESTBED" up
 	# Rewrites its dirty set much faster than the caps below let through.
-	guest hot --memory 512 --fill 96 --dirty 160 --rate 80 --vcpus 2
+	guest hot --memory 512 --fill 96 --period 3 --dirty 160 --rate 80 --vcpus 2
 }
 
 teardown_file() {
@@ -65,7 +65,7 @@ figures() {
 
 @test "at once, after one round: intact, nothing left in QEMU" {
 	receive "$(other "$AT")"
-	migrate "$AT" hot --bandwidth 32Mi --post-copy=now
+	migrate "$AT" hot --bandwidth 96Mi --post-copy=now
 	[ "$status" -eq 0 ]
 	[ "$(field mode)" = PostCopy ]
 	[ "$(field guest_on)" = destination ]
@@ -151,7 +151,7 @@ no_guards() {
 }
 
 @test "the guest is destroyed by its user in the middle: exit 4, and it does not run here again" {
-	guest brief --memory 512 --fill 128 --dirty 64 --rate 40
+	guest brief --memory 512 --fill 128 --period 3 --dirty 64 --rate 40
 	receive b
 	migrate_start a brief --bandwidth 8Mi --post-copy --completion-timeout-per-gib 4
 	event '"phase":"post-copy"'
@@ -165,7 +165,7 @@ no_guards() {
 }
 
 @test "2 GiB, 1 GiB of it rewritten at twice what the network carries: only post-copy brings it across" {
-	guest large --memory 2048 --fill 128 --dirty 1024 --rate 128 --vcpus 2
+	guest large --memory 2048 --fill 128 --period 3 --dirty 1024 --rate 128 --vcpus 2
 	receive b
 	migrate a large --bandwidth 64Mi --completion-timeout-per-gib 5
 	[ "$status" -eq 3 ]
@@ -182,7 +182,7 @@ no_guards() {
 
 @test "--verify: what the guest has not written since is proven equal, also when dray receive was killed" {
 	receive "$(other "$AT")"
-	migrate "$AT" hot --bandwidth 48Mi --post-copy=now --verify
+	migrate "$AT" hot --bandwidth 96Mi --post-copy=now --verify
 	[ "$status" -eq 0 ]
 	[ "$(field mode)" = PostCopy ]
 	proven

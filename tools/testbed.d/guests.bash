@@ -39,14 +39,15 @@ on_libvirt() {
 declare -A GUEST=()
 
 options_default() {
-	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [disk]=''
-		[ram]=file [reporting]=off [xml-only]='')
+	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [period]=8
+		[disk]='' [ram]=file [reporting]=off [xml-only]='')
 }
 
 options_read() {
 	while (($# > 0)); do
 		case $1 in
-		--name | --memory | --fill | --dirty | --rate | --host | --vcpus | --numa | --touch | --stride | --disk)
+		--name | --memory | --fill | --dirty | --rate | --host | --vcpus | --numa | --touch | --stride | --period | \
+			--disk)
 			(($# > 1)) || die "guest: $1 needs a value; see tools/testbed --help"
 			GUEST[${1#--}]=$2
 			shift
@@ -64,7 +65,7 @@ options_check() {
 	local name=${GUEST[name]} option
 	check_name "$name"
 	check_host "${GUEST[host]}"
-	for option in memory fill dirty rate vcpus numa touch stride; do
+	for option in memory fill dirty rate vcpus numa touch stride period; do
 		[[ ${GUEST[$option]} =~ ^[0-9]{1,7}$ ]] ||
 			die "guest $name: --$option ${GUEST[$option]:-is missing}: it must be a whole number"
 	done
@@ -143,6 +144,7 @@ kernel_arguments() {
 	printf 'witness.fill=%d witness.dirty=%d witness.rate=%d ' "${GUEST[fill]}" "${GUEST[dirty]}" "${GUEST[rate]}"
 	printf 'witness.threads=%d witness.nodes=%d ' "${GUEST[vcpus]}" "${GUEST[numa]}"
 	printf 'witness.touch=%d witness.stride=%d ' "${GUEST[touch]}" "${GUEST[stride]}"
+	printf 'witness.period=%d ' "${GUEST[period]}"
 	[[ -z ${GUEST[disk]} ]] || printf 'witness.disk=1'
 }
 
