@@ -65,7 +65,7 @@ figures() {
 
 @test "at once, after one round: intact, nothing left in QEMU" {
 	receive "$(other "$AT")"
-	migrate "$AT" hot --bandwidth 96Mi --post-copy=now
+	migrate "$AT" hot --bandwidth 64Mi --post-copy=now
 	[ "$status" -eq 0 ]
 	[ "$(field mode)" = PostCopy ]
 	[ "$(field guest_on)" = destination ]
