@@ -4,7 +4,9 @@
 # Post-copy: the guest runs on the destination while its memory follows, whatever happens to the network or to dray.
 
 bats_require_minimum_version 1.5.0
+GUEST=hot
 load e2e
+load postcopy
 
 setup_file() {
 	"$TESTBED" up
@@ -29,38 +31,6 @@ teardown() {
 		grep -v '"progress"' "$TX_LOG" || true
 	fi
 	stop_receive
-}
-
-home() {
-	case $(where_is hot) in
-	'a=running b=absent') echo a ;;
-	'a=absent b=running') echo b ;;
-	*) echo "hot: $(where_is hot)" >&2 && echo nowhere ;;
-	esac
-}
-
-event() {
-	until_true "${2:-30}" grep -qE -- "$1" "$TX_LOG"
-}
-
-# postcopy_start: from where it is, before most of its memory has moved; the rest takes seconds to follow.
-postcopy_start() {
-	receive "$(other "$AT")"
-	migrate_start "$AT" hot --bandwidth 24Mi --post-copy --completion-timeout-per-gib 3
-}
-
-# arrived: it lives on the other host, in mode PostCopy, with all of its memory intact.
-arrived() {
-	local to
-	to=$(other "$AT")
-	lives_on "$to" hot
-	no_trace "$to" hot
-	no_job "$to" hot
-	"$TESTBED" wait-verified hot 120
-}
-
-figures() {
-	grep '"event":"result"' "$TX_LOG" | jq -r '"downtime \(.downtime_ms) ms, post-copy \(.post_copy_ms) ms, \(.faults) faults, p50 \(.fault_p50_us) p99 \(.fault_p99_us) max \(.fault_max_us) us, pages by fault \(.pages_by_fault) push \(.pages_by_push) prefetch \(.pages_by_prefetch)"' >&3
 }
 
 @test "at once, after one round: intact, nothing left in QEMU" {
@@ -146,10 +116,6 @@ figures() {
 	arrived
 }
 
-no_guards() {
-	! pgrep -f '^dray guard' >/dev/null
-}
-
 @test "the guest is destroyed by its user in the middle: exit 4, and it does not run here again" {
 	guest brief --memory 512 --fill 128 --period 3 --dirty 64 --rate 40
 	receive b
@@ -178,6 +144,20 @@ no_guards() {
 	no_trace b large
 	"$TESTBED" wait-verified large 180
 	"$TESTBED" destroy large
+}
+
+@test "huge pages: intact, nothing left in QEMU" {
+	guest huge --memory 320 --fill 64 --period 3 --dirty 32 --rate 40 --hugepages
+	GUEST=huge
+	AT=a
+	postcopy_start
+	migrate_wait
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	[ "$(field faults)" -gt 0 ]
+	figures
+	arrived
+	"$TESTBED" destroy huge
 }
 
 @test "--verify: what the guest has not written since is proven equal, also when dray receive was killed" {
