@@ -33,6 +33,15 @@ teardown() {
 	stop_receive
 }
 
+# proven MEMORY FILL: every page is accounted for, and the fill, which the guest never writes, is among those proven
+# equal. In MiB.
+proven() {
+	local equal written
+	equal=$(field pages_verified) written=$(field pages_written_since)
+	echo "proven equal: $equal pages; written since: $written" >&3
+	((equal + written == $1 * 256 && equal >= $2 * 256))
+}
+
 @test "at once, after one round: intact, nothing left in QEMU" {
 	receive "$(other "$AT")"
 	migrate "$AT" hot --bandwidth 64Mi --post-copy=now
@@ -136,10 +145,11 @@ teardown() {
 	migrate a large --bandwidth 64Mi --completion-timeout-per-gib 5
 	[ "$status" -eq 3 ]
 	settled a large
-	migrate a large --bandwidth 64Mi --completion-timeout-per-gib 10 --post-copy
+	migrate a large --bandwidth 64Mi --completion-timeout-per-gib 10 --post-copy --verify
 	[ "$status" -eq 0 ]
 	[ "$(field mode)" = PostCopy ]
 	figures
+	proven 2048 128
 	lives_on b large
 	no_trace b large
 	"$TESTBED" wait-verified large 180
@@ -150,12 +160,13 @@ teardown() {
 	guest huge --memory 320 --fill 64 --period 3 --dirty 32 --rate 40 --hugepages
 	GUEST=huge
 	AT=a
-	postcopy_start
+	postcopy_start --verify
 	migrate_wait
 	[ "$status" -eq 0 ]
 	[ "$(field mode)" = PostCopy ]
 	[ "$(field faults)" -gt 0 ]
 	figures
+	proven 320 64
 	arrived
 	"$TESTBED" destroy huge
 }
@@ -165,7 +176,7 @@ teardown() {
 	migrate "$AT" hot --bandwidth 96Mi --post-copy=now --verify
 	[ "$status" -eq 0 ]
 	[ "$(field mode)" = PostCopy ]
-	proven
+	proven 512 96
 	arrived
 	stop_receive
 
@@ -176,14 +187,6 @@ teardown() {
 	kill -9 "$(pgrep -f "^$DRAY receive")"
 	migrate_wait
 	[ "$status" -eq 0 ]
-	proven
+	proven 512 96
 	arrived
-}
-
-# proven: every page is accounted for, and the fill, which the guest never writes, is among those proven equal.
-proven() {
-	local equal written
-	equal=$(field pages_verified) written=$(field pages_written_since)
-	echo "proven equal: $equal pages; written since: $written" >&3
-	((equal + written == 512 * 256 && equal >= 96 * 256))
 }
