@@ -40,7 +40,8 @@ int fault_handler_new(const struct fault_handler_options *options, struct fault_
 void fault_handler_destroy(struct fault_handler *h);
 
 /* Body of a thread: serve faults over this stream (borrowed) until fault_handler_stop, then return
- * 0; or until the stream or a placement fails. index is for messages. */
+ * 0; or until the stream or a placement fails. index is for messages. When nothing is owed any more
+ * there is nothing to ask for, only holes to fill: then stream may be NULL. */
 int fault_handler_serve(struct fault_handler *h, unsigned int index, struct byte_stream *stream,
 			struct errtext *err);
 /* Any thread: let all present and future fault_handler_serve return. One that waits for a page

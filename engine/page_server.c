@@ -111,7 +111,7 @@ int page_server_new(const struct page_server_options *options, struct page_serve
 		s->opt.grace_us = PAGE_SERVER_GRACE_US;
 	if (!s->opt.patience_us)
 		s->opt.patience_us = PAGE_SERVER_PATIENCE_US;
-	pthread_mutex_init(&s->lock, NULL);
+	urgency_mutex_init(&s->lock);
 	urgency_init(&s->urgency);
 	urgency_hold(&s->urgency, s->opt.held);
 	prefetch_init(&s->prefetch);
@@ -258,7 +258,7 @@ static int add_guesses(struct page_server *s, struct frame_writer *w, const stru
 	return ret;
 }
 
-/* The guest waits for the page, so that goes out before anything is done about the guesses. */
+/* The guest waits for the page, so that goes out before the guesses are looked at and sent. */
 static int answer(struct page_server *s, struct frame_writer *w, const struct wire_page_request *r,
 		  struct errtext *err)
 {

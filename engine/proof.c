@@ -20,19 +20,14 @@ struct proof {
 	/* constant after init */
 	const struct ram_map *ram;
 	struct tracker *tracker;
-	XXH128_canonical_t zero; /* of a page of zeroes */
+	uint64_t zero; /* hash of a page of zeroes */
 
 	struct proof_result result;
-	unsigned int block; /* where proof_next goes on */
+	unsigned int block; /* where it goes on */
 	uint64_t first;
-	XXH128_canonical_t pages[WIRE_PROOF_PAGES_MAX], kept[WIRE_PROOF_PAGES_MAX];
+	uint64_t ours[WIRE_PROOF_PAGES_MAX]; /* hashes of a piece at the source */
 	uint8_t chunk[CHUNK_PAGES * RAM_PAGE_SIZE];
 };
-
-static void put(XXH128_canonical_t *to, const void *data, size_t len)
-{
-	XXH128_canonicalFromHash(to, XXH3_128bits(data, len));
-}
 
 int proof_new(const struct ram_map *ram, struct tracker *tracker, struct proof **out,
 	      struct errtext *err)
@@ -43,7 +38,7 @@ int proof_new(const struct ram_map *ram, struct tracker *tracker, struct proof *
 		return errtext_set(err, -ENOMEM, "out of memory");
 	p->ram = ram;
 	p->tracker = tracker;
-	put(&p->zero, p->chunk, RAM_PAGE_SIZE);
+	p->zero = XXH3_64bits(p->chunk, RAM_PAGE_SIZE);
 	*out = p;
 	return 0;
 }
@@ -71,7 +66,7 @@ static int read_chunk(struct proof *p, const struct ram_block *b, uint64_t first
 }
 
 static int hash_chunk(struct proof *p, const struct ram_block *b, uint64_t first, uint32_t count,
-		      XXH128_canonical_t *to)
+		      uint64_t *to)
 {
 	int ret;
 
@@ -82,12 +77,12 @@ static int hash_chunk(struct proof *p, const struct ram_block *b, uint64_t first
 	}
 	ret = read_chunk(p, b, first, count);
 	for (uint32_t i = 0; i < count && ret == 0; i++)
-		put(&to[i], p->chunk + (size_t)i * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
+		to[i] = XXH3_64bits(p->chunk + (size_t)i * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
 	return ret;
 }
 
 static int hash_pages(struct proof *p, unsigned int block, uint64_t first, uint32_t count,
-		      struct errtext *err)
+		      uint64_t *to, struct errtext *err)
 {
 	const struct ram_block *b = &p->ram->blocks[block];
 	int ret = 0;
@@ -95,7 +90,7 @@ static int hash_pages(struct proof *p, unsigned int block, uint64_t first, uint3
 	for (uint32_t at = 0; at < count && ret == 0; at += CHUNK_PAGES) {
 		uint32_t part = count - at < CHUNK_PAGES ? count - at : CHUNK_PAGES;
 
-		ret = hash_chunk(p, b, first + at, part, p->pages + at);
+		ret = hash_chunk(p, b, first + at, part, to + at);
 	}
 	return ret < 0 ? errtext_set(err, ret, "RAM block %s: cannot be read: %s", b->name,
 				     strerror(-ret))
@@ -104,21 +99,19 @@ static int hash_pages(struct proof *p, unsigned int block, uint64_t first, uint3
 
 /* ---- pieces ---- */
 
-static bool is_written(const struct wire_proof *piece, uint32_t page)
+/* What is to come next; 0 pages: nothing. */
+static uint32_t next_piece(struct proof *p)
 {
-	return piece->written[page / 8] & 1u << page % 8;
-}
+	uint64_t pages;
 
-/* Over the hashes of those that were not written. Returns how many they are. */
-static uint32_t digest_kept(struct proof *p, const struct wire_proof *piece, uint8_t digest[16])
-{
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < piece->count; i++)
-		if (!is_written(piece, i))
-			p->kept[n++] = p->pages[i];
-	put((XXH128_canonical_t *)digest, p->kept, n * sizeof(p->kept[0]));
-	return n;
+	while (p->block < p->ram->count && p->first == ram_block_pages(&p->ram->blocks[p->block])) {
+		p->block++;
+		p->first = 0;
+	}
+	if (p->block == p->ram->count)
+		return 0;
+	pages = ram_block_pages(&p->ram->blocks[p->block]) - p->first;
+	return (uint32_t)(pages < WIRE_PROOF_PAGES_MAX ? pages : WIRE_PROOF_PAGES_MAX);
 }
 
 static int look_up_written(struct proof *p, struct wire_proof *piece, struct errtext *err)
@@ -126,7 +119,6 @@ static int look_up_written(struct proof *p, struct wire_proof *piece, struct err
 	const struct ram_block *b = &p->ram->blocks[piece->block];
 	struct wire_run runs[TRACKER_RUNS_MAX];
 
-	memset(piece->written, 0, sizeof(piece->written));
 	for (uint32_t at = 0; at < piece->count; at += TRACKER_GRANULE_PAGES) {
 		uint32_t left = piece->count - at;
 		int n = tracker_collect(p->tracker, piece->block, piece->first + at,
@@ -148,61 +140,60 @@ static int look_up_written(struct proof *p, struct wire_proof *piece, struct err
 
 int proof_next(struct proof *p, struct wire_proof *out, struct errtext *err)
 {
-	uint64_t pages;
+	uint32_t count = next_piece(p);
 	int ret;
 
-	while (p->block < p->ram->count && p->first == ram_block_pages(&p->ram->blocks[p->block])) {
-		p->block++;
-		p->first = 0;
-	}
-	if (p->block == p->ram->count)
+	if (count == 0)
 		return 0;
-	pages = ram_block_pages(&p->ram->blocks[p->block]) - p->first;
-	*out = (struct wire_proof){
-		.block = (uint16_t)p->block,
-		.first = p->first,
-		.count = (uint32_t)(pages < WIRE_PROOF_PAGES_MAX ? pages : WIRE_PROOF_PAGES_MAX),
-	};
-	ret = hash_pages(p, out->block, out->first, out->count, err);
+	*out = (struct wire_proof){.block = (uint16_t)p->block, .first = p->first, .count = count};
+	ret = hash_pages(p, out->block, out->first, count, out->hash, err);
 	if (ret == 0)
 		ret = look_up_written(p, out, err);
 	if (ret < 0)
 		return ret;
-	digest_kept(p, out, out->digest);
-	p->first += out->count;
+	p->first += count;
 	return 1;
+}
+
+static bool is_written(const struct wire_proof *piece, uint32_t page)
+{
+	return piece->written[page / 8] & 1u << page % 8;
+}
+
+static void compare_page(struct proof *p, const struct wire_proof *piece, uint32_t i)
+{
+	struct proof_result *r = &p->result;
+
+	if (is_written(piece, i)) {
+		r->written++;
+	} else if (piece->hash[i] == p->ours[i]) {
+		r->equal++;
+	} else if (piece->hash[i] == p->zero || p->ours[i] == p->zero) {
+		r->given_back++;
+	} else if (r->unequal++ == 0) {
+		r->block = piece->block;
+		r->page = piece->first + i;
+	}
 }
 
 int proof_compare(struct proof *p, const struct wire_proof *piece, struct errtext *err)
 {
-	struct proof_result *r = &p->result;
-	uint8_t digest[16];
-	uint64_t pages = 0;
-	uint32_t kept;
+	uint32_t count = next_piece(p);
 	int ret;
 
-	if (piece->block < p->ram->count)
-		pages = ram_block_pages(&p->ram->blocks[piece->block]);
-	if (piece->first >= pages || piece->count > pages - piece->first)
+	if (count == 0 || piece->block != p->block || piece->first != p->first ||
+	    piece->count != count)
 		return errtext_set(err, -EPROTO,
 				   "the destination proves %" PRIu32 " pages from %" PRIu64
-				   " of RAM block %u, which do not exist",
+				   " of RAM block %u, which are not next",
 				   piece->count, piece->first, piece->block);
-	ret = hash_pages(p, piece->block, piece->first, piece->count, err);
+	ret = hash_pages(p, piece->block, piece->first, count, p->ours, err);
 	if (ret < 0)
 		return ret;
-	kept = digest_kept(p, piece, digest);
-	r->written += piece->count - kept;
-	if (memcmp(digest, piece->digest, sizeof(digest)) == 0) {
-		r->equal += kept;
-		return 0;
-	}
-	if (r->unequal == 0) {
-		r->block = piece->block;
-		r->first = piece->first;
-		r->count = piece->count;
-	}
-	r->unequal += kept;
+	for (uint32_t i = 0; i < count; i++)
+		compare_page(p, piece, i);
+	p->first += count;
+	p->result.complete = next_piece(p) == 0;
 	return 0;
 }
 

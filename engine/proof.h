@@ -4,13 +4,19 @@
 // The destination has all pages protected (missing_register) before anything of the guest may write
 // them. When every page has come it hashes each, and looks then which have been written since: a
 // page that has not been by then held all the time what the hash is of. The source, whose memory
-// stands still, compares its own pages with one digest over the rest of each piece:
+// stands still, compares the hashes of the others with those of its own pages:
 //
-//   pages     0   1   2   3   4        hashed, all of them
-//   written           x                looked up afterwards
-//   digest    of the hashes of 0 1 3 4
+//   there    here
+//   written  any         nothing to prove
+//   h        h           equal
+//   zero     h           given back since: a page that the balloon, or free page reporting, gives
+//   back
+//                        to the host becomes a hole without being written
+//   h        zero        given back before, when its content was on its way already
+//   h        other h     unequal: not the guest's doing
 //
-// A write that comes between hash and look leaves the page out; none is taken for intact wrongly.
+// So a page taken for unequal is damaged, and one taken for equal is not; one of the third kind may
+// have been lost as well, on a guest that cannot give memory back.
 //
 // Belongs to one thread at a time.
 #pragma once
@@ -26,12 +32,10 @@ struct proof;
 
 /* What came of it, in pages of 4 KiB. */
 struct proof_result {
-	uint64_t equal;	  /* proven */
-	uint64_t written; /* by the guest since, so there is nothing to prove */
-	uint64_t unequal; /* in pieces whose digests differ */
-	uint32_t block;	  /* the first such piece, if there is one */
-	uint64_t first;
-	uint32_t count;
+	uint64_t equal, written, given_back, unequal;
+	unsigned int block; /* the first unequal page, if there is one */
+	uint64_t page;
+	bool complete; /* every page is in one of the counts */
 };
 
 /* `ram` is borrowed: mapped. tracker: at the destination, over QEMU's memory; NULL at the source.
@@ -44,6 +48,6 @@ void proof_destroy(struct proof *p); /* NULL is fine */
 int proof_next(struct proof *p, struct wire_proof *out, struct errtext *err);
 
 /* Source: compare a piece, and add to the result. Only a failure to read our own memory, or a piece
- * that does not exist (-EPROTO), is an error. */
+ * that is not the next one (-EPROTO), is an error. */
 int proof_compare(struct proof *p, const struct wire_proof *piece, struct errtext *err);
 void proof_result(const struct proof *p, struct proof_result *result);

@@ -50,8 +50,10 @@ int tracker_new(int uffd, int pid, const struct ram_map *ram, struct tracker **o
 	struct tracker *t = calloc(1, sizeof(*t));
 	int ret;
 
-	if (!t)
-		return -ENOMEM;
+	if (!t) {
+		close(uffd);
+		return errtext_set(err, -ENOMEM, "out of memory");
+	}
 	t->uffd = uffd;
 	t->ram = ram;
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);

@@ -9,10 +9,20 @@
 /* Work that is held is woken; this is only a net below. */
 #define URGENCY_LOOK_US 100000
 
+void urgency_mutex_init(pthread_mutex_t *mutex)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
+	pthread_mutex_init(mutex, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
+
 void urgency_init(struct urgency *u)
 {
 	*u = (struct urgency){.quiet_since = clock_monotonic_us()};
-	pthread_mutex_init(&u->lock, NULL);
+	urgency_mutex_init(&u->lock);
 	clock_cond_init(&u->calm);
 }
 

@@ -19,6 +19,10 @@ struct urgency {
 	bool stopped;
 };
 
+/* A lock that urgent threads and background ones share: who holds it lends the priority of who
+ * waits for it. */
+void urgency_mutex_init(pthread_mutex_t *mutex);
+
 void urgency_init(struct urgency *u);
 void urgency_destroy(struct urgency *u);
 

@@ -208,15 +208,15 @@ struct wire_complete {
 	uint64_t duration_us; /* since the release */
 };
 
-#define WIRE_PROOF_PAGES_MAX 8192u /* in one piece: 32 MiB */
+#define WIRE_PROOF_PAGES_MAX 4096u /* in one piece: 16 MiB */
 
-/* A piece of the destination's memory, in post-copy: which of its pages the guest has written
- * since, and a digest of the others (proof.h). */
+/* A piece of the destination's memory, in post-copy: a hash of each page (XXH3-64), and which the
+ * guest has written since: proof.h. */
 struct wire_proof {
 	uint16_t block;
 	uint64_t first; /* page */
 	uint32_t count; /* 1..WIRE_PROOF_PAGES_MAX */
-	uint8_t digest[16];
+	uint64_t hash[WIRE_PROOF_PAGES_MAX];
 	uint8_t written[WIRE_PROOF_PAGES_MAX / 8]; /* bit i % 8 of byte i / 8: page first + i */
 };
 
@@ -253,7 +253,7 @@ struct wire_message {
 		struct wire_complete complete;
 		struct wire_proof proof;
 		struct {
-			uint64_t equal, written, unequal; /* pages so far: proof.h */
+			uint64_t equal, unequal; /* pages so far: proof.h */
 		} proven;
 		struct {
 			uint64_t time_us;

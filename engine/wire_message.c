@@ -21,6 +21,8 @@ _Static_assert(2 + WIRE_NAME_MAX + WIRE_UUID_SIZE + 2 + 4 + 1 + 2 +
 	       "the longest PREPARE fits");
 _Static_assert(2 * (2 + WIRE_TEXT_MAX) <= WIRE_BODY_MAX, "the longest PREPARED fits");
 _Static_assert(2 + RAM_BLOCKS_MAX * 16 <= WIRE_BODY_MAX, "the longest DIGEST fits");
+_Static_assert(2 + 8 + 4 + WIRE_PROOF_PAGES_MAX / 8 + WIRE_PROOF_PAGES_MAX * 8 <= WIRE_BODY_MAX,
+	       "the longest PROOF fits");
 
 /* A text for people: any bytes but NUL. into has room for max bytes and a NUL. */
 static int get_text(struct wire_reader *r, char *into, size_t max, struct errtext *err)
@@ -301,11 +303,13 @@ static void put_proof(struct wire_writer *w, const struct wire_message *m)
 	wire_put_u16(w, p->block);
 	wire_put_u64(w, p->first);
 	wire_put_u32(w, p->count);
-	wire_put_bytes(w, p->digest, sizeof(p->digest));
-	if (p->count > WIRE_PROOF_PAGES_MAX)
+	if (p->count > WIRE_PROOF_PAGES_MAX) {
 		w->failed = true;
-	else
-		wire_put_bytes(w, p->written, (p->count + 7) / 8);
+		return;
+	}
+	wire_put_bytes(w, p->written, (p->count + 7) / 8);
+	for (uint32_t i = 0; i < p->count; i++)
+		wire_put_u64(w, p->hash[i]);
 }
 
 static int get_proof(struct wire_reader *r, struct wire_message *m, struct errtext *err)
@@ -315,18 +319,20 @@ static int get_proof(struct wire_reader *r, struct wire_message *m, struct errte
 	p->block = wire_get_u16(r);
 	p->first = wire_get_u64(r);
 	p->count = wire_get_u32(r);
-	wire_get_bytes(r, p->digest, sizeof(p->digest));
 	if (!r->failed && (p->count < 1 || p->count > WIRE_PROOF_PAGES_MAX))
 		return errtext_set(err, -EPROTO, "the peer proves %" PRIu32 " pages, not 1 to %u",
 				   p->count, WIRE_PROOF_PAGES_MAX);
-	wire_get_bytes(r, p->written, r->failed ? 0 : (p->count + 7) / 8);
+	if (r->failed)
+		return 0;
+	wire_get_bytes(r, p->written, (p->count + 7) / 8);
+	for (uint32_t i = 0; i < p->count; i++)
+		p->hash[i] = wire_get_u64(r);
 	return 0;
 }
 
 static void put_proven(struct wire_writer *w, const struct wire_message *m)
 {
 	wire_put_u64(w, m->proven.equal);
-	wire_put_u64(w, m->proven.written);
 	wire_put_u64(w, m->proven.unequal);
 }
 
@@ -334,7 +340,6 @@ static int get_proven(struct wire_reader *r, struct wire_message *m, struct errt
 {
 	(void)err;
 	m->proven.equal = wire_get_u64(r);
-	m->proven.written = wire_get_u64(r);
 	m->proven.unequal = wire_get_u64(r);
 	return 0;
 }

@@ -308,6 +308,7 @@ bool incoming_take(struct incoming *in, uint64_t deadline_us)
 		break;
 	case MAIL_COMPLETE:
 		in->complete = in->released;
+		in->completed_us = clock_monotonic_us();
 		break;
 	case MAIL_STREAM_LOST:
 		if (!in->released) {

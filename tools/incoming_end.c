@@ -191,8 +191,9 @@ static bool is_decided(const struct incoming *in)
 {
 	if (!in->released || !in->owed)
 		return in->finished || in->aborted || in->control_lost;
-	return in->gone || (in->complete && in->resumed && !incoming_must_prove(in)) ||
-	       (in->control_lost && !in->resumed);
+	if (incoming_must_prove(in))
+		return false;
+	return in->gone || (in->complete && in->resumed) || (in->control_lost && !in->resumed);
 }
 
 /* Does an event not suffice? */

@@ -149,6 +149,7 @@ static int replace_link(struct incoming *in, struct link *link, struct errtext *
 	older = in->link;
 	in->link = link;
 	in->links++;
+	pthread_cond_broadcast(&r->changed);
 	if (older) {
 		fault_handler_stop(in->faults);
 		incoming_cut_lanes(in);
@@ -250,6 +251,8 @@ static int serve_lane(struct incoming *in, int fd, unsigned int index, struct by
 	int ret;
 
 	pthread_mutex_lock(&r->lock);
+	while (!in->link && !in->ending) /* it comes first, but its thread may be slow */
+		pthread_cond_wait(&r->changed, &r->lock);
 	links = in->links;
 	pthread_mutex_unlock(&r->lock);
 	ret = incoming_serve_stream(in, fd, index, slots, in->faults ? INCOMING_LANES_MAX : 0, run,

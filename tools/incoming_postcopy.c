@@ -134,7 +134,7 @@ static void sum_up(struct incoming *in)
 		.pages_push = pages.pages[PLACER_PUSH],
 		.pages_prefetch = pages.pages[PLACER_PREFETCH],
 		.holes = pages.holes,
-		.duration_us = clock_monotonic_us() - in->released_us,
+		.duration_us = in->completed_us - in->released_us,
 	};
 }
 

@@ -80,8 +80,11 @@ struct incoming {
 	struct histogram latency; /* of fault handlers that have gone */
 	uint64_t faults_before;	  /* theirs */
 	uint64_t released_us;	  /* CLOCK_MONOTONIC */
+	uint64_t completed_us;	  /* the same: the last page had come */
 	uint64_t give_up_us;	  /* the same: when the proof is given up */
 	bool proof_over;
+	struct fault_handler *holes; /* while it goes on */
+	pthread_t holes_thread;
 	struct wire_complete told;
 
 	/* under the receiver's lock */

@@ -14,7 +14,8 @@
 #include "fault.h"
 #include "proof.h"
 
-/* All of the guest's memory is here, so a source that does not come back is no harm to it. */
+/* All of the guest's memory is here: it does without a source that does not come back, or answer.
+ */
 #define GIVE_UP_US 60000000
 #define AGAIN_US 200000
 
@@ -44,13 +45,16 @@ static void let_go(struct incoming *in, struct link *link)
 /* So many pieces have been answered over this link. */
 static int await_answers(struct incoming *in, struct link *link, uint64_t count)
 {
-	int ret;
+	struct receiver *r = in->receiver;
+	const struct timespec end = clock_timespec(clock_realtime_us() + GIVE_UP_US);
+	int ret = 0;
 
-	pthread_mutex_lock(&in->receiver->lock);
-	while (link->answers < count && !link->lost)
-		pthread_cond_wait(&in->receiver->changed, &in->receiver->lock);
-	ret = link->answers < count ? -ECONNRESET : 0;
-	pthread_mutex_unlock(&in->receiver->lock);
+	pthread_mutex_lock(&r->lock);
+	while (ret == 0 && link->answers < count && !link->lost)
+		ret = -pthread_cond_timedwait(&r->changed, &r->lock, &end);
+	if (ret == 0 && link->answers < count)
+		ret = -ECONNRESET;
+	pthread_mutex_unlock(&r->lock);
 	return ret;
 }
 
@@ -64,11 +68,11 @@ static int send_pieces(struct incoming *in, struct link *link, struct proof *pro
 	while (ret > 0) {
 		m->type = WIRE_PROOF;
 		ret = proof_next(proof, &m->proof, err);
-		if (ret > 0 && await_answers(in, link, sent) < 0)
-			ret = -ECONNRESET;
-		if (ret > 0 && control_send(link->control, m) < 0)
-			ret = -ECONNRESET;
-		sent += ret > 0;
+		if (ret <= 0)
+			break;
+		ret = await_answers(in, link, sent++);
+		if (ret == 0)
+			ret = control_send(link->control, m) < 0 ? -ECONNRESET : 1;
 	}
 	free(m);
 	return ret < 0 ? ret : await_answers(in, link, sent);
@@ -94,8 +98,47 @@ static int prove_over(struct incoming *in, struct link *link, struct errtext *er
 
 bool incoming_must_prove(const struct incoming *in)
 {
-	return in->record.prove && in->complete && in->resumed && !in->gone && !in->proof_over;
+	return in->record.prove && in->complete && in->resumed && !in->proof_over;
 }
+
+/* ---- holes ---- */
+
+/* Nothing is owed, so nothing is asked for over the stream that it has not. */
+static void *serve_holes(void *arg)
+{
+	struct errtext ignored = {0};
+
+	(void)fault_handler_serve(arg, 0, NULL, &ignored);
+	return NULL;
+}
+
+/* Pages that were never used are missing still, and those who serve faults come and go with the
+ * source: the guest must not wait for it because of a proof. */
+static void begin(struct incoming *in)
+{
+	const struct fault_handler_options handling = {
+		.uffd = in->uffd, .ram = &in->ram, .owed = in->owed, .placer = in->placer};
+
+	in->give_up_us = clock_monotonic_us() + GIVE_UP_US;
+	if (fault_handler_new(&handling, &in->holes, NULL) == 0 &&
+	    pthread_create(&in->holes_thread, NULL, serve_holes, in->holes) == 0)
+		return;
+	fault_handler_destroy(in->holes);
+	in->holes = NULL;
+}
+
+static void end(struct incoming *in)
+{
+	in->proof_over = true;
+	if (!in->holes)
+		return;
+	fault_handler_stop(in->holes);
+	pthread_join(in->holes_thread, NULL);
+	fault_handler_destroy(in->holes);
+	in->holes = NULL;
+}
+
+/* ---- */
 
 void incoming_prove(struct incoming *in)
 {
@@ -104,13 +147,15 @@ void incoming_prove(struct incoming *in)
 	int ret = -ECONNRESET;
 
 	if (!in->give_up_us)
-		in->give_up_us = clock_monotonic_us() + GIVE_UP_US;
+		begin(in);
 	if (link) {
 		fault_point("proof");
 		ret = prove_over(in, link, &err);
 		let_go(in, link);
+		in->give_up_us = clock_monotonic_us() + GIVE_UP_US;
 	}
-	in->proof_over = ret != -ECONNRESET || clock_monotonic_us() >= in->give_up_us;
-	if (!in->proof_over)
+	if (ret != -ECONNRESET || in->gone || clock_monotonic_us() >= in->give_up_us)
+		end(in);
+	else
 		incoming_take(in, clock_monotonic_us() + AGAIN_US);
 }

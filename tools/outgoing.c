@@ -108,6 +108,7 @@ static void fill_result(struct outgoing *o, const char *result, struct report_re
 	if (o->link) {
 		page_link_result(o->link, &r->post_copy);
 		page_link_proof(o->link, &r->proven);
+		r->proof = o->opt->verify;
 	}
 	if (o->source)
 		source_stats(o->source, &stats);
@@ -133,7 +134,7 @@ static int walk(struct outgoing *o)
 	}
 	if (ret == 0) {
 		outgoing_enter(o, PHASE_COMPLETED);
-		return EXIT_COMPLETED;
+		return o->damaged ? EXIT_OPERATOR : EXIT_COMPLETED;
 	}
 	if (phase_is_final(o->phase)) /* hand-over, or post-copy, found out where the guest is */
 		return o->phase == PHASE_LOST ? EXIT_OPERATOR : EXIT_FAILED;
@@ -145,7 +146,7 @@ static const char *result_word(const struct outgoing *o)
 {
 	switch (o->phase) {
 	case PHASE_COMPLETED:
-		return "completed";
+		return o->damaged ? "lost" : "completed";
 	case PHASE_ABORTED:
 		return "aborted";
 	case PHASE_LOST:

@@ -88,6 +88,7 @@ struct outgoing {
 	bool post_copy;				/* decided */
 	bool link_over, link_ended; /* every page has come; none will be asked for again */
 	char link_text[WIRE_TEXT_MAX + 1];
+	bool damaged;		     /* the proof found it so: err says what to do */
 	bool paused;		     /* ... for as long as the last pass takes */
 	bool stopped;		     /* guest does not run and its I/O is drained */
 	uint64_t stop_us, resume_us; /* CLOCK_REALTIME here; STOP and RESUME events */

@@ -6,6 +6,7 @@
 #include "page_link.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,10 +140,10 @@ static void take_proof(struct page_link *l, const struct wire_proof *piece)
 	}
 	proof_result(l->proof, &result);
 	pthread_mutex_lock(&l->lock);
-	l->proven = result;
+	if (!l->proven.unequal)
+		l->proven = result;
 	pthread_mutex_unlock(&l->lock);
 	answer.proven.equal = result.equal;
-	answer.proven.written = result.written;
 	answer.proven.unequal = result.unequal;
 	control_send(l->control, &answer);
 }
@@ -524,6 +525,22 @@ void page_link_proof(struct page_link *l, struct proof_result *result)
 	pthread_mutex_lock(&l->lock);
 	*result = l->proven;
 	pthread_mutex_unlock(&l->lock);
+}
+
+int page_link_judge(struct page_link *l, const char *domain, const char *host, struct errtext *err)
+{
+	struct proof_result r;
+
+	page_link_proof(l, &r);
+	if (r.unequal == 0)
+		return 0;
+	return errtext_set(err, -EBADMSG,
+			   "the memory of domain %s is not what it was: %" PRIu64
+			   " pages differ that it has not written since, the first of them page "
+			   "%" PRIu64
+			   " of RAM block %s. It runs on %s: stop it there, and start it "
+			   "anew from its disks; please report this as a bug in dray",
+			   domain, r.unequal, r.page, l->opt.ram->blocks[r.block].name, host);
 }
 
 uint64_t page_link_bytes(struct page_link *l)

@@ -62,6 +62,9 @@ void page_link_destroy(struct page_link *l);
 void page_link_stats(struct page_link *l, struct page_server_stats *stats);
 /* What the destination says of it; zeroes until COMPLETE. */
 void page_link_result(struct page_link *l, struct wire_complete *result);
-/* ... and what was proven of its memory; zeroes without WIRE_LISTEN's prove. */
+/* ... and what was proven of its memory; zeroes without WIRE_LISTEN's prove. Damage that one set
+ * found stays. */
 void page_link_proof(struct page_link *l, struct proof_result *result);
+/* -EBADMSG, with a text that says what to do, if the memory of `domain` on `host` is damaged. */
+int page_link_judge(struct page_link *l, const char *domain, const char *host, struct errtext *err);
 uint64_t page_link_bytes(struct page_link *l);

@@ -160,7 +160,7 @@ static bool wait_over(struct waiting *w, uint64_t for_ms)
 
 /* Until both libvirt here and the destination have no more use for us. */
 static int see_it_through(const struct recover_options *options, const struct record *r,
-			  struct waiting *w, struct errtext *told)
+			  struct page_link *link, struct waiting *w, struct errtext *told)
 {
 	struct errtext last = {0};
 	enum settled settled;
@@ -184,6 +184,8 @@ static int see_it_through(const struct recover_options *options, const struct re
 	if (w->ended)
 		return errtext_set(told, -ECONNABORTED, "domain %s: post-copy to %s: %s", r->domain,
 				   r->host, w->text);
+	if (page_link_judge(link, r->domain, r->host, told) < 0)
+		return -EBADMSG;
 	return errtext_set(told, 0, "domain %s lives on %s, and all of its memory has arrived",
 			   r->domain, r->host);
 }
@@ -221,10 +223,10 @@ int recover_serve_pages(const struct recover_options *options, const struct gues
 	if (ret == 0)
 		ret = page_link_resume(&link_options, &link, told);
 	if (ret == 0)
-		ret = see_it_through(options, r, &w, told);
+		ret = see_it_through(options, r, link, &w, told);
 	page_link_destroy(link);
 	ram_map_destroy(&ram);
-	if (ret == 0)
+	if (ret == 0 || ret == -EBADMSG) /* nothing is left to be done here */
 		record_remove(dir, RECORD_OUTGOING);
 	return ret;
 }

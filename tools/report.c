@@ -206,9 +206,11 @@ json_object *report_result_json(const struct report_result *x)
 	json_put_number(o, "throttle_percent", x->throttle_percent);
 	if (x->verified[0])
 		json_put_text(o, "verified", x->verified);
-	if (x->proven.equal) {
+	if (x->proof) {
 		json_put_number(o, "pages_verified", x->proven.equal);
 		json_put_number(o, "pages_written_since", x->proven.written);
+		json_put_number(o, "pages_given_back", x->proven.given_back);
+		json_put_number(o, "pages_differing", x->proven.unequal);
 	}
 	return o;
 }
@@ -248,10 +250,10 @@ void report_result(struct report *r, const struct report_result *x)
 		       x->post_copy.pages_prefetch);
 	if (x->verified[0])
 		printf("  verified  all RAM equal on both hosts, digest %s\n", x->verified);
-	if (x->proven.equal)
+	if (x->proof && x->proven.complete)
 		printf("  verified  %" PRIu64 " pages equal on both hosts, %" PRIu64
-		       " written by the guest since\n",
-		       x->proven.equal, x->proven.written);
+		       " written by the guest since, %" PRIu64 " given back\n",
+		       x->proven.equal, x->proven.written, x->proven.given_back);
 }
 
 void report_error(struct report *r, const char *text)

@@ -42,8 +42,9 @@ struct report_result {
 	const char *host;		/* the other one, as given */
 	char verified[33];		/* empty, or the digest both sides agree on */
 	struct wire_complete post_copy; /* zeroes without it */
-	struct proof_result proven;	/* of post-copy's memory; zeroes without a proof */
-	unsigned int throttle_percent;	/* the most that the vCPUs were slowed by */
+	bool proof;			/* of post-copy's memory was asked for */
+	struct proof_result proven;
+	unsigned int throttle_percent; /* the most that the vCPUs were slowed by */
 };
 
 void report_init(struct report *r, bool json);

@@ -36,10 +36,10 @@ teardown() {
 # proven MEMORY FILL: every page is accounted for, and the fill, which the guest never writes, is among those proven
 # equal. In MiB.
 proven() {
-	local equal written
-	equal=$(field pages_verified) written=$(field pages_written_since)
-	echo "proven equal: $equal pages; written since: $written" >&3
-	((equal + written == $1 * 256 && equal >= $2 * 256))
+	local equal written given
+	equal=$(field pages_verified) written=$(field pages_written_since) given=$(field pages_given_back)
+	echo "pages proven equal: $equal; written since: $written; given back: $given" >&3
+	((equal + written + given == $1 * 256 && equal >= $2 * 256 && $(field pages_differing) == 0))
 }
 
 @test "at once, after one round: intact, nothing left in QEMU" {

@@ -91,11 +91,11 @@ static void sample(enum wire_type type, struct wire_message *m)
 		m->listen.prove = true;
 	} else if (type == WIRE_PROOF) {
 		m->proof = (struct wire_proof){.block = 1, .first = 0x010203040506, .count = 19};
-		memcpy(m->proof.digest, "sixteen letters!", 16);
 		memcpy(m->proof.written, "\x01\x80\x04", 3);
+		for (uint64_t i = 0; i < 19; i++)
+			m->proof.hash[i] = 0x0102030405060708 * (i + 1);
 	} else if (type == WIRE_PROVEN) {
 		m->proven.equal = 1;
-		m->proven.written = 2;
 		m->proven.unequal = 3;
 	} else if (type == WIRE_LISTENING) {
 		strcpy(m->listening.text, "no");
@@ -344,8 +344,8 @@ ParameterizedTestParameters(wire_message, patched)
 		{WIRE_PREPARE, 39, 4, 1024, "no power of two"},
 		{WIRE_PREPARE, 45, 1, 'a', "'a' exists twice"},
 		{WIRE_LISTEN, 0, 1, 2, "0 or 1 is expected"},
-		{WIRE_PROOF, 10, 4, 0, "0 pages, not 1 to 8192"},
-		{WIRE_PROOF, 10, 4, WIRE_PROOF_PAGES_MAX + 1, "8193 pages"},
+		{WIRE_PROOF, 10, 4, 0, "0 pages, not 1 to 4096"},
+		{WIRE_PROOF, 10, 4, WIRE_PROOF_PAGES_MAX + 1, "4097 pages"},
 		{WIRE_PROOF, 10, 4, 25, "cut short"},
 		{WIRE_PROOF, 10, 4, 16, "too many"},
 		{WIRE_PREPARED, 0, 2, WIRE_TEXT_MAX + 1, "1024 bytes, beyond the limit of 1023"},
