@@ -271,6 +271,8 @@ static int answer(struct page_server *s, struct frame_writer *w, const struct wi
 
 	if (first < end)
 		atomic_bitmap_clear(&state->unsent, first, end - first);
+	count_up(&s->requests, 1); /* who has the answer sees it counted */
+	count_up(&s->asked, r->count);
 	learn(s, r, &guesses);
 	frame_writer_flags(w, guesses.count ? WIRE_FRAME_MORE : 0);
 	ret = add_pages(s, w, r->block, r->first, r->count, zero, err);
@@ -278,8 +280,6 @@ static int answer(struct page_server *s, struct frame_writer *w, const struct wi
 		ret = frame_writer_drain(w, err);
 	if (ret == 0 && guesses.count)
 		ret = add_guesses(s, w, &guesses, err);
-	count_up(&s->requests, 1);
-	count_up(&s->asked, r->count);
 	return ret;
 }
 

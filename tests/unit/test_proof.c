@@ -191,8 +191,8 @@ Test(proof, only_the_next_piece_will_do)
 	struct ram_map ram = {0};
 	struct proof *p;
 
-	guest_ram_add(&ram, "pc.ram", 1024 * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
-	guest_ram_add(&ram, "other", 16 * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
+	guest_ram_add(&ram, "a", 1024 * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
+	guest_ram_add(&ram, "b", 16 * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
 	cr_assert_eq(proof_new(&ram, NULL, &p, NULL), 0);
 	piece.block = 2;
 	cr_assert_eq(proof_compare(p, &piece, NULL), -EPROTO);
