@@ -148,7 +148,7 @@ int outgoing_verify(struct outgoing *o);
 /* Make everything ready for post-copy, and tell the destination what it lacks. 1: done; 0: it is
  * not possible there. */
 int outgoing_listen(struct outgoing *o);
-/* Guest stopped, no round under way: what the last one says must not wait for the cap, which QEMU's
+/* About to stop, no round under way: what the next ones say must not wait for the cap, which QEMU's
  * device state may just have used up. */
 void outgoing_hasten(struct outgoing *o);
 int outgoing_serve(struct outgoing *o); /* guest stopped: from now on pages can be asked for */

@@ -258,6 +258,8 @@ int outgoing_switchover(struct outgoing *o)
 
 	if (fault_point("switch-over") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for at switch-over");
+	if (o->post_copy)
+		outgoing_hasten(o);
 	o->gate_opened = true;
 	gate_open(o->gate);
 	while (!o->stopped) {
@@ -285,8 +287,6 @@ int outgoing_last_pass(struct outgoing *o)
 
 	if (fault_point("last-pass") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for in the last pass");
-	if (o->post_copy)
-		outgoing_hasten(o);
 	start_round(o, o->post_copy ? SOURCE_ROUND_STALE_LAST : SOURCE_ROUND_LAST);
 	ret = await_stopped(o, "the destination to take the last pages, guest stopped");
 	return ret == 0 && o->post_copy ? outgoing_serve(o) : ret;

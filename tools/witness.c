@@ -73,7 +73,7 @@
 #define BATCH_PAGES 16u // pages between two looks at the clock
 #define TICK_NS 100000000ll
 #define BACKLOG_NS 100000000ll // a stopped guest does not catch up on more than this
-#define VERIFY_MAX_MIB 200u  // per second, so that checking a large fill leaves CPU for the rest
+#define VERIFY_MAX_MIB 200u    // per second, so that checking a large fill leaves CPU for the rest
 #define TOUCH_MAX_MIB 128u   // per second, all threads, so that pages that are there leave CPU, too
 #define TOUCH_SLOW_US 20u    // a page that is there takes 3 under TCG, rarely more in an interrupt
 #define LINE_MAX_BYTES 4000u // so that testbed finds the last line in the last 4 KiB
