@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "cleanup.h"
 #include "clock.h"
 #include "fault.h"
@@ -21,6 +22,7 @@
 #define CUT_MS 20000
 #define HANDOVER_MS 30000
 #define SETTLE_MS 10000
+#define AGAIN_US 50000
 
 static bool job_is_done(const struct outgoing *o)
 {
@@ -185,8 +187,31 @@ static bool said_finished(const struct outgoing *o)
 	return o->finished_there || o->control_lost;
 }
 
+/* libvirt's library calls a migration done also when its last call, on which the daemon here
+ * removes the guest, was lost with that daemon: the one started next has it paused. */
+static int retire_leftover(struct outgoing *o, struct errtext *err)
+{
+	uint64_t end = clock_monotonic_us() + SETTLE_MS * 1000ull;
+
+	for (;;) {
+		struct domain_info info;
+		int ret;
+
+		*err = (struct errtext){0};
+		ret = recover_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, err);
+		if (ret == 0)
+			ret = recover_retire(o->host, o->guest.uuid, o->persistent, err);
+		if (ret == 0 || ret == -EEXIST || clock_monotonic_us() >= end)
+			return ret;
+		usleep(AGAIN_US);
+		host_reopen(o->host, NULL);
+	}
+}
+
 int outgoing_finish(struct outgoing *o)
 {
+	struct errtext err;
+
 	outgoing_await(o, all_said, SETTLE_MS, NULL);
 	if (!o->finished_there && control_send_type(o->control, WIRE_FINISH) == 0)
 		outgoing_await(o, said_finished, SETTLE_MS, NULL);
@@ -194,8 +219,12 @@ int outgoing_finish(struct outgoing *o)
 		report_event(o->report, "warning", o->phase,
 			     "the guest runs on the destination, which did not confirm that it has "
 			     "tidied up: run `dray recover` for it there");
-	o->ignore_shared = false; /* went with the source's QEMU */
-	record_remove(&o->dir, RECORD_OUTGOING);
+	o->ignore_shared = false; /* goes with the source's QEMU */
+	o->left_behind = retire_leftover(o, &err) < 0;
+	if (o->left_behind) /* the guard tries on */
+		report_event(o->report, "warning", o->phase, err.text);
+	else
+		record_remove(&o->dir, RECORD_OUTGOING);
 	return 0;
 }
 
@@ -276,7 +305,8 @@ void outgoing_rollback(struct outgoing *o)
 /* In an order in which nothing uses what has gone. False if something still might. */
 bool outgoing_release_all(struct outgoing *o)
 {
-	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST && !o->ignore_shared;
+	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST && !o->ignore_shared &&
+		    !o->left_behind;
 
 	throttle_destroy(o->throttle);
 	o->throttle = NULL;

@@ -54,6 +54,7 @@ struct outgoing {
 	struct record record;
 	struct qmp *monitor; /* the private one; only to drain I/O */
 	bool gate_opened;
+	bool left_behind;   /* it has arrived, and libvirt here still has it */
 	bool ignore_shared; /* set on the source's QEMU, to be taken back */
 	int guard;	    /* pipe to the guard process, or -1 */
 
