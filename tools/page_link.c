@@ -39,6 +39,7 @@ struct page_link {
 	/* constant after init */
 	struct page_link_options opt;
 	pthread_t keeper;
+	bool kept; /* there is one; the caller's, not the threads' */
 
 	/* of the present set; private to the keeper, or to who calls new and serve */
 	struct control *control;
@@ -52,7 +53,7 @@ struct page_link {
 	uint64_t bytes; /* of earlier sets */
 	struct wire_complete result;
 	struct proof_result proven;
-	bool serving, owed_known, broken, complete, ended, quit;
+	bool owed_known, broken, complete, ended, quit;
 	char text[WIRE_TEXT_MAX + 1]; /* why it broke, or ended */
 };
 
@@ -430,7 +431,7 @@ static int start_keeper(struct page_link *l, struct errtext *err)
 
 	if (ret < 0)
 		return errtext_set(err, ret, "cannot start a thread: %s", strerror(-ret));
-	l->serving = true;
+	l->kept = true;
 	return 0;
 }
 
@@ -496,7 +497,7 @@ void page_link_destroy(struct page_link *l)
 	l->quit = true;
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->lock);
-	if (l->serving)
+	if (l->kept)
 		pthread_join(l->keeper, NULL);
 	close_set(l);
 	pthread_cond_destroy(&l->changed);

@@ -59,6 +59,16 @@ static void await(struct fixture *f, const unsigned int *count, unsigned int lea
 	pthread_mutex_unlock(&f->lock);
 }
 
+static unsigned int now(struct fixture *f, const unsigned int *count)
+{
+	unsigned int n;
+
+	pthread_mutex_lock(&f->lock);
+	n = *count;
+	pthread_mutex_unlock(&f->lock);
+	return n;
+}
+
 static void on_message(void *opaque, struct wire_message *m)
 {
 	struct fixture *f = opaque;
@@ -265,7 +275,7 @@ Test(page_link, serves_pushes_and_completes)
 	complete(&f);
 	page_link_result(f.link, &result);
 	cr_assert_eq(result.faults, 17);
-	cr_assert_eq(f.states[PAGE_LINK_BROKEN], 1, "dray ended");
+	cr_assert_eq(now(&f, &f.states[PAGE_LINK_BROKEN]), 1, "dray ended");
 	teardown(&f);
 }
 
@@ -307,7 +317,8 @@ Test(page_link, tries_again_when_it_is_not_told_what_is_owed)
 	control_destroy(f.control);
 	connect_all(&f, 0, 1);
 	cr_assert_eq(take_pushed(&f, 0) + take_pushed(&f, 1), 1);
-	cr_assert_eq(f.states[PAGE_LINK_RESUMED], 1);
+	await(&f, &f.states[PAGE_LINK_RESUMED], 1);
+	cr_assert_eq(now(&f, &f.states[PAGE_LINK_RESUMED]), 1);
 	complete(&f);
 	teardown(&f);
 }
