@@ -18,7 +18,7 @@ load e2e
 load postcopy
 
 fresh() {
-	guest released --memory 256 --fill 48 --dirty 16 --rate 10
+	guest released --memory 224 --fill 16 --dirty 8 --rate 10
 }
 
 setup_file() {
