@@ -151,8 +151,11 @@ kill_guards() {
 	kill -9 $(pgrep -f '^dray guard') 2>/dev/null || true
 }
 
+# At how many milliseconds after the release; `tests/run soak` has more.
+: "${MIGRATE_DELAYS:=0 50}" "${RECEIVE_DELAYS:=15}"
+
 @test "dray migrate is killed 0 to 50 ms after the release" {
-	for delay in 0 15 50; do
+	for delay in $MIGRATE_DELAYS; do
 		AT=$(home) TO=$(other "$(home)")
 		start
 		sleep "0.0$((delay / 10))$((delay % 10))"
@@ -166,7 +169,7 @@ kill_guards() {
 }
 
 @test "dray receive is killed 0 to 50 ms after the release" {
-	for delay in 0 15 50; do
+	for delay in $RECEIVE_DELAYS; do
 		AT=$(home) TO=$(other "$(home)")
 		start
 		sleep "0.0$((delay / 10))$((delay % 10))"
