@@ -175,6 +175,17 @@ static int receive_reply(struct worker *w, const struct wire_page_request *r,
 	return receive_content(w, reply, err);
 }
 
+/* It did not come: who waits for it faults again, and somebody asks anew. */
+static void give_back(struct worker *w, unsigned int block, uint64_t unit)
+{
+	const struct fault_handler_options *opt = &w->h->opt;
+	uint32_t pages = owed_unit(opt->owed, block);
+	struct errtext ignored = {0};
+
+	atomic_bitmap_clear(&w->h->requested[block], unit, 1);
+	(void)missing_wake(opt->uffd, &opt->ram->blocks[block], unit * pages, pages, &ignored);
+}
+
 /* ---- guesses ---- */
 
 /* At most as many as were agreed on, in whole units: so they fit w->bounce and w->claimed. */
@@ -208,15 +219,8 @@ static void claim(struct worker *w, const struct wire_frame *f)
 
 static void unclaim(struct worker *w, unsigned int block)
 {
-	const struct fault_handler_options *opt = &w->h->opt;
-	uint32_t unit = owed_unit(opt->owed, block);
-	struct errtext ignored = {0};
-
-	for (unsigned int i = 0; i < w->claims; i++) {
-		atomic_bitmap_clear(&w->h->requested[block], w->claimed[i], 1);
-		(void)missing_wake(opt->uffd, &opt->ram->blocks[block], w->claimed[i] * unit, unit,
-				   &ignored);
-	}
+	for (unsigned int i = 0; i < w->claims; i++)
+		give_back(w, block, w->claimed[i]);
 }
 
 /* w->head announces guesses: make *f of it. */
@@ -255,15 +259,6 @@ static int take_guesses(struct worker *w, struct wire_frame *f, struct errtext *
 
 /* ---- one fault ---- */
 
-static void give_back(struct worker *w, const struct wire_page_request *r)
-{
-	const struct fault_handler_options *opt = &w->h->opt;
-	struct errtext ignored = {0};
-
-	atomic_bitmap_clear(&w->h->requested[r->block], r->first / r->count, 1);
-	(void)missing_wake(opt->uffd, &opt->ram->blocks[r->block], r->first, r->count, &ignored);
-}
-
 static int ask(struct worker *w, const struct wire_page_request *r, struct errtext *err)
 {
 	uint64_t began = clock_monotonic_us();
@@ -286,7 +281,7 @@ static int ask(struct worker *w, const struct wire_page_request *r, struct errte
 			unclaim(w, guesses.block);
 	}
 	if (ret < 0) {
-		give_back(w, r);
+		give_back(w, r->block, r->first / r->count);
 		return ret;
 	}
 	histogram_add(&w->h->latency, clock_monotonic_us() - began);
