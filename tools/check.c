@@ -9,8 +9,8 @@
 #include <string.h>
 #include "commands.h"
 #include "domain_conditions.h"
+#include "exit_status.h"
 #include "guest_check.h"
-#include "outgoing.h"
 
 enum { OPT_JSON = 256, OPT_SOCKET };
 

@@ -2,8 +2,8 @@
 // The command line of subcommands that take a domain, and no option but --json.
 #include "domain_arguments.h"
 
+#include "exit_status.h"
 #include <argp.h>
-#include "outgoing.h"
 
 enum { OPT_JSON = 256 };
 

@@ -4,9 +4,9 @@
 #include "commands.h"
 #include "domain_arguments.h"
 #include "errtext.h"
+#include "exit_status.h"
 #include "history.h"
 #include "json_field.h"
-#include "outgoing.h"
 
 /* "12.3 s" or "-". */
 static const char *seconds(json_object *o, const char *key, char buf[32])

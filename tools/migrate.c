@@ -7,6 +7,7 @@
 #include <string.h>
 #include "attempts.h"
 #include "commands.h"
+#include "exit_status.h"
 #include "settings_options.h"
 #include "wire.h"
 

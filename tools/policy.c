@@ -4,7 +4,7 @@
 #include <json-c/json.h>
 #include <stdio.h>
 #include "commands.h"
-#include "outgoing.h"
+#include "exit_status.h"
 #include "settings_options.h"
 
 enum { OPT_JSON = 256 };

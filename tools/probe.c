@@ -11,9 +11,9 @@
 #include <sys/utsname.h>
 #include "cleanup.h"
 #include "commands.h"
+#include "exit_status.h"
 #include "kernel_abi.h"
 #include "libvirt_host.h"
-#include "outgoing.h"
 #include "socket.h"
 #include "tracker.h"
 #include "uffd_device.h"

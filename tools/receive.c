@@ -9,8 +9,8 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include "commands.h"
+#include "exit_status.h"
 #include "guest_check.h"
-#include "outgoing.h"
 #include "server.h"
 #include "settings.h"
 #include "wire.h"

@@ -6,9 +6,9 @@
 #include "commands.h"
 #include "domain_arguments.h"
 #include "errtext.h"
+#include "exit_status.h"
 #include "guest_dir.h"
 #include "json_field.h"
-#include "outgoing.h"
 #include "running.h"
 
 /* {"key":"value",...}; which keys and values there are, the migration knows. */

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include "commands.h"
 #include "domain_arguments.h"
+#include "exit_status.h"
 #include "guest_dir.h"
 #include "json_field.h"
-#include "outgoing.h"
 #include "running.h"
 #include "status_text.h"
 

@@ -9,15 +9,6 @@
 #include "socket.h"
 #include "steering.h"
 
-enum exit_status { /* of dray migrate; a contract */
-		   EXIT_COMPLETED = 0,
-		   EXIT_REFUSED =
-			   1, /* bad usage, or the guest cannot be migrated; nothing was touched */
-		   EXIT_FAILED = 2,   /* the guest is still on the source */
-		   EXIT_ABORTED = 3,  /* by time-out or cancel; the guest is still on the source */
-		   EXIT_OPERATOR = 4, /* the guest needs an operator */
-};
-
 struct outgoing_options {
 	const char *domain;	    /* name or UUID */
 	const char *destination;    /* HOST[:PORT] as given */

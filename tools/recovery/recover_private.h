@@ -5,15 +5,13 @@
 #include "guest_dir.h"
 #include "libvirt_host.h"
 #include "recover.h"
+#include "wire.h"
 
 /* recover.c */
 /* Ask the destination who has the guest that stands here paused: *state; then resume it here
  * (WIRE_STATE_ABSENT) or remove it. */
 int recover_ask_and_act(struct host *host, const struct record *r, const struct domain_info *info,
 			uint32_t wait_ms, enum wire_state *state, struct errtext *told);
-/* It runs here: leave no capability behind that would make a later migration by somebody else
- * skip the guest's memory. */
-int recover_tidy_running(struct host *host, const struct domain_info *info, struct errtext *told);
 
 /* recover_postcopy.c */
 /* This host's libvirt. */

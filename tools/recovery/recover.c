@@ -14,136 +14,17 @@
 #include "recover.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
 #include "clock.h"
-#include "commands.h"
-#include "control.h"
 #include "guest_dir.h"
-#include "outgoing.h"
+#include "ownership.h"
 #include "recover_private.h"
 
 #define POLL_US 50000
-
-static void pause_a_little(void)
-{
-	usleep(POLL_US);
-}
-
-/* ---- asking ---- */
-
-int recover_ask(const struct peer *peer, enum wire_type question, const uint8_t uuid[16],
-		enum wire_state *state, struct errtext *err)
-{
-	struct wire_message *m = calloc(1, sizeof(*m));
-	uint8_t buf[256];
-	_cleanup_close_ int fd = -1;
-	long len;
-	int ret = m ? dial(peer, WIRE_KIND_RECOVER, 0, &fd, NULL, err) : -ENOMEM;
-
-	if (ret == 0) {
-		m->type = question;
-		memcpy(m->query.uuid, uuid, 16);
-		len = wire_message_encode(m, buf, sizeof(buf));
-		ret = len < 0 ? (int)len : socket_write_full(fd, buf, len, peer->timeout_ms);
-	}
-	if (ret == 0)
-		ret = control_read_one(fd, peer->timeout_ms, m, err);
-	if (ret == 0 && m->type != WIRE_STATE)
-		ret = errtext_set(err, -EPROTO, "%s:%u answers %s, not STATE", peer->host,
-				  peer->port, wire_type_name(m->type));
-	if (ret == 0)
-		*state = m->state.state;
-	free(m);
-	return ret;
-}
-
-int recover_settle(const struct peer *peer, const uint8_t uuid[16], uint32_t wait_ms,
-		   enum wire_state *state, struct errtext *err)
-{
-	uint64_t begun = clock_monotonic_us(), end = begun + wait_ms * 1000ull;
-	struct errtext last = {0};
-	bool answered = false;
-
-	for (;;) {
-		uint64_t now = clock_monotonic_us();
-		enum wire_type question =
-			answered && now - begun > wait_ms * 500ull ? WIRE_DISCARD : WIRE_QUERY;
-
-		memset(&last, 0, sizeof(last));
-		if (recover_ask(peer, question, uuid, state, &last) == 0) {
-			answered = true;
-			if (*state != WIRE_STATE_INCOMING)
-				return 0;
-		}
-		if (now >= end)
-			break;
-		pause_a_little();
-	}
-	if (answered)
-		return errtext_set(err, -EBUSY,
-				   "the destination %s:%u neither starts the guest "
-				   "nor gives it up",
-				   peer->host, peer->port);
-	return errtext_set(err, -EHOSTUNREACH, "%s", last.text);
-}
-
-/* ---- acting ---- */
-
-int recover_wait_job(struct host *host, const char *uuid, uint32_t wait_ms,
-		     struct domain_info *info, struct errtext *err)
-{
-	uint64_t end = clock_monotonic_us() + wait_ms * 1000ull;
-
-	for (;;) {
-		int ret = host_state(host, uuid, info, err);
-
-		if (ret < 0 || !info->job)
-			return ret;
-		if (clock_monotonic_us() >= end)
-			return errtext_set(err, -EBUSY,
-					   "libvirt still has a job on domain %s: `virsh "
-					   "domjobinfo %s`",
-					   info->name, info->name);
-		pause_a_little();
-	}
-}
-
-int recover_retire(struct host *host, const char *uuid, bool persistent, struct errtext *err)
-{
-	struct domain_info info;
-	int ret = host_state(host, uuid, &info, err);
-
-	if (ret < 0 || info.state == DOMAIN_ABSENT)
-		return ret;
-	if (info.state == DOMAIN_RUNNING)
-		return errtext_set(err, -EEXIST,
-				   "domain %s runs on both hosts; neither was touched. Decide "
-				   "which one is right and destroy the other",
-				   info.name);
-	if (info.state != DOMAIN_SHUT_OFF)
-		ret = host_destroy(host, uuid, err);
-	if (ret == 0)
-		ret = host_state(host, uuid, &info, err);
-	if (ret == 0 && persistent && info.state != DOMAIN_ABSENT)
-		ret = host_undefine(host, uuid, err);
-	return ret;
-}
-
-/* It runs here: leave no capability behind that would make a later migration by somebody else
- * skip the guest's memory. */
-int recover_tidy_running(struct host *host, const struct domain_info *info, struct errtext *told)
-{
-	bool on = false;
-	int ret = host_get_ignore_shared(host, info->uuid, &on, told);
-
-	if (ret == 0 && on)
-		ret = host_set_ignore_shared(host, info->uuid, false, told);
-	return ret;
-}
 
 static int resume_here(struct host *host, const struct record *r, const struct domain_info *info,
 		       struct errtext *told)
@@ -151,7 +32,7 @@ static int resume_here(struct host *host, const struct record *r, const struct d
 	int ret = r->running ? host_resume(host, info->uuid, told) : 0;
 
 	if (ret == 0)
-		ret = recover_tidy_running(host, info, told);
+		ret = ownership_tidy_running(host, info, told);
 	return ret < 0 ? ret
 		       : errtext_set(told, 0, "domain %s never ran on %s: it runs here again",
 				     info->name, r->host);
@@ -167,12 +48,12 @@ int recover_ask_and_act(struct host *host, const struct record *r, const struct 
 	snprintf(peer.host, sizeof(peer.host), "%s", r->host);
 	snprintf(peer.socket.bind, sizeof(peer.socket.bind), "%s", r->bind);
 	if (r->released)
-		ret = recover_settle(&peer, info->uuid_bytes, wait_ms, state, told);
+		ret = ownership_settle(&peer, info->uuid_bytes, wait_ms, state, told);
 	if (ret < 0)
 		return ret;
 	if (*state == WIRE_STATE_ABSENT)
 		return resume_here(host, r, info, told);
-	ret = recover_retire(host, info->uuid, r->persistent, told);
+	ret = ownership_retire(host, info->uuid, r->persistent, told);
 	return ret < 0 ? ret
 		       : errtext_set(told, 0, "domain %s %s on %s: the paused one here was removed",
 				     info->name,
@@ -187,7 +68,7 @@ static int settle_outgoing(struct host *host, struct guest_dir *dir, const struc
 {
 	enum wire_state state;
 	struct domain_info info;
-	int ret = recover_wait_job(host, r->uuid, wait_ms, &info, told);
+	int ret = ownership_wait_job(host, r->uuid, wait_ms, &info, told);
 
 	if (ret < 0)
 		return ret;
@@ -206,7 +87,7 @@ static int settle_outgoing(struct host *host, struct guest_dir *dir, const struc
 		}
 		/* fall through */
 	default:
-		ret = recover_tidy_running(host, &info, told);
+		ret = ownership_tidy_running(host, &info, told);
 		if (ret == 0)
 			errtext_set(told, 0, "domain %s runs here, as before the migration",
 				    r->domain);
@@ -224,13 +105,13 @@ static int settle_incoming(struct host *host, struct guest_dir *dir, struct reco
 	struct domain_info info;
 	int ret;
 
-	while ((ret = recover_wait_job(host, r->uuid, wait_ms, &info, told)) == 0 &&
+	while ((ret = ownership_wait_job(host, r->uuid, wait_ms, &info, told)) == 0 &&
 	       info.state == DOMAIN_INCOMING && clock_monotonic_us() < end)
-		pause_a_little();
+		usleep(POLL_US);
 	if (ret < 0)
 		return ret;
 	if (info.state == DOMAIN_RUNNING || info.state == DOMAIN_PAUSED_USER) {
-		ret = recover_tidy_running(host, &info, told);
+		ret = ownership_tidy_running(host, &info, told);
 		r->resumed = true;
 		if (ret == 0)
 			ret = record_write(dir, RECORD_INCOMING, r, told);
@@ -283,7 +164,7 @@ static int take_lock(struct guest_dir *dir, const char *uuid, uint32_t wait_ms,
 		ret = guest_dir_open(dir, uuid, -1, -1, told);
 		if (ret != -EBUSY || clock_monotonic_us() >= end)
 			return ret;
-		pause_a_little();
+		usleep(POLL_US);
 	}
 }
 
@@ -337,70 +218,4 @@ int recover_run(const struct recover_options *options, struct errtext *told)
 	guest_dir_close(&dir);
 	host_close(host);
 	return ret;
-}
-
-/* ---- the command ---- */
-
-static const char usage[] =
-	"usage: dray recover [--wait SECONDS] [--libvirt-socket PATH] DOMAIN\n"
-	"After a crash, on the host where the guest was or is: find out who has it, and finish\n"
-	"or undo the migration. Exit status: 0 settled, 4 an operator must decide.\n";
-
-static int read_wait(const char *text, uint32_t *wait_ms)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (end == text || *end || *text == '-' || n > 86400) {
-		fprintf(stderr,
-			"dray recover: --wait %s: a number of seconds, 0 to 86400, is needed\n",
-			text);
-		return -EINVAL;
-	}
-	*wait_ms = (uint32_t)n * 1000;
-	return 0;
-}
-
-int command_recover(int argc, char **argv)
-{
-	static const struct option longs[] = {{"wait", required_argument, NULL, 'w'},
-					      {"libvirt-socket", required_argument, NULL, 'l'},
-					      {"help", no_argument, NULL, 'h'},
-					      {0}};
-	struct recover_options options = {.wait_ms = 30000};
-	struct errtext told = {0};
-	int c, ret;
-
-	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (c == 'w' && read_wait(optarg, &options.wait_ms) < 0)
-			return EXIT_REFUSED;
-		if (c == 'w')
-			continue;
-		if (c == 'l')
-			options.libvirt_socket = optarg;
-		else {
-			fputs(usage, c == 'h' ? stdout : stderr);
-			return c == 'h' ? 0 : EXIT_REFUSED;
-		}
-	}
-	if (optind + 1 != argc) {
-		fputs(usage, stderr);
-		return EXIT_REFUSED;
-	}
-	options.domain = argv[optind];
-	ret = host_library_init(&told);
-	if (ret == 0)
-		ret = recover_run(&options, &told);
-	fprintf(ret < 0 ? stderr : stdout, "%s%s\n", ret < 0 ? "dray: " : "", told.text);
-	if (ret == -EHOSTUNREACH)
-		fprintf(stderr,
-			"dray: only the destination knows whether the guest runs there; nothing "
-			"was "
-			"changed.\nStart `dray receive` there and run `dray recover %s` again. Do "
-			"not "
-			"resume the guest here before that.\n",
-			options.domain);
-	if (ret == -ENOENT)
-		return EXIT_REFUSED;
-	return ret < 0 ? EXIT_OPERATOR : 0;
 }

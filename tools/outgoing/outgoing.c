@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "exit_status.h"
 #include "uring_stream.h"
 
 static const struct {

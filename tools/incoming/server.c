@@ -11,9 +11,9 @@
 #include <sys/eventfd.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "exit_status.h"
 #include "guest_dir.h"
 #include "incoming.h"
-#include "outgoing.h"
 
 /* Connections that have not said hello yet count too: nobody can make us start threads without
  * end. */

@@ -3,6 +3,7 @@
 #include "attempts.h"
 
 #include <time.h>
+#include "exit_status.h"
 #include "history.h"
 #include "json_field.h"
 

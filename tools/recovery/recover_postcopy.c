@@ -13,6 +13,7 @@
 #include <syslog.h>
 #include <unistd.h>
 #include "clock.h"
+#include "ownership.h"
 #include "page_link.h"
 #include "ram_find.h"
 #include "ram_keep.h"
@@ -66,7 +67,7 @@ static int find_ram(const struct recover_options *options, const struct record *
 	int ret = recover_open_host(options, &host, err);
 
 	if (ret == 0)
-		ret = recover_wait_job(host, r->uuid, options->wait_ms, &info, err);
+		ret = ownership_wait_job(host, r->uuid, options->wait_ms, &info, err);
 	if (ret == 0)
 		ret = host_qemu_pid(host, r->uuid, &pid, err);
 	if (ret == 0)
@@ -120,7 +121,7 @@ static enum settled settle_here(const struct recover_options *options, const str
 	int ret = recover_open_host(options, &host, told);
 
 	if (ret == 0)
-		ret = recover_wait_job(host, r->uuid, options->wait_ms, &info, told);
+		ret = ownership_wait_job(host, r->uuid, options->wait_ms, &info, told);
 	if (ret < 0) {
 		host_close(host);
 		return UNSETTLED;
@@ -135,7 +136,7 @@ static enum settled settle_here(const struct recover_options *options, const str
 		settled = settle_paused(host, options, r, &info, told);
 		break;
 	default:
-		if (recover_tidy_running(host, &info, told) == 0)
+		if (ownership_tidy_running(host, &info, told) == 0)
 			settled = OVER;
 		errtext_set(told, 0, "domain %s runs here, as before the migration", r->domain);
 	}

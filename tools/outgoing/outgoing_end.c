@@ -15,7 +15,7 @@
 #include "clock.h"
 #include "fault.h"
 #include "guard.h"
-#include "recover.h"
+#include "ownership.h"
 
 /* For libvirt to wind up by itself before its connections are cut. */
 #define WIND_UP_MS 3000
@@ -62,9 +62,9 @@ static int retire_by_hand(struct outgoing *o)
 
 	gate_cut(o->gate);
 	end_job(o);
-	ret = recover_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, &o->err);
+	ret = ownership_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, &o->err);
 	if (ret == 0)
-		ret = recover_retire(o->host, o->guest.uuid, o->persistent, &o->err);
+		ret = ownership_retire(o->host, o->guest.uuid, o->persistent, &o->err);
 	return ret;
 }
 
@@ -112,8 +112,8 @@ static int resolve(struct outgoing *o)
 	forward_cut(o->tunnel); /* its half of libvirt must not wait for ours */
 	/* In post-copy to give up would be to give up the guest's memory. */
 	do
-		ret = recover_settle(&o->peer, o->guest.uuid_bytes, o->opt->resolve_ms, &state,
-				     &err);
+		ret = ownership_settle(&o->peer, o->guest.uuid_bytes, o->opt->resolve_ms, &state,
+				       &err);
 	while (ret < 0 && o->post_copy && !runs_here(o));
 	if (ret < 0)
 		return runs_here(o) ? take_back(o) : give_up(o, err.text);
@@ -198,9 +198,9 @@ static int retire_leftover(struct outgoing *o, struct errtext *err)
 		int ret;
 
 		*err = (struct errtext){0};
-		ret = recover_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, err);
+		ret = ownership_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, err);
 		if (ret == 0)
-			ret = recover_retire(o->host, o->guest.uuid, o->persistent, err);
+			ret = ownership_retire(o->host, o->guest.uuid, o->persistent, err);
 		if (ret == 0 || ret == -EEXIST || clock_monotonic_us() >= end)
 			return ret;
 		usleep(AGAIN_US);
@@ -265,7 +265,7 @@ static void make_sure_it_runs(struct outgoing *o)
 {
 	struct errtext err = {0};
 	struct domain_info info;
-	int ret = recover_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, &err);
+	int ret = ownership_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, &err);
 
 	if (ret == 0 && info.state == DOMAIN_PAUSED_MIGRATION && o->was_running)
 		ret = host_resume(o->host, o->guest.uuid, &err);

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// After a crash: find out where a guest is, and finish or undo.
+#pragma once
+
+#include <stdint.h>
+#include "errtext.h"
+
+struct recover_options {
+	const char *domain;	    /* name or UUID */
+	const char *libvirt_socket; /* NULL: the usual one */
+	uint32_t wait_ms;	    /* for daemons to settle, and for the destination to answer */
+};
+
+/* After host_library_init. 0: settled; the errtext then says how it was found, or what was done.
+ * -EHOSTUNREACH: the destination does not answer, and it alone knows; -ECONNABORTED: the guest
+ * ended there before all its memory had come; others: could not be done. In post-copy it takes as
+ * long as it takes. */
+int recover_run(const struct recover_options *options, struct errtext *told);

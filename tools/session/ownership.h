@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who has the guest: asking the other host, and acting on this one's libvirt.
+//
+// All of it blocks, and may be called from any thread that alone uses the host.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "dial.h"
+#include "errtext.h"
+#include "libvirt_host.h"
+#include "wire.h"
+
+/* Ask the destination what it knows of a guest (QUERY), or to give up an incoming one (DISCARD). */
+int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_t uuid[16],
+		  enum wire_state *state, struct errtext *err);
+/* Ask until the answer is final (anything but INCOMING), for at most wait_ms; an incoming guest
+ * that nobody finishes for half of that is given up. -EHOSTUNREACH if nobody answered. */
+int ownership_settle(const struct peer *peer, const uint8_t uuid[16], uint32_t wait_ms,
+		     enum wire_state *state, struct errtext *err);
+/* The guest runs elsewhere: remove the paused one, and its definition if `persistent`. */
+int ownership_retire(struct host *host, const char *uuid, bool persistent, struct errtext *err);
+/* Wait, at most wait_ms, until libvirt has no job on the domain; then its state. */
+int ownership_wait_job(struct host *host, const char *uuid, uint32_t wait_ms,
+		       struct domain_info *info, struct errtext *err);
+/* It runs here: leave no capability behind that would make a later migration by somebody else
+ * skip the guest's memory. */
+int ownership_tidy_running(struct host *host, const struct domain_info *info, struct errtext *told);
