@@ -11,7 +11,7 @@
 #include "conditions.h"
 #include "domain_devices.h"
 #include "domain_xml.h"
-#include "libvirt_host.h"
+#include "host.h"
 
 #define CONDITION_LIVE_MIGRATABLE "LiveMigratable"
 #define CONDITION_DIRECT_LANE "DirectLane"

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// One host's libvirt: connection, domains and their states, QEMU's events.
+// A host that is a real libvirt daemon: connection, domains and their states, QEMU's events.
 #include "libvirt_host.h"
 
 #include <errno.h>
 #include <json-c/json.h>
+#include <libvirt/libvirt.h>
 #include <libvirt/libvirt-qemu.h>
 #include <libvirt/virterror.h>
 #include <libxml/parser.h>
@@ -14,19 +15,33 @@
 #include <string.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
-#include "libvirt_host_private.h"
 
 /* A daemon that hangs must not hold a guest's lock for ever. */
 #define KEEPALIVE_S 5
 #define KEEPALIVE_COUNT 6
 
+struct watch;
+
+struct libvirt_host {
+	struct host host;
+	virConnectPtr conn;
+	char socket[108], uri[200];
+	struct watch *watch; /* NULL: not watching */
+	int event_id;
+};
+
 struct watch {
-	host_event_fn *fn;
+	qemu_event_fn *fn;
 	void *opaque;
 	pthread_mutex_t lock;
 	bool stopped; /* under lock */
 	atomic_uint refs;
 };
+
+static struct libvirt_host *of(struct host *host)
+{
+	return (struct libvirt_host *)host;
+}
 
 static void ignore_error(void *opaque, virErrorPtr error)
 {
@@ -87,7 +102,7 @@ int host_socket_path(const char *path, char out[108], struct errtext *err)
 			   usual[0], usual[1]);
 }
 
-int host_failed(struct errtext *err, const char *what)
+static int failed(struct errtext *err, const char *what)
 {
 	virErrorPtr e = virGetLastError();
 	int code = e && e->code == VIR_ERR_NO_DOMAIN ? -ENOENT : -EIO;
@@ -95,50 +110,9 @@ int host_failed(struct errtext *err, const char *what)
 	return errtext_set(err, code, "%s: %s", what, virGetLastErrorMessage());
 }
 
-int host_open(const char *socket_path, struct host **out, struct errtext *err)
-{
-	struct host *h = calloc(1, sizeof(*h));
-
-	if (!h)
-		return errtext_set(err, -ENOMEM, "out of memory");
-	h->event_id = -1;
-	snprintf(h->uri, sizeof(h->uri), "qemu+unix:///system?socket=%s", socket_path);
-	h->conn = virConnectOpen(h->uri);
-	if (!h->conn) {
-		free(h);
-		return errtext_set(err, -EIO, "libvirt at %s does not answer: %s", socket_path,
-				   virGetLastErrorMessage());
-	}
-	virConnectSetKeepAlive(h->conn, KEEPALIVE_S, KEEPALIVE_COUNT);
-	*out = h;
-	return 0;
-}
-
-void host_close(struct host *h)
-{
-	if (!h)
-		return;
-	host_unwatch(h);
-	virConnectClose(h->conn);
-	free(h);
-}
-
-int host_reopen(struct host *h, struct errtext *err)
-{
-	virConnectPtr fresh = virConnectOpen(h->uri);
-
-	if (!fresh)
-		return errtext_set(err, -EIO, "libvirt does not answer: %s",
-				   virGetLastErrorMessage());
-	host_unwatch(h);
-	virConnectClose(h->conn);
-	h->conn = fresh;
-	return 0;
-}
-
 /* ---- facts ---- */
 
-static char *capability_text(struct host *h, const char *xpath, struct errtext *err)
+static char *capability_text(struct libvirt_host *h, const char *xpath, struct errtext *err)
 {
 	_cleanup_free_ char *xml = virConnectGetCapabilities(h->conn);
 	xmlDocPtr doc = xml ? xmlReadMemory(xml, strlen(xml), NULL, NULL, XML_PARSE_NONET) : NULL;
@@ -149,7 +123,7 @@ static char *capability_text(struct host *h, const char *xpath, struct errtext *
 	char *copy = text ? strdup((char *)text) : NULL;
 
 	if (!xml)
-		host_failed(err, "libvirt's capabilities");
+		failed(err, "libvirt's capabilities");
 	xmlFree(text);
 	xmlXPathFreeObject(found);
 	xmlXPathFreeContext(context);
@@ -157,8 +131,9 @@ static char *capability_text(struct host *h, const char *xpath, struct errtext *
 	return copy;
 }
 
-int host_uuid(struct host *h, uint8_t uuid[16], struct errtext *err)
+static int libvirt_uuid(struct host *host, uint8_t uuid[16], struct errtext *err)
 {
+	struct libvirt_host *h = of(host);
 	_cleanup_free_ char *text = capability_text(h, "string(/capabilities/host/uuid)", err);
 
 	if (!text || uuid_parse(text, uuid) < 0)
@@ -166,8 +141,9 @@ int host_uuid(struct host *h, uint8_t uuid[16], struct errtext *err)
 	return 0;
 }
 
-int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err)
+static int libvirt_qemu_owner(struct host *host, uid_t *uid, gid_t *gid, struct errtext *err)
 {
+	struct libvirt_host *h = of(host);
 	_cleanup_free_ char *text = capability_text(
 		h,
 		"string(/capabilities/host/secmodel[model='dac']/baselabel[@type='kvm' or "
@@ -184,28 +160,31 @@ int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err)
 	return 0;
 }
 
-int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, struct errtext *err)
+static int libvirt_versions(struct host *host, unsigned long *libvirt, unsigned long *qemu,
+			    struct errtext *err)
 {
+	struct libvirt_host *h = of(host);
+
 	if (virConnectGetLibVersion(h->conn, libvirt) < 0 ||
 	    virConnectGetVersion(h->conn, qemu) < 0)
-		return host_failed(err, "libvirt's version");
+		return failed(err, "libvirt's version");
 	return 0;
 }
 
 /* ---- domains ---- */
 
-void host_domain_free(virDomainPtr *dom)
+static void domain_free(virDomainPtr *dom)
 {
 	if (*dom)
 		virDomainFree(*dom);
 }
 
-virDomainPtr host_domain(struct host *h, const char *uuid, struct errtext *err)
+static virDomainPtr domain(struct libvirt_host *h, const char *uuid, struct errtext *err)
 {
 	virDomainPtr dom = virDomainLookupByUUIDString(h->conn, uuid);
 
 	if (!dom)
-		host_failed(err, uuid);
+		failed(err, uuid);
 	return dom;
 }
 
@@ -244,7 +223,7 @@ static int fill_info(virDomainPtr dom, struct domain_info *info, struct errtext 
 	if (virDomainGetUUIDString(dom, info->uuid) < 0 ||
 	    virDomainGetUUID(dom, info->uuid_bytes) < 0 ||
 	    virDomainGetState(dom, &state, &reason, 0) < 0)
-		return host_failed(err, info->name);
+		return failed(err, info->name);
 	info->state = classify(state, reason);
 	info->persistent = virDomainIsPersistent(dom) == 1;
 	info->job = virDomainGetJobInfo(dom, &job) == 0 && job.type != VIR_DOMAIN_JOB_NONE &&
@@ -253,11 +232,13 @@ static int fill_info(virDomainPtr dom, struct domain_info *info, struct errtext 
 	return 0;
 }
 
-int host_find(struct host *h, const char *name_or_uuid, struct domain_info *info,
-	      struct errtext *err)
+static int libvirt_find(struct host *host, const char *name_or_uuid, struct domain_info *info,
+			struct errtext *err)
 {
+	struct libvirt_host *h = of(host);
+
 	uint8_t uuid[16];
-	_cleanup_(host_domain_free) virDomainPtr dom = virDomainLookupByName(h->conn, name_or_uuid);
+	_cleanup_(domain_free) virDomainPtr dom = virDomainLookupByName(h->conn, name_or_uuid);
 
 	if (!dom && uuid_parse(name_or_uuid, uuid) == 0)
 		dom = virDomainLookupByUUID(h->conn, uuid);
@@ -267,47 +248,50 @@ int host_find(struct host *h, const char *name_or_uuid, struct domain_info *info
 				   "list --all` shows those it does",
 				   name_or_uuid);
 	if (!dom)
-		return host_failed(err, name_or_uuid);
+		return failed(err, name_or_uuid);
 	return fill_info(dom, info, err);
 }
 
-int host_state(struct host *h, const char *uuid, struct domain_info *info, struct errtext *err)
+static int libvirt_state(struct host *host, const char *uuid, struct domain_info *info,
+			 struct errtext *err)
 {
-	_cleanup_(host_domain_free) virDomainPtr dom = virDomainLookupByUUIDString(h->conn, uuid);
+	struct libvirt_host *h = of(host);
+	_cleanup_(domain_free) virDomainPtr dom = virDomainLookupByUUIDString(h->conn, uuid);
 
 	*info = (struct domain_info){.state = DOMAIN_ABSENT};
 	if (!dom && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
 		return 0;
 	if (!dom)
-		return host_failed(err, uuid);
+		return failed(err, uuid);
 	return fill_info(dom, info, err);
 }
 
-int host_domain_xml(struct host *h, const char *uuid, bool persistent, char **xml,
-		    struct errtext *err)
+static int libvirt_domain_xml(struct host *host, const char *uuid, bool persistent, char **xml,
+			      struct errtext *err)
 {
-	_cleanup_(host_domain_free) virDomainPtr dom = host_domain(h, uuid, err);
+	struct libvirt_host *h = of(host);
+	_cleanup_(domain_free) virDomainPtr dom = domain(h, uuid, err);
 
 	if (!dom)
 		return -ENOENT;
 	*xml = virDomainGetXMLDesc(dom, VIR_DOMAIN_XML_SECURE | VIR_DOMAIN_XML_MIGRATABLE |
 						(persistent ? VIR_DOMAIN_XML_INACTIVE : 0));
-	return *xml ? 0 : host_failed(err, "domain XML");
+	return *xml ? 0 : failed(err, "domain XML");
 }
 
 /* ---- monitor passthrough ---- */
 
-static int monitor(struct host *h, const char *uuid, const char *command, json_object **ret,
+static int monitor(struct libvirt_host *h, const char *uuid, const char *command, json_object **ret,
 		   struct errtext *err)
 {
-	_cleanup_(host_domain_free) virDomainPtr dom = host_domain(h, uuid, err);
+	_cleanup_(domain_free) virDomainPtr dom = domain(h, uuid, err);
 	_cleanup_free_ char *answer = NULL;
 	json_object *reply, *value;
 
 	if (!dom)
 		return -ENOENT;
 	if (virDomainQemuMonitorCommand(dom, command, &answer, 0) < 0)
-		return host_failed(err, "QEMU's monitor, through libvirt");
+		return failed(err, "QEMU's monitor, through libvirt");
 	reply = json_tokener_parse(answer);
 	if (!reply || !json_object_object_get_ex(reply, "return", &value)) {
 		json_object_put(reply);
@@ -333,8 +317,9 @@ static int thread_group(int tid, pid_t *pid)
 	return -ESRCH;
 }
 
-int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *err)
+static int libvirt_qemu_pid(struct host *host, const char *uuid, pid_t *pid, struct errtext *err)
 {
+	struct libvirt_host *h = of(host);
 	json_object *cpus = NULL, *cpu, *tid = NULL;
 	int ret = monitor(h, uuid, "{\"execute\":\"query-cpus-fast\"}", &cpus, err);
 
@@ -353,8 +338,10 @@ int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *
 	return 0;
 }
 
-int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct errtext *err)
+static int libvirt_set_ignore_shared(struct host *host, const char *uuid, bool on,
+				     struct errtext *err)
 {
+	struct libvirt_host *h = of(host);
 	char command[160];
 
 	snprintf(command, sizeof(command),
@@ -364,8 +351,10 @@ int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct err
 	return monitor(h, uuid, command, NULL, err);
 }
 
-int host_get_ignore_shared(struct host *h, const char *uuid, bool *on, struct errtext *err)
+static int libvirt_get_ignore_shared(struct host *host, const char *uuid, bool *on,
+				     struct errtext *err)
 {
+	struct libvirt_host *h = of(host);
 	json_object *list = NULL;
 	int ret = monitor(h, uuid, "{\"execute\":\"query-migrate-capabilities\"}", &list, err);
 
@@ -384,41 +373,46 @@ int host_get_ignore_shared(struct host *h, const char *uuid, bool *on, struct er
 
 /* ---- actions ---- */
 
-static int act(struct host *h, const char *uuid, const char *what, int (*fn)(virDomainPtr),
+static int act(struct libvirt_host *h, const char *uuid, const char *what, int (*fn)(virDomainPtr),
 	       struct errtext *err)
 {
-	_cleanup_(host_domain_free) virDomainPtr dom = host_domain(h, uuid, err);
+	_cleanup_(domain_free) virDomainPtr dom = domain(h, uuid, err);
 
 	if (!dom)
 		return -ENOENT;
-	return fn(dom) < 0 ? host_failed(err, what) : 0;
+	return fn(dom) < 0 ? failed(err, what) : 0;
 }
 
-int host_resume(struct host *h, const char *uuid, struct errtext *err)
+static int libvirt_resume(struct host *host, const char *uuid, struct errtext *err)
 {
+	struct libvirt_host *h = of(host);
+
 	return act(h, uuid, "resume the domain", virDomainResume, err);
 }
 
-int host_destroy(struct host *h, const char *uuid, struct errtext *err)
+static int libvirt_destroy(struct host *host, const char *uuid, struct errtext *err)
 {
+	struct libvirt_host *h = of(host);
 	struct errtext local = {0};
 	int ret = act(h, uuid, "end the domain", virDomainDestroy, &local);
 	struct domain_info info;
 
-	if (ret < 0 && host_state(h, uuid, &info, NULL) == 0 && info.state <= DOMAIN_SHUT_OFF)
+	if (ret < 0 && libvirt_state(host, uuid, &info, NULL) == 0 && info.state <= DOMAIN_SHUT_OFF)
 		return 0;
 	return ret < 0 ? errtext_set(err, ret, "%s", local.text) : 0;
 }
 
-static int undefine(virDomainPtr dom)
+static int undefine_domain(virDomainPtr dom)
 {
 	return virDomainUndefineFlags(dom, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
 						   VIR_DOMAIN_UNDEFINE_KEEP_TPM);
 }
 
-int host_undefine(struct host *h, const char *uuid, struct errtext *err)
+static int libvirt_undefine(struct host *host, const char *uuid, struct errtext *err)
 {
-	return act(h, uuid, "undefine the domain", undefine, err);
+	struct libvirt_host *h = of(host);
+
+	return act(h, uuid, "undefine the domain", undefine_domain, err);
 }
 
 struct abort_request {
@@ -431,19 +425,19 @@ static void *abort_main(void *arg)
 	struct host *h = NULL;
 
 	if (host_open(request->socket, &h, NULL) == 0)
-		act(h, request->uuid, "abort the migration job", virDomainAbortJob, NULL);
+		act(of(h), request->uuid, "abort the migration job", virDomainAbortJob, NULL);
 	host_close(h);
 	return NULL;
 }
 
-void host_abort_job(const char *socket_path, const char *uuid)
+static void libvirt_abort_job(struct host *host, const char *uuid)
 {
 	struct abort_request *request = calloc(1, sizeof(*request));
 	pthread_t thread;
 
 	if (!request)
 		return;
-	snprintf(request->socket, sizeof(request->socket), "%s", socket_path);
+	snprintf(request->socket, sizeof(request->socket), "%s", of(host)->socket);
 	snprintf(request->uuid, sizeof(request->uuid), "%s", uuid);
 	if (pthread_create(&thread, NULL, abort_main, request) == 0)
 		pthread_detach(thread);
@@ -468,23 +462,25 @@ static void on_event(virConnectPtr conn, virDomainPtr dom, const char *event, lo
 {
 	struct watch *w = opaque;
 	json_object *data = details ? json_tokener_parse(details) : NULL, *status = NULL;
+	enum qemu_event known;
 
 	(void)conn;
 	(void)dom;
 	if (data)
 		json_object_object_get_ex(data, "status", &status);
+	known = qemu_event_of(event, status ? json_object_get_string(status) : NULL);
 	pthread_mutex_lock(&w->lock);
-	if (!w->stopped)
-		w->fn(w->opaque, event, status ? json_object_get_string(status) : "",
-		      (uint64_t)seconds * 1000000 + micros);
+	if (!w->stopped && known != QEMU_EVENT_OTHER)
+		w->fn(w->opaque, known, (uint64_t)seconds * 1000000 + micros);
 	pthread_mutex_unlock(&w->lock);
 	json_object_put(data);
 }
 
-int host_watch(struct host *h, const char *uuid, host_event_fn *fn, void *opaque,
-	       struct errtext *err)
+static int libvirt_watch(struct host *host, const char *uuid, qemu_event_fn *fn, void *opaque,
+			 struct errtext *err)
 {
-	_cleanup_(host_domain_free) virDomainPtr dom = host_domain(h, uuid, err);
+	struct libvirt_host *h = of(host);
+	_cleanup_(domain_free) virDomainPtr dom = domain(h, uuid, err);
 	struct watch *w = dom ? calloc(1, sizeof(*w)) : NULL;
 
 	if (!w)
@@ -498,13 +494,15 @@ int host_watch(struct host *h, const char *uuid, host_event_fn *fn, void *opaque
 							       watch_unref, 0);
 	if (h->event_id < 0) {
 		atomic_store(&w->refs, 1);
-		return host_failed(err, "QEMU's events, through libvirt");
+		return failed(err, "QEMU's events, through libvirt");
 	}
 	return 0;
 }
 
-void host_unwatch(struct host *h)
+static void libvirt_unwatch(struct host *host)
 {
+	struct libvirt_host *h = of(host);
+
 	if (!h->watch)
 		return;
 	pthread_mutex_lock(&h->watch->lock);
@@ -515,4 +513,70 @@ void host_unwatch(struct host *h)
 	h->event_id = -1;
 	watch_unref(h->watch);
 	h->watch = NULL;
+}
+
+/* ---- connection ---- */
+
+static void libvirt_close(struct host *host)
+{
+	struct libvirt_host *h = of(host);
+
+	libvirt_unwatch(host);
+	virConnectClose(h->conn);
+	free(h);
+}
+
+static int libvirt_reopen(struct host *host, struct errtext *err)
+{
+	struct libvirt_host *h = of(host);
+	virConnectPtr fresh = virConnectOpen(h->uri);
+
+	if (!fresh)
+		return errtext_set(err, -EIO, "libvirt does not answer: %s",
+				   virGetLastErrorMessage());
+	libvirt_unwatch(host);
+	virConnectClose(h->conn);
+	h->conn = fresh;
+	return 0;
+}
+
+static const struct host_ops libvirt_ops = {
+	.close = libvirt_close,
+	.reopen = libvirt_reopen,
+	.uuid = libvirt_uuid,
+	.qemu_owner = libvirt_qemu_owner,
+	.versions = libvirt_versions,
+	.find = libvirt_find,
+	.state = libvirt_state,
+	.domain_xml = libvirt_domain_xml,
+	.qemu_pid = libvirt_qemu_pid,
+	.set_ignore_shared = libvirt_set_ignore_shared,
+	.get_ignore_shared = libvirt_get_ignore_shared,
+	.resume = libvirt_resume,
+	.destroy = libvirt_destroy,
+	.undefine = libvirt_undefine,
+	.abort_job = libvirt_abort_job,
+	.watch = libvirt_watch,
+	.unwatch = libvirt_unwatch,
+};
+
+int host_open(const char *socket_path, struct host **out, struct errtext *err)
+{
+	struct libvirt_host *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return errtext_set(err, -ENOMEM, "out of memory");
+	h->host.ops = &libvirt_ops;
+	h->event_id = -1;
+	snprintf(h->socket, sizeof(h->socket), "%s", socket_path);
+	snprintf(h->uri, sizeof(h->uri), "qemu+unix:///system?socket=%s", socket_path);
+	h->conn = virConnectOpen(h->uri);
+	if (!h->conn) {
+		free(h);
+		return errtext_set(err, -EIO, "libvirt at %s does not answer: %s", socket_path,
+				   virGetLastErrorMessage());
+	}
+	virConnectSetKeepAlive(h->conn, KEEPALIVE_S, KEEPALIVE_COUNT);
+	*out = &h->host;
+	return 0;
 }

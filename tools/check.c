@@ -11,6 +11,7 @@
 #include "domain_conditions.h"
 #include "exit_status.h"
 #include "guest_check.h"
+#include "libvirt_host.h"
 
 enum { OPT_JSON = 256, OPT_SOCKET };
 

@@ -11,6 +11,7 @@
 #include "commands.h"
 #include "exit_status.h"
 #include "guest_check.h"
+#include "libvirt_host.h"
 #include "server.h"
 #include "settings.h"
 #include "wire.h"

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "digest.h"
 #include "guard.h"
+#include "libvirt_host.h"
 #include "socket.h"
 #include "uring_stream.h"
 
@@ -274,15 +275,15 @@ void incoming_note_resumed(struct incoming *in, uint64_t time_us)
 
 static void take_qemu_event(struct incoming *in, const struct mail *mail)
 {
-	if (strcmp(mail->text, "GONE") == 0 && in->owed && in->released) {
+	if (mail->event == QEMU_EVENT_GONE && in->owed && in->released) {
 		in->monitor_lost = true; /* libvirt knows what of */
-	} else if (strcmp(mail->text, "GONE") == 0 && !in->finished) {
+	} else if (mail->event == QEMU_EVENT_GONE && !in->finished) {
 		in->gone = true;
 		in->aborted = true;
 		errtext_set(&in->err, -ECONNRESET, "QEMU of domain %s ended on the destination",
 			    in->prepare.name);
 	}
-	if (strcmp(mail->text, "RESUME") == 0)
+	if (mail->event == QEMU_EVENT_RESUME)
 		incoming_note_resumed(in, mail->a);
 }
 

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "errtext.h"
-#include "libvirt_host.h"
+#include "host.h"
 #include "wire.h"
 
 struct incoming;

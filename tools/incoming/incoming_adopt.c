@@ -11,6 +11,7 @@
 #include "attach.h"
 #include "clock.h"
 #include "guard.h"
+#include "libvirt_host.h"
 #include "process.h"
 #include "ram_find.h"
 

@@ -36,9 +36,11 @@ static int reach_monitor(struct incoming *in)
 static void on_event(void *opaque, const char *name, json_object *data, uint64_t time_us)
 {
 	struct incoming *in = opaque;
+	enum qemu_event event = qemu_event_of(name, NULL);
 
 	(void)data;
-	mailbox_qemu_event(in->mail, name, "", time_us);
+	if (event == QEMU_EVENT_RESUME)
+		mailbox_qemu_event(in->mail, event, time_us);
 }
 
 static void *monitor_main(void *arg)
@@ -54,7 +56,7 @@ static void *monitor_main(void *arg)
 		if (p[0].revents && qmp_process(in->monitor, &err) < 0)
 			break;
 	}
-	mailbox_note(in->mail, MAIL_QEMU_EVENT, -ECONNRESET, "GONE");
+	mailbox_qemu_event(in->mail, QEMU_EVENT_GONE, clock_realtime_us());
 	return NULL;
 }
 

@@ -16,6 +16,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "guard.h"
+#include "libvirt_host.h"
 
 #define FOREVER_US (3600ull * 1000000)
 #define WIND_UP_US 5000000

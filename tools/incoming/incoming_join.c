@@ -7,6 +7,7 @@
 #include <string.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
+#include "libvirt_host.h"
 #include "socket.h"
 #include "uring_stream.h"
 

@@ -14,6 +14,7 @@
 #include "exit_status.h"
 #include "guest_dir.h"
 #include "incoming.h"
+#include "libvirt_host.h"
 
 /* Connections that have not said hello yet count too: nobody can make us start threads without
  * end. */

@@ -255,7 +255,7 @@ static void undo_job(struct outgoing *o)
 	if (!o->gate_opened)
 		gate_cut(o->gate);
 	else if (!o->job_done)
-		host_abort_job(o->libvirt_socket, o->guest.uuid);
+		host_abort_job(o->host, o->guest.uuid);
 	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0)
 		end_job(o);
 }

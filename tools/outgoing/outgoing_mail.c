@@ -84,17 +84,15 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 static void take_qemu_event(struct outgoing *o, const struct mail *mail)
 {
 	/* Its user may pause it and let it go on: only the last stop is ours. */
-	if (strcmp(mail->text, "RESUME") == 0 && !o->stopped)
+	if (mail->event == QEMU_EVENT_RESUME && !o->stopped)
 		o->stop_us = o->stopped_at_us = 0;
-	if (strcmp(mail->text, "STOP") == 0 && o->stop_us == 0) {
+	if (mail->event == QEMU_EVENT_STOP && o->stop_us == 0) {
 		o->stop_us = mail->a;
 		o->stopped_at_us = clock_monotonic_us();
 		if (o->throttle)
 			throttle_set(o->throttle, 0);
 	}
-	if (strcmp(mail->text, "MIGRATION") == 0 &&
-	    (strcmp(mail->status, "pre-switchover") == 0 || strcmp(mail->status, "device") == 0) &&
-	    !o->stopped) {
+	if (mail->event == QEMU_EVENT_AT_REST && !o->stopped) {
 		o->stopped = true;
 		if (o->stopped_at_us == 0)
 			o->stopped_at_us = clock_monotonic_us();

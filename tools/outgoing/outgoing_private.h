@@ -12,7 +12,7 @@
 #include "forward.h"
 #include "gate.h"
 #include "guest_dir.h"
-#include "libvirt_host.h"
+#include "host.h"
 #include "libvirt_job.h"
 #include "mailbox.h"
 #include "outgoing.h"

@@ -14,6 +14,7 @@
 #include "guard.h"
 #include "guest_check.h"
 #include "kernel_abi.h"
+#include "libvirt_host.h"
 #include "uring_stream.h"
 
 /* libvirt starting a QEMU; a large preallocated guest takes its time. */
@@ -217,11 +218,11 @@ static void on_job_done(void *opaque, int result, const char *text)
 	mailbox_note(o->mail, MAIL_JOB_DONE, result, text);
 }
 
-static void on_qemu_event(void *opaque, const char *event, const char *status, uint64_t time_us)
+static void on_qemu_event(void *opaque, enum qemu_event event, uint64_t time_us)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_qemu_event(o->mail, event, status, time_us);
+	mailbox_qemu_event(o->mail, event, time_us);
 }
 
 static int open_streams(struct outgoing *o)

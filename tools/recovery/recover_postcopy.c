@@ -13,6 +13,7 @@
 #include <syslog.h>
 #include <unistd.h>
 #include "clock.h"
+#include "libvirt_host.h"
 #include "ownership.h"
 #include "page_link.h"
 #include "ram_find.h"

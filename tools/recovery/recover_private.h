@@ -3,7 +3,7 @@
 #pragma once
 
 #include "guest_dir.h"
-#include "libvirt_host.h"
+#include "host.h"
 #include "recover.h"
 #include "wire.h"
 

@@ -5,7 +5,7 @@
 #include "conditions.h"
 #include "domain_xml.h"
 #include "errtext.h"
-#include "libvirt_host.h"
+#include "host.h"
 #include "ram_map.h"
 
 struct guest_facts {

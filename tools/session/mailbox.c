@@ -110,14 +110,13 @@ void mailbox_message(struct mailbox *m, const struct wire_message *message)
 	append(m, n);
 }
 
-void mailbox_qemu_event(struct mailbox *m, const char *event, const char *status, uint64_t time_us)
+void mailbox_qemu_event(struct mailbox *m, enum qemu_event event, uint64_t time_us)
 {
 	struct node *n = new_node();
 
 	n->mail.kind = MAIL_QEMU_EVENT;
 	n->mail.a = time_us;
-	snprintf(n->mail.text, sizeof(n->mail.text), "%s", event);
-	snprintf(n->mail.status, sizeof(n->mail.status), "%s", status);
+	n->mail.event = event;
 	append(m, n);
 }
 

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <stdint.h>
+#include "qemu_event.h"
 #include "wire.h"
 
 enum mail_kind {
@@ -11,7 +12,7 @@ enum mail_kind {
 	MAIL_MESSAGE,	   /* from the peer: message */
 	MAIL_CONTROL_LOST, /* result, text */
 	MAIL_ROUND_DONE,   /* result, text, a = pages, b = microseconds */
-	MAIL_QEMU_EVENT,   /* text = event, status; a = CLOCK_REALTIME microseconds */
+	MAIL_QEMU_EVENT,   /* event; a = CLOCK_REALTIME microseconds */
 	MAIL_PERFORM_HELD,
 	MAIL_CONFIRM_HELD,
 	MAIL_JOB_DONE,	  /* result, text */
@@ -27,9 +28,9 @@ enum mail_kind {
 struct mail {
 	enum mail_kind kind;
 	int result;
+	enum qemu_event event;
 	uint64_t a, b;
 	char text[WIRE_TEXT_MAX + 1];
-	char status[64];
 	struct wire_message message; /* owned by whoever takes the mail out */
 };
 
@@ -43,8 +44,8 @@ void mailbox_post(struct mailbox *m, const struct mail *mail);
 void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char *text);
 /* MAIL_MESSAGE: takes the message over. */
 void mailbox_message(struct mailbox *m, const struct wire_message *message);
-/* MAIL_QEMU_EVENT; long texts are cut. */
-void mailbox_qemu_event(struct mailbox *m, const char *event, const char *status, uint64_t time_us);
+/* MAIL_QEMU_EVENT */
+void mailbox_qemu_event(struct mailbox *m, enum qemu_event event, uint64_t time_us);
 /* Turns true for good when there is mail that calls for an end: cancel, a lost peer, its ABORT. */
 const atomic_bool *mailbox_urgent(const struct mailbox *m);
 /* The oldest mail, waiting at most until the CLOCK_MONOTONIC deadline; MAIL_NONE then. */

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include "dial.h"
 #include "errtext.h"
-#include "libvirt_host.h"
+#include "host.h"
 #include "wire.h"
 
 /* Ask the destination what it knows of a guest (QUERY), or to give up an incoming one (DISCARD). */

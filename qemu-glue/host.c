@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// One host's libvirt, by whoever implements it.
+#include "host.h"
+
+#include <stddef.h>
+
+void host_close(struct host *h)
+{
+	if (h)
+		h->ops->close(h);
+}
+
+int host_reopen(struct host *h, struct errtext *err)
+{
+	return h->ops->reopen(h, err);
+}
+
+int host_uuid(struct host *h, uint8_t uuid[16], struct errtext *err)
+{
+	return h->ops->uuid(h, uuid, err);
+}
+
+int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err)
+{
+	return h->ops->qemu_owner(h, uid, gid, err);
+}
+
+int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, struct errtext *err)
+{
+	return h->ops->versions(h, libvirt, qemu, err);
+}
+
+int host_find(struct host *h, const char *name_or_uuid, struct domain_info *info,
+	      struct errtext *err)
+{
+	return h->ops->find(h, name_or_uuid, info, err);
+}
+
+int host_state(struct host *h, const char *uuid, struct domain_info *info, struct errtext *err)
+{
+	return h->ops->state(h, uuid, info, err);
+}
+
+int host_domain_xml(struct host *h, const char *uuid, bool persistent, char **xml,
+		    struct errtext *err)
+{
+	return h->ops->domain_xml(h, uuid, persistent, xml, err);
+}
+
+int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *err)
+{
+	return h->ops->qemu_pid(h, uuid, pid, err);
+}
+
+int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct errtext *err)
+{
+	return h->ops->set_ignore_shared(h, uuid, on, err);
+}
+
+int host_get_ignore_shared(struct host *h, const char *uuid, bool *on, struct errtext *err)
+{
+	return h->ops->get_ignore_shared(h, uuid, on, err);
+}
+
+int host_resume(struct host *h, const char *uuid, struct errtext *err)
+{
+	return h->ops->resume(h, uuid, err);
+}
+
+int host_destroy(struct host *h, const char *uuid, struct errtext *err)
+{
+	return h->ops->destroy(h, uuid, err);
+}
+
+int host_undefine(struct host *h, const char *uuid, struct errtext *err)
+{
+	return h->ops->undefine(h, uuid, err);
+}
+
+void host_abort_job(struct host *h, const char *uuid)
+{
+	h->ops->abort_job(h, uuid);
+}
+
+int host_watch(struct host *h, const char *uuid, qemu_event_fn *fn, void *opaque,
+	       struct errtext *err)
+{
+	return h->ops->watch(h, uuid, fn, opaque, err);
+}
+
+void host_unwatch(struct host *h)
+{
+	h->ops->unwatch(h);
+}

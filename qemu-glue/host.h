@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// One host's libvirt, as dray uses it: facts, domains, monitor commands, events.
+//
+// What a host can do is a table of functions, so that tests can put one of their own in place of
+// libvirt (libvirt_host.h makes the real one). Every call may block for as long as the daemon does.
+// Any thread may call, also several at once, except where it says otherwise. Error texts carry
+// libvirt's own message.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "errtext.h"
+#include "qemu_event.h"
+
+struct host;
+
+enum domain_state {
+	DOMAIN_ABSENT,	 /* libvirt does not know it */
+	DOMAIN_SHUT_OFF, /* defined, not running */
+	DOMAIN_RUNNING,
+	DOMAIN_PAUSED_USER,	 /* by its user, or for a reason that is none of ours */
+	DOMAIN_PAUSED_MIGRATION, /* stopped by a migration out that did not end: the state a crash
+				  * after the hand-over leaves */
+	DOMAIN_INCOMING,	 /* waiting for, or just past, an incoming stream */
+	DOMAIN_PAUSED_POSTCOPY,	 /* post-copy broke off */
+};
+
+struct domain_info {
+	char name[256];
+	char uuid[37];
+	uint8_t uuid_bytes[16];
+	enum domain_state state;
+	bool persistent;
+	bool job; /* some job is active on it */
+};
+
+/* One function for each of those below. */
+struct host_ops {
+	void (*close)(struct host *h);
+	int (*reopen)(struct host *h, struct errtext *err);
+	int (*uuid)(struct host *h, uint8_t uuid[16], struct errtext *err);
+	int (*qemu_owner)(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err);
+	int (*versions)(struct host *h, unsigned long *libvirt, unsigned long *qemu,
+			struct errtext *err);
+	int (*find)(struct host *h, const char *name_or_uuid, struct domain_info *info,
+		    struct errtext *err);
+	int (*state)(struct host *h, const char *uuid, struct domain_info *info,
+		     struct errtext *err);
+	int (*domain_xml)(struct host *h, const char *uuid, bool persistent, char **xml,
+			  struct errtext *err);
+	int (*qemu_pid)(struct host *h, const char *uuid, pid_t *pid, struct errtext *err);
+	int (*set_ignore_shared)(struct host *h, const char *uuid, bool on, struct errtext *err);
+	int (*get_ignore_shared)(struct host *h, const char *uuid, bool *on, struct errtext *err);
+	int (*resume)(struct host *h, const char *uuid, struct errtext *err);
+	int (*destroy)(struct host *h, const char *uuid, struct errtext *err);
+	int (*undefine)(struct host *h, const char *uuid, struct errtext *err);
+	void (*abort_job)(struct host *h, const char *uuid);
+	int (*watch)(struct host *h, const char *uuid, qemu_event_fn *fn, void *opaque,
+		     struct errtext *err);
+	void (*unwatch)(struct host *h);
+};
+
+struct host {
+	const struct host_ops *ops; /* the rest belongs to whoever made it */
+};
+
+void host_close(struct host *h);
+/* The daemon was restarted: connect anew. A watch is lost with the old connection. No other call
+ * may be under way. */
+int host_reopen(struct host *h, struct errtext *err);
+
+/* The host's UUID as its libvirt has it. */
+int host_uuid(struct host *h, uint8_t uuid[16], struct errtext *err);
+/* The user and group QEMU runs as (from the DAC security model; 0:0 if there is none). */
+int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err);
+/* Versions as libvirt encodes them: major * 1000000 + minor * 1000 + release. */
+int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, struct errtext *err);
+
+/* By name, or by UUID if the text is one. -ENOENT with a text that names the way out. */
+int host_find(struct host *h, const char *name_or_uuid, struct domain_info *info,
+	      struct errtext *err);
+/* State by UUID; DOMAIN_ABSENT is a success. */
+int host_state(struct host *h, const char *uuid, struct domain_info *info, struct errtext *err);
+
+/* Live XML as a migration needs it, or (persistent) the stored definition. malloc'd. */
+int host_domain_xml(struct host *h, const char *uuid, bool persistent, char **xml,
+		    struct errtext *err);
+/* Process id of the domain's QEMU: one of its vCPU threads, as the monitor names it, leads there.
+ * Not during a migration job: the monitor is closed to passthrough then. */
+int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *err);
+/* migrate-set-capabilities x-ignore-shared through libvirt's monitor; same restriction. */
+int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct errtext *err);
+/* Is it set now? */
+int host_get_ignore_shared(struct host *h, const char *uuid, bool *on, struct errtext *err);
+
+int host_resume(struct host *h, const char *uuid, struct errtext *err);
+/* End the domain's QEMU here and now. -ENOENT is a success. */
+int host_destroy(struct host *h, const char *uuid, struct errtext *err);
+int host_undefine(struct host *h, const char *uuid, struct errtext *err);
+/* Ask libvirt to abort the domain's migration job. Does not wait, as the daemon may be busy with
+ * that very job: a thread asks, over a connection of its own. */
+void host_abort_job(struct host *h, const char *uuid);
+
+/* QEMU's events that qemu_event.h knows, as they pass libvirt's monitor; others are not told.
+ * Called from the event thread. */
+int host_watch(struct host *h, const char *uuid, qemu_event_fn *fn, void *opaque,
+	       struct errtext *err);
+/* No call is under way or will come after this returns. */
+void host_unwatch(struct host *h);

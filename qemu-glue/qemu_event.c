@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The events of QEMU that matter to a migration.
+#include "qemu_event.h"
+
+#include <stddef.h>
+#include <string.h>
+
+/* QEMU's QAPI schema: run-state.json for STOP and RESUME, migration.json for MIGRATION. */
+static const struct {
+	const char *name, *status;
+	enum qemu_event event;
+} known[] = {
+	{"STOP", NULL, QEMU_EVENT_STOP},
+	{"RESUME", NULL, QEMU_EVENT_RESUME},
+	{"MIGRATION", "pre-switchover", QEMU_EVENT_AT_REST},
+	{"MIGRATION", "device", QEMU_EVENT_AT_REST},
+};
+
+enum qemu_event qemu_event_of(const char *name, const char *status)
+{
+	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (strcmp(known[i].name, name) == 0 &&
+		    (!known[i].status || (status && strcmp(known[i].status, status) == 0)))
+			return known[i].event;
+	return QEMU_EVENT_OTHER;
+}
+
+const char *qemu_event_name(enum qemu_event event)
+{
+	static const char *const names[] = {
+		[QEMU_EVENT_OTHER] = "other",
+		[QEMU_EVENT_STOP] = "STOP",
+		[QEMU_EVENT_AT_REST] = "MIGRATION at rest",
+		[QEMU_EVENT_RESUME] = "RESUME",
+		[QEMU_EVENT_GONE] = "monitor lost",
+	};
+
+	_Static_assert(sizeof(names) / sizeof(*names) == QEMU_EVENT_END_,
+		       "one name for each event");
+	return (unsigned int)event < QEMU_EVENT_END_ ? names[event] : "?";
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The events of QEMU that matter to a migration; the only place that knows their words.
+#pragma once
+
+#include <stdint.h>
+
+enum qemu_event {
+	QEMU_EVENT_OTHER,   /* no matter to us */
+	QEMU_EVENT_STOP,    /* the vCPUs stand still; disk I/O in flight may still write memory */
+	QEMU_EVENT_AT_REST, /* a migration has reached pre-switchover or device: I/O is drained */
+	QEMU_EVENT_RESUME,  /* the vCPUs run */
+	QEMU_EVENT_GONE,    /* not QEMU's own: its monitor was lost, and so perhaps was QEMU */
+	QEMU_EVENT_END_
+};
+
+/* QEMU's name for an event, and the text of data.status if it has one, else NULL. */
+enum qemu_event qemu_event_of(const char *name, const char *status);
+/* As QEMU names it, for reports. */
+const char *qemu_event_name(enum qemu_event event);
+
+/* time_us: CLOCK_REALTIME, as QEMU stamped it. */
+typedef void qemu_event_fn(void *opaque, enum qemu_event event, uint64_t time_us);
