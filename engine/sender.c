@@ -367,9 +367,11 @@ uint64_t sender_round_pages(const struct sender *s)
 	return s->round_pages;
 }
 
-void sender_stats(const struct sender *s, struct source_stats *stats)
+struct sender_stats sender_stats(const struct sender *s)
 {
-	stats->pages_sent += atomic_load_explicit(&s->pages_sent, memory_order_relaxed);
-	stats->pages_zero += atomic_load_explicit(&s->pages_zero, memory_order_relaxed);
-	stats->pages_skipped += atomic_load_explicit(&s->pages_skipped, memory_order_relaxed);
+	return (struct sender_stats){
+		.pages_sent = atomic_load_explicit(&s->pages_sent, memory_order_relaxed),
+		.pages_zero = atomic_load_explicit(&s->pages_zero, memory_order_relaxed),
+		.pages_skipped = atomic_load_explicit(&s->pages_skipped, memory_order_relaxed),
+	};
 }

@@ -10,10 +10,13 @@
 #include "byte_stream.h"
 #include "errtext.h"
 #include "ram_map.h"
-#include "source.h"
 #include "tracker.h"
 
 struct sender;
+
+struct sender_stats {
+	uint64_t pages_sent, pages_zero, pages_skipped; /* as in struct source_stats */
+};
 
 /* All borrowed; `stale` has one bitmap a block, which the senders of a source share by granule. */
 int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_stream *stream,
@@ -50,5 +53,5 @@ int sender_sync(struct sender *s, struct errtext *err);
 
 /* Data pages, or pages found stale, of this round so far. */
 uint64_t sender_round_pages(const struct sender *s);
-/* Add this sender's totals to *stats. Any thread. */
-void sender_stats(const struct sender *s, struct source_stats *stats);
+/* Totals of all rounds so far. Any thread. */
+struct sender_stats sender_stats(const struct sender *s);

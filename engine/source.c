@@ -332,8 +332,13 @@ const struct bitmap *source_stale(const struct source *s, unsigned int block)
 void source_stats(const struct source *s, struct source_stats *stats)
 {
 	*stats = (struct source_stats){0};
-	for (unsigned int i = 0; i < s->opt.stream_count; i++)
-		sender_stats(s->workers[i].sender, stats);
+	for (unsigned int i = 0; i < s->opt.stream_count; i++) {
+		struct sender_stats one = sender_stats(s->workers[i].sender);
+
+		stats->pages_sent += one.pages_sent;
+		stats->pages_zero += one.pages_zero;
+		stats->pages_skipped += one.pages_skipped;
+	}
 }
 
 static void join_workers(struct source *s)

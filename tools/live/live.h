@@ -10,24 +10,11 @@
 #include <json-c/json.h>
 #include <stddef.h>
 #include "errtext.h"
-#include "live_request.h"
+#include "live_answer.h"
 
 #define LIVE_CLIENTS_MAX 8	   /* at once; more of them wait */
 #define LIVE_CLIENT_MS 2000	   /* for a request to come, and for its reply to be taken */
 #define LIVE_REPLY_MAX (64u << 10) /* bytes */
-
-/* Called on the server's thread, one at a time: they must not block, nor call live_stop. A
- * refusal is a negative errno with a text, which the client gets. */
-struct live_handlers {
-	json_object *(*status)(void *opaque); /* a new object; NULL: there is none yet */
-	int (*cancel)(void *opaque, struct errtext *err);
-	/* All values of a request are checked before the first is set; set should not refuse what
-	 * check let pass, as what was set before it stays. */
-	int (*check)(void *opaque, const char *key, const char *value, struct errtext *err);
-	int (*set)(void *opaque, const char *key, const char *value, struct errtext *err);
-	void *opaque;
-	unsigned int client_ms; /* 0: LIVE_CLIENT_MS */
-};
 
 struct live;
 
