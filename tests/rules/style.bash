@@ -1,0 +1,40 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# style: how the files look. Sourced by rules.bash.
+
+shell_files() {
+	grep -rlE --exclude='*.[ch]' '^#!.*\<(bash|sh|bats)$|^# shellcheck shell=bash' tools tests bench .ci
+}
+
+# Sourced files are checked by themselves (SC1091). A bats case is a subshell on purpose (SC2030, SC2031), and shares
+# variables with what it loads (SC2034, SC2153).
+check_shell() {
+	local -a scripts cases
+	mapfile -t scripts < <(shell_files | grep -vE '^tests/(e2e|soak)/' | sort)
+	mapfile -t cases < <(shell_files | grep -E '^tests/(e2e|soak)/' | sort)
+	shellcheck -x -e SC1091 "${scripts[@]}" &&
+		shellcheck -x -e SC1091,SC2030,SC2031,SC2034,SC2153 "${cases[@]}"
+}
+
+c_files() {
+	find engine transport qemu-glue tools bench tests -name '*.[ch]' | sort
+}
+
+check_format() {
+	local -a files
+	mapfile -t files < <(c_files)
+	"$1" --dry-run -Werror "${files[@]}"
+}
+
+# clang_tool NAME MAJOR: the command of that version, if there is one.
+clang_tool() {
+	local command
+	for command in "$1-$2" "$1"; do
+		if "$command" --version 2>/dev/null | grep -q "version $2\."; then
+			printf '%s\n' "$command"
+			return 0
+		fi
+	done
+	return 1
+}
