@@ -95,14 +95,30 @@ cmd_libvirtd() {
 
 # ---- up ----------------------------------------------------------------------------------------------------
 
+# Linux binds a mount namespace to a file only if its number is higher than that of the namespace around it, so that
+# there are no circles. Since 6.18 each CPU gives out numbers of a batch of its own, and a new one may be too low; not
+# on the CPU that gave out the number of the namespace around.
+mount_namespace_make() {
+	local file=$1 cpu cpus message
+	cpus=$(nproc --all)
+	for ((cpu = 0; cpu < cpus; cpu++)); do
+		if message=$(taskset -c "$cpu" unshare --mount="$file" --propagation private true 2>&1); then
+			return 0
+		fi
+	done
+	die "$file: a mount namespace cannot be bound to it: $message"
+}
+
 namespaces_make() {
 	local host=$1 directory=$STATE/$1
 	mkdir -p "$directory"/{run,etc,lib} "$DATA/$host/log" "$CACHE/libvirt-$RELEASE-$host"
 	touch "$directory"/{net,mnt,uts}
 	"$PARTS/host-config" "$host" "$directory"
-	unshare --net="$directory/net" --uts="$directory/uts" --mount="$directory/mnt" --propagation private \
-		"$PARTS/host-populate" "$host" "$STATE" "$DATA" "$CACHE/libvirt-$RELEASE-$host" "$(release_directory)" 9<&- ||
+	unshare --net="$directory/net" --uts="$directory/uts" true 9<&- ||
 		die "host $host: cannot make its namespaces (message above)"
+	mount_namespace_make "$directory/mnt"
+	on_host "$host" "$PARTS/host-populate" "$host" "$STATE" "$DATA" "$CACHE/libvirt-$RELEASE-$host" "$(release_directory)" ||
+		die "host $host: cannot be furnished (message above)"
 }
 
 # link_make NAME NETWORK: one veth pair between the hosts. Made inside, so the machine itself never sees it.
