@@ -11,7 +11,7 @@ declare -gA MIG_IP=([a]=10.78.0.1 [b]=10.78.0.2)
 
 # uri a|b: of that host's libvirt.
 uri() {
-	echo "qemu+unix:///system?socket=/run/dray-testbed/$1/run/libvirt/libvirt-sock"
+	"$TESTBED" uri "$1"
 }
 
 other() {

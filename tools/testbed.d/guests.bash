@@ -197,25 +197,33 @@ disk_make() {
 }
 
 # Room for every guest on both hosts at once, as there is when one migrates. The pool only grows, for a pool in
-# use is fast, until `down` restores it.
+# use is fast, until `down` gives back.
 # shellcheck disable=SC2153 # STATE is testbed's
 hugepages_reserve() {
-	local name=${GUEST[name]} file pages=0 pool=/proc/sys/vm/nr_hugepages
+	local name=${GUEST[name]} file pages=0
 	[[ ${GUEST[ram]} == hugepages ]] || return 0
 	printf '%d\n' $((GUEST[memory] / 2)) >"$DATA/guests/$name/hugepages"
-	[[ -e $STATE/nr_hugepages ]] || cat "$pool" >"$STATE/nr_hugepages"
 	for file in "$DATA"/guests/*/hugepages; do
 		pages=$((pages + 2 * $(<"$file")))
 	done
-	pages=$((pages + $(<"$STATE/nr_hugepages")))
-	(($(<"$pool") < pages)) || return 0
-	printf '%d\n' "$pages" >"$pool"
-	(($(<"$pool") >= pages)) && return
+	pool_lock
+	[[ -e $STATE/nr_hugepages ]] || pool_before >"$STATE/nr_hugepages"
+	if [[ ! -e $STATE/hugepages ]] || (($(<"$STATE/hugepages") < pages)); then
+		printf '%d\n' "$pages" >"$STATE/hugepages"
+	fi
+	pages=$(pool_wanted)
+	(($(<"$POOL") >= pages)) || pool_grow "$pages" ||
+		die "guest $name: the machine has no $pages huge pages to give, only $(<"$POOL"); free some memory"
+	exec 8<&-
+}
+
+pool_grow() {
+	printf '%d\n' "$1" >"$POOL"
+	(($(<"$POOL") < $1)) || return 0
 	printf '3\n' >/proc/sys/vm/drop_caches # page cache in the way
 	printf '1\n' >/proc/sys/vm/compact_memory
-	printf '%d\n' "$pages" >"$pool"
-	(($(<"$pool") >= pages)) ||
-		die "guest $name: the machine has no $pages huge pages to give, only $(<"$pool"); free some memory"
+	printf '%d\n' "$1" >"$POOL"
+	(($(<"$POOL") >= $1))
 }
 
 guest_files_make() {

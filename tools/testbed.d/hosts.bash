@@ -10,10 +10,13 @@ source "$PARTS/release.bash"
 
 readonly ANSWER_TIMEOUT_S=30
 readonly KILL_TIMEOUT_S=10
+readonly LOCK=/run/lock/dray-testbed$SUFFIX # `down` takes it away
 
+# Holds descriptor 9. The file may have been taken away while this waited for it.
 lock() {
-	exec 9<"$PARTS/hosts.bash" # a lock file that needs no cleaning up
-	flock 9
+	until exec 9>>"$LOCK" && flock 9 && [[ $LOCK -ef /proc/self/fd/9 ]]; do
+		:
+	done
 }
 
 on_host() {
@@ -24,7 +27,12 @@ on_host() {
 }
 
 uri() {
-	printf 'qemu+unix:///system?socket=%s/%s/run/libvirt/libvirt-sock' "$STATE" "$1"
+	printf 'qemu+unix:///system?socket=%s/%s/run/libvirt/libvirt-sock\n' "$STATE" "$1"
+}
+
+cmd_uri() {
+	check_host "${1-}"
+	uri "$1"
 }
 
 # ---- libvirtd ----------------------------------------------------------------------------------------------
@@ -110,14 +118,14 @@ mount_namespace_make() {
 }
 
 namespaces_make() {
-	local host=$1 directory=$STATE/$1
-	mkdir -p "$directory"/{run,etc,lib} "$DATA/$host/log" "$CACHE/libvirt-$RELEASE-$host"
+	local host=$1 directory=$STATE/$1 libvirt_cache=$CACHE/libvirt-$RELEASE-$1$SUFFIX
+	mkdir -p "$directory"/{run,etc,lib} "$DATA/$host/log" "$libvirt_cache"
 	touch "$directory"/{net,mnt,uts}
-	"$PARTS/host-config" "$host" "$directory"
+	"$PARTS/host-config" "$host" "$directory" "$DATA" "$INSTANCE"
 	unshare --net="$directory/net" --uts="$directory/uts" true 9<&- ||
 		die "host $host: cannot make its namespaces (message above)"
 	mount_namespace_make "$directory/mnt"
-	on_host "$host" "$PARTS/host-populate" "$host" "$STATE" "$DATA" "$CACHE/libvirt-$RELEASE-$host" "$(release_directory)" ||
+	on_host "$host" "$PARTS/host-populate" "$host" "$STATE" "$DATA" "$libvirt_cache" "$(release_directory)" ||
 		die "host $host: cannot be furnished (message above)"
 }
 
@@ -219,10 +227,42 @@ processes_end() {
 	done
 }
 
-hugepages_restore() {
-	[[ -e $STATE/nr_hugepages ]] || return 0
-	cat "$STATE/nr_hugepages" >/proc/sys/vm/nr_hugepages
+# ---- the machine's pool of huge pages ------------------------------------------------------------------------
+#
+# It is as large as it was before, and all that the instances need. Each that needs any keeps two numbers:
+# $STATE/nr_hugepages, what it was before, and $STATE/hugepages, how many it needed at most.
+
+readonly POOL=/proc/sys/vm/nr_hugepages
+
+# Holds descriptor 8.
+pool_lock() {
+	exec 8<"$POOL"
+	flock 8
 }
+
+# pool_before: prints how large it was before any instance needed it.
+pool_before() {
+	{ cat /run/dray-testbed{,.*}/nr_hugepages "$POOL" 2>/dev/null || true; } | head -n 1
+}
+
+# pool_wanted: prints the size that all instances need.
+pool_wanted() {
+	local pages
+	pages=$(pool_before)
+	{ cat /run/dray-testbed{,.*}/hugepages 2>/dev/null || true; } | awk -v pages="$pages" '{ pages += $1 } END { print pages }'
+}
+
+# Also if the instance never needed any.
+pool_give_back() {
+	[[ -e $STATE/nr_hugepages ]] || return 0
+	pool_lock
+	rm -f "$STATE/hugepages"
+	pool_wanted >"$POOL"
+	rm "$STATE/nr_hugepages"
+	exec 8<&-
+}
+
+# ---- ending the hosts ----------------------------------------------------------------------------------------
 
 # Also right for hosts made in part, or not at all.
 hosts_end() {
@@ -236,7 +276,7 @@ hosts_end() {
 				umount -n -q "$STATE/$host/$kind" 2>/dev/null || true # not bound yet
 			done
 		done
-		hugepages_restore
+		pool_give_back
 		umount -n -R "$STATE" || die "$STATE: cannot be unmounted; see who uses it with: fuser -vm $STATE"
 	fi
 	rm -rf --one-file-system "$STATE" "$DATA"
@@ -245,6 +285,7 @@ hosts_end() {
 cmd_down() {
 	lock
 	hosts_end
+	rm -f "$LOCK"
 	say "hosts a and b are down"
 }
 

@@ -91,17 +91,33 @@ initramfs_build() {
 	(cd "$work/root" && find . | cpio --quiet -o -H newc -R 0:0) >"$work/initramfs"
 }
 
+# Holds descriptor 8 until cache_unlock, for there may be other instances.
+cache_lock() {
+	mkdir -p "$CACHE"
+	exec 8<"$CACHE"
+	flock 8
+}
+
+cache_unlock() {
+	exec 8<&-
+}
+
 # Sets VMLINUZ, INITRAMFS and WITNESS; builds them first if they are not there.
 # shellcheck disable=SC2034 # used by guests.bash
 images_make() {
-	local key work
-	mkdir -p "$CACHE"
+	local key
+	cache_lock
 	kernel_make
 	key=$(images_key)
 	VMLINUZ=$(kernel_directory)/vmlinuz
 	INITRAMFS=$CACHE/initramfs-$key
 	WITNESS=$CACHE/witness-$key
-	[[ ! -e $INITRAMFS ]] || return 0
+	[[ -e $INITRAMFS ]] || initramfs_make
+	cache_unlock
+}
+
+initramfs_make() {
+	local work
 	say "building the witness and its initramfs"
 	work=$(mktemp -d "$CACHE/work.XXXXXX")
 	initramfs_build "$work"

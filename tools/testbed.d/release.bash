@@ -73,8 +73,14 @@ release_hide_plugins() {
 }
 
 release_make() {
+	[[ $RELEASE != stock ]] || return 0
+	cache_lock
+	[[ -d $(release_directory) ]] || release_build
+	cache_unlock
+}
+
+release_build() {
 	local work
-	[[ $RELEASE != stock && ! -d $(release_directory) ]] || return 0
 	say "unpacking QEMU and libvirt of $RELEASE"
 	work=$(mktemp -d "$CACHE/work.XXXXXX")
 	release_unpack "$work" || die "release $RELEASE: cannot be unpacked (message above)"
