@@ -5,6 +5,8 @@
 
 load e2e
 
+DISK=/var/tmp/dray-e2e-disk${DRAY_TESTBED:+.$DRAY_TESTBED}.img # on both hosts
+
 setup_file() {
 	"$TESTBED" up
 }
@@ -106,7 +108,7 @@ downtime_below() {
 }
 
 @test "a disk through the page cache" {
-	guest diskful --memory 512 --fill 64 --period 3 --dirty 16 --rate 10 --disk /var/tmp/dray-e2e-disk.img:writeback
+	guest diskful --memory 512 --fill 64 --period 3 --dirty 16 --rate 10 --disk "$DISK:writeback"
 	cross a diskful --verify
 	"$TESTBED" wait-verified diskful 60
 	"$TESTBED" destroy diskful
@@ -125,7 +127,7 @@ with_monitor() {
 }
 
 @test "a disk read past the page cache: refused without a monitor of ours, crosses with one" {
-	guest rawdisk --memory 512 --fill 64 --period 3 --dirty 16 --rate 10 --disk /var/tmp/dray-e2e-disk.img:none
+	guest rawdisk --memory 512 --fill 64 --period 3 --dirty 16 --rate 10 --disk "$DISK:none"
 	receive b
 	migrate a rawdisk
 	[ "$status" -eq 1 ]

@@ -71,7 +71,7 @@ judge() {
 
 # A guard that still tidies up holds the guest's lock.
 no_guard() {
-	! pgrep -f '^dray guard' >/dev/null
+	! "$TESTBED" pgrep all '^dray guard' >/dev/null
 }
 
 @test "dray migrate killed 0 to 50 ms after the release, twenty times" {

@@ -197,7 +197,8 @@ unfit() {
 }
 
 @test "check: a read-only file that only this host may have is Unknown, and refuses nothing" {
-	guest filed --memory 256 --fill 16 --dirty 8 --rate 5 --disk /var/tmp/dray-e2e-check.img:writeback
+	guest filed --memory 256 --fill 16 --dirty 8 --rate 5 \
+		--disk "/var/tmp/dray-e2e-check${DRAY_TESTBED:+.$DRAY_TESTBED}.img:writeback"
 	run "$TESTBED" exec a "$DRAY" check --json filed
 	"$TESTBED" destroy filed
 	[ "$status" -eq 0 ]

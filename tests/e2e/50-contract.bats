@@ -206,7 +206,7 @@ capped() {
 	receive b
 	migrate_start a busy --bandwidth 16Mi --auto-converge
 	event '"event":"decision".*slow' 60
-	kill -TERM "$(pgrep -f "^$DRAY migrate .* busy ")"
+	kill -TERM "$("$TESTBED" pgrep all "^$DRAY migrate .* busy ")"
 	migrate_wait
 	[ "$status" -eq 3 ]
 	settled a busy
@@ -217,7 +217,7 @@ capped() {
 	receive b
 	migrate_start a busy --bandwidth 16Mi --auto-converge
 	event '"event":"decision".*slow' 60
-	kill -9 "$(pgrep -f "^$DRAY migrate .* busy ")"
+	kill -9 "$("$TESTBED" pgrep all "^$DRAY migrate .* busy ")"
 	migrate_wait
 	until_true 5 unthrottled busy
 	settled a busy
@@ -283,7 +283,7 @@ capped() {
 	[[ $(field reason) == *queue-timeout* ]]
 	migrate_start a calm --max-outbound 1
 	event '"event":"queued"'
-	kill -9 "$(pgrep -f "^$DRAY migrate .* busy ")"
+	kill -9 "$("$TESTBED" pgrep all "^$DRAY migrate .* busy ")"
 	wait "$first" || true
 	migrate_wait
 	[ "$status" -eq 0 ]
@@ -349,7 +349,7 @@ ticks_within_a_second() {
 
 	migrate_start a busy --bandwidth 4Mi
 	event '"phase":"pre-copy"'
-	kill -TERM "$(pgrep -f "^$DRAY migrate .* busy ")"
+	kill -TERM "$("$TESTBED" pgrep all "^$DRAY migrate .* busy ")"
 	ticks_within_a_second busy
 	migrate_wait
 	[ "$status" -eq 3 ]
@@ -361,7 +361,7 @@ ticks_within_a_second() {
 	"$TESTBED" exec a bash -c "'$DRAY' migrate --disable-tls --json --die-with-parent --bandwidth 4Mi busy 10.78.0.2 & wait" \
 		>"$TX_LOG" 2>&1 3>&- &
 	event '"phase":"pre-copy"'
-	kill -9 "$(ps -o ppid= -p "$(pgrep -f "^$DRAY migrate .* busy ")" | tr -d ' ')"
+	kill -9 "$(ps -o ppid= -p "$("$TESTBED" pgrep all "^$DRAY migrate .* busy ")" | tr -d ' ')"
 	event '"result":"aborted"'
 	[[ $(field reason) == *die-with-parent* ]]
 	settled a busy

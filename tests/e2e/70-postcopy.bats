@@ -86,7 +86,7 @@ proven() {
 @test "dray migrate is killed: its guard serves the rest" {
 	postcopy_start
 	event '"phase":"post-copy"'
-	kill -9 "$(pgrep -f "^$DRAY migrate .* hot ")"
+	kill -9 "$("$TESTBED" pgrep all "^$DRAY migrate .* hot ")"
 	migrate_wait
 	"$TESTBED" exec "$AT" "$DRAY" recover --wait 120 hot || true
 	until_true 60 no_guards
@@ -96,7 +96,7 @@ proven() {
 @test "dray receive is killed: its guard fetches the rest" {
 	postcopy_start
 	event '"phase":"post-copy"'
-	kill -9 "$(pgrep -f "^$DRAY receive")"
+	kill -9 "$("$TESTBED" pgrep all "^$DRAY receive")"
 	migrate_wait
 	[ "$status" -eq 0 ]
 	arrived
@@ -105,7 +105,7 @@ proven() {
 @test "dray receive is killed, and started again" {
 	postcopy_start
 	event '"phase":"post-copy"'
-	kill -9 "$(pgrep -f "^$DRAY receive")" $(pgrep -f "^dray guard")
+	kill -9 "$("$TESTBED" pgrep all "^$DRAY receive")" $("$TESTBED" pgrep all "^dray guard")
 	stop_receive
 	receive "$(other "$AT")"
 	migrate_wait
@@ -116,7 +116,7 @@ proven() {
 @test "both are killed" {
 	postcopy_start
 	event '"phase":"post-copy"'
-	kill -9 "$(pgrep -f "^$DRAY migrate .* hot ")" "$(pgrep -f "^$DRAY receive")"
+	kill -9 "$("$TESTBED" pgrep all "^$DRAY migrate .* hot ")" "$("$TESTBED" pgrep all "^$DRAY receive")"
 	migrate_wait
 	until_true 60 no_guards
 	arrived
@@ -181,7 +181,7 @@ proven() {
 	receive "$(other "$AT")"
 	migrate_start "$AT" hot --bandwidth 24Mi --post-copy --completion-timeout-per-gib 3 --verify
 	event '"phase":"post-copy"'
-	kill -9 "$(pgrep -f "^$DRAY receive")"
+	kill -9 "$("$TESTBED" pgrep all "^$DRAY receive")"
 	migrate_wait
 	[ "$status" -eq 0 ]
 	proven 512 96

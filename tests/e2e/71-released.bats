@@ -148,7 +148,7 @@ lost() {
 
 kill_guards() {
 	# shellcheck disable=SC2046 # each
-	kill -9 $(pgrep -f '^dray guard') 2>/dev/null || true
+	kill -9 $("$TESTBED" pgrep all '^dray guard') 2>/dev/null || true
 }
 
 # At how many milliseconds after the release; `tests/run soak` has more.

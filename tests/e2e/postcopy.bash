@@ -52,9 +52,9 @@ figures() {
 
 # dray_pids migrate|receive: of the testbed's.
 dray_pids() {
-	pgrep -f "^$DRAY $1 "
+	"$TESTBED" pgrep all "^$DRAY $1 "
 }
 
 no_guards() {
-	! pgrep -f '^dray guard' >/dev/null
+	! "$TESTBED" pgrep all '^dray guard' >/dev/null
 }

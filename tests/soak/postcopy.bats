@@ -106,7 +106,7 @@ round() {
 # What is known of a round that failed; a new guest for the next.
 autopsy() {
 	{
-		echo "# state: $(where_is soak); guards: $(pgrep -af '^dray guard' | tr '\n' ';')"
+		echo "# state: $(where_is soak); guards: $("$TESTBED" pgrep all '^dray guard' | tr '\n' ' ')"
 		grep -v '"progress"' "$TX_LOG" | sed 's/^/# migrate: /'
 		sed 's/^/# receive: /' "$RX_LOG"
 		"$TESTBED" witness soak | sed 's/^/# witness: /'
