@@ -61,6 +61,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "cleanup.h"
 #include "errtext.h"
 #include "ram_map.h"
 
@@ -201,6 +202,13 @@ enum wire_state {
 
 #define WIRE_OWED_RUNS_MAX 256
 
+/* Pages of a block that the destination does not have yet. */
+struct wire_owed {
+	uint16_t block;
+	uint16_t count; /* 1..WIRE_OWED_RUNS_MAX */
+	struct wire_run run[WIRE_OWED_RUNS_MAX];
+};
+
 /* What the destination says of a post-copy that is over. Times in microseconds, pages of 4 KiB. */
 struct wire_complete {
 	uint64_t faults, fault_p50_us, fault_p99_us, fault_max_us;
@@ -220,6 +228,9 @@ struct wire_proof {
 	uint8_t written[WIRE_PROOF_PAGES_MAX / 8]; /* bit i % 8 of byte i / 8: page first + i */
 };
 
+/* Small, so that it can be a local variable and wait in a queue: what is large lies behind a
+ * pointer. A decoded message owns what it points to. The encoder only reads, so whoever sends may
+ * point to things of its own, and does not destroy the message then. */
 struct wire_message {
 	enum wire_type type;
 	union {
@@ -235,7 +246,7 @@ struct wire_message {
 		} ping; /* PING and PONG; CLOCK_REALTIME;
 			 * PONG repeats sent_us and
 			 * adds its own time */
-		struct wire_digest digest;
+		const struct wire_digest *digest;
 		struct {
 			uint32_t ahead; /* migrations to come in before this one */
 		} queued;
@@ -245,13 +256,9 @@ struct wire_message {
 		struct {
 			char text[WIRE_TEXT_MAX + 1]; /* why not; empty: it is ready */
 		} listening;
-		struct {
-			uint16_t block;
-			uint16_t count; /* 1..WIRE_OWED_RUNS_MAX */
-			struct wire_run run[WIRE_OWED_RUNS_MAX];
-		} owed;
+		const struct wire_owed *owed;
 		struct wire_complete complete;
-		struct wire_proof proof;
+		const struct wire_proof *proof;
 		struct {
 			uint64_t equal, unequal; /* pages so far: proof.h */
 		} proven;
@@ -282,7 +289,11 @@ int wire_header_decode(const uint8_t buf[WIRE_HEADER_SIZE], enum wire_type *type
  * wire_message_destroy; on failure (-EPROTO, or -ENOMEM) nothing is left to release. */
 int wire_body_decode(enum wire_type type, const uint8_t *body, size_t len, struct wire_message *m,
 		     struct errtext *err);
+/* Leaves an empty message, on which it may be called again. */
 void wire_message_destroy(struct wire_message *m);
+/* Hand the content over: *m is empty afterwards. */
+struct wire_message wire_message_steal(struct wire_message *m);
+#define _cleanup_message_ _cleanup_(wire_message_destroy)
 
 /* ---- RAM frames ---- */
 

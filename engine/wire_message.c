@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "wire_cursor.h"
 
@@ -51,6 +52,16 @@ static int get_name(struct wire_reader *r, char *into, size_t max, struct errtex
 					 "the peer sent a name with a control character, 0x%02x",
 					 (unsigned int)*c);
 	return rc;
+}
+
+/* What a message points to; its size is ours, never the peer's. */
+static void *new_part(size_t size, struct errtext *err)
+{
+	void *part = calloc(1, size);
+
+	if (!part)
+		errtext_set(err, -ENOMEM, "out of memory for a message of the peer");
+	return part;
 }
 
 static void put_blocks(struct wire_writer *w, const struct ram_map *map)
@@ -183,22 +194,28 @@ static int get_ping(struct wire_reader *r, struct wire_message *m, struct errtex
 
 static void put_digest(struct wire_writer *w, const struct wire_message *m)
 {
-	if (m->digest.count > RAM_BLOCKS_MAX)
+	const struct wire_digest *d = m->digest;
+
+	if (d->count > RAM_BLOCKS_MAX)
 		w->failed = true;
-	wire_put_u16(w, m->digest.count);
-	wire_put_bytes(w, m->digest.digest, m->digest.count * sizeof(m->digest.digest[0]));
+	wire_put_u16(w, d->count);
+	wire_put_bytes(w, d->digest, d->count * sizeof(d->digest[0]));
 }
 
 static int get_digest(struct wire_reader *r, struct wire_message *m, struct errtext *err)
 {
 	uint16_t count = wire_get_u16(r);
+	struct wire_digest *d;
 
 	if (count > RAM_BLOCKS_MAX)
 		return errtext_set(err, -EPROTO,
 				   "the peer sent digests of %u RAM blocks, beyond the limit of %d",
 				   count, RAM_BLOCKS_MAX);
-	m->digest.count = count;
-	wire_get_bytes(r, m->digest.digest, count * sizeof(m->digest.digest[0]));
+	m->digest = d = new_part(sizeof(*d), err);
+	if (!d)
+		return -ENOMEM;
+	d->count = count;
+	wire_get_bytes(r, d->digest, count * sizeof(d->digest[0]));
 	return 0;
 }
 
@@ -236,30 +253,35 @@ static int get_listening(struct wire_reader *r, struct wire_message *m, struct e
 
 static void put_owed(struct wire_writer *w, const struct wire_message *m)
 {
-	wire_put_u16(w, m->owed.block);
-	wire_put_u16(w, m->owed.count);
-	for (unsigned int i = 0; i < m->owed.count && i < WIRE_OWED_RUNS_MAX; i++) {
-		wire_put_u64(w, m->owed.run[i].first);
-		wire_put_u32(w, m->owed.run[i].count);
+	const struct wire_owed *o = m->owed;
+
+	wire_put_u16(w, o->block);
+	wire_put_u16(w, o->count);
+	for (unsigned int i = 0; i < o->count && i < WIRE_OWED_RUNS_MAX; i++) {
+		wire_put_u64(w, o->run[i].first);
+		wire_put_u32(w, o->run[i].count);
 	}
-	w->failed |= m->owed.count > WIRE_OWED_RUNS_MAX;
+	w->failed |= o->count > WIRE_OWED_RUNS_MAX;
 }
 
 static int get_owed(struct wire_reader *r, struct wire_message *m, struct errtext *err)
 {
-	unsigned int count;
+	uint16_t block = wire_get_u16(r), count = wire_get_u16(r);
+	struct wire_owed *o;
 
-	m->owed.block = wire_get_u16(r);
-	count = wire_get_u16(r);
 	if (count > WIRE_OWED_RUNS_MAX)
 		return errtext_set(
 			err, -EPROTO,
 			"the peer is owed %u runs of pages at once, beyond the limit of %d", count,
 			WIRE_OWED_RUNS_MAX);
-	m->owed.count = (uint16_t)count;
+	m->owed = o = new_part(sizeof(*o), err);
+	if (!o)
+		return -ENOMEM;
+	o->block = block;
+	o->count = count;
 	for (unsigned int i = 0; i < count; i++) {
-		m->owed.run[i].first = wire_get_u64(r);
-		m->owed.run[i].count = wire_get_u32(r);
+		o->run[i].first = wire_get_u64(r);
+		o->run[i].count = wire_get_u32(r);
 	}
 	return 0;
 }
@@ -298,7 +320,7 @@ static int get_complete(struct wire_reader *r, struct wire_message *m, struct er
 
 static void put_proof(struct wire_writer *w, const struct wire_message *m)
 {
-	const struct wire_proof *p = &m->proof;
+	const struct wire_proof *p = m->proof;
 
 	wire_put_u16(w, p->block);
 	wire_put_u64(w, p->first);
@@ -314,8 +336,11 @@ static void put_proof(struct wire_writer *w, const struct wire_message *m)
 
 static int get_proof(struct wire_reader *r, struct wire_message *m, struct errtext *err)
 {
-	struct wire_proof *p = &m->proof;
+	struct wire_proof *p = new_part(sizeof(*p), err);
 
+	m->proof = p;
+	if (!p)
+		return -ENOMEM;
 	p->block = wire_get_u16(r);
 	p->first = wire_get_u64(r);
 	p->count = wire_get_u32(r);
@@ -519,6 +544,29 @@ int wire_body_decode(enum wire_type type, const uint8_t *body, size_t len, struc
 
 void wire_message_destroy(struct wire_message *m)
 {
-	if (m->type == WIRE_PREPARE)
+	switch (m->type) {
+	case WIRE_PREPARE:
 		ram_map_destroy(&m->prepare.ram);
+		break;
+	case WIRE_DIGEST:
+		free((void *)m->digest);
+		break;
+	case WIRE_OWED:
+		free((void *)m->owed);
+		break;
+	case WIRE_PROOF:
+		free((void *)m->proof);
+		break;
+	default:
+		break;
+	}
+	memset(m, 0, sizeof(*m));
+}
+
+struct wire_message wire_message_steal(struct wire_message *m)
+{
+	struct wire_message stolen = *m;
+
+	memset(m, 0, sizeof(*m));
+	return stolen;
 }

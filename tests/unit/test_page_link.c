@@ -129,9 +129,9 @@ static void take_control(struct fixture *f)
 
 static void tell_owed(struct fixture *f, uint64_t first, uint32_t count)
 {
-	struct wire_message m = {.type = WIRE_OWED, .owed = {.count = 1}};
+	const struct wire_owed owed = {.count = 1, .run = {{first, count}}};
+	const struct wire_message m = {.type = WIRE_OWED, .owed = &owed};
 
-	m.owed.run[0] = (struct wire_run){first, count};
 	cr_assert_eq(control_send(f->control, &m), 0);
 	cr_assert_eq(control_send_type(f->control, WIRE_OWED_END), 0);
 }
@@ -352,15 +352,16 @@ Test(page_link, is_ended_while_it_tries)
 /* All were written but one, of which the destination has other content. */
 Test(page_link, compares_what_is_to_be_proven)
 {
-	struct wire_message m = {.type = WIRE_PROOF, .proof = {.count = PAGES}};
+	struct wire_proof proof = {.count = PAGES};
+	const struct wire_message m = {.type = WIRE_PROOF, .proof = &proof};
 	struct errtext err = {0};
 	struct fixture f;
 
 	setup(&f);
 	connect_all(&f, 0, 1);
-	memset(m.proof.written, 0xff, PAGES / 8 - 1);
-	m.proof.written[PAGES / 8 - 1] = 0x7f;
-	m.proof.hash[PAGES - 1] = 1;
+	memset(proof.written, 0xff, PAGES / 8 - 1);
+	proof.written[PAGES / 8 - 1] = 0x7f;
+	proof.hash[PAGES - 1] = 1;
 	cr_assert_eq(control_send(f.control, &m), 0);
 	pthread_mutex_lock(&f.lock);
 	while (!f.proven.proven.unequal)

@@ -167,19 +167,15 @@ static void delist(struct incoming *in)
 
 static void send_digest(struct incoming *in)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
-	int ret = -ENOMEM;
+	struct wire_digest digest;
+	const struct wire_message m = {.type = WIRE_DIGEST, .digest = &digest};
+	int ret = digest_ram(&in->ram, in->prepare.streams, mailbox_urgent(in->mail), &digest,
+			     &in->err);
 
-	if (m) {
-		m->type = WIRE_DIGEST;
-		ret = digest_ram(&in->ram, in->prepare.streams, mailbox_urgent(in->mail),
-				 &m->digest, &in->err);
-	}
 	if (ret == 0)
-		control_send(in->control, m);
+		control_send(in->control, &m);
 	else if (ret != -ECANCELED) /* else the mail that ends it is next */
 		in->aborted = true;
-	free(m);
 }
 
 /* What a crash must not forget comes first: only then may the guest run. */

@@ -67,28 +67,26 @@ static void on_link_lost(void *opaque, int result, const char *text)
 static int send_owed_block(struct control *control, const struct owed *owed, unsigned int block,
 			   uint64_t pages)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
+	struct wire_owed part = {.block = (uint16_t)block};
+	const struct wire_message m = {.type = WIRE_OWED, .owed = &part};
 	uint64_t at = 0, end;
-	int ret = m ? 0 : -ENOMEM;
+	int ret = 0;
 
 	while (ret == 0) {
-		m->type = WIRE_OWED;
-		m->owed.block = (uint16_t)block;
-		m->owed.count = 0;
-		while (m->owed.count < WIRE_OWED_RUNS_MAX &&
+		part.count = 0;
+		while (part.count < WIRE_OWED_RUNS_MAX &&
 		       (at = owed_next(owed, block, at, pages)) < pages) {
-			struct wire_run *run = &m->owed.run[m->owed.count++];
+			struct wire_run *run = &part.run[part.count++];
 
 			end = owed_next_clear(owed, block, at, pages);
 			end = end - at > WIRE_RUN_PAGES_MAX ? at + WIRE_RUN_PAGES_MAX : end;
 			*run = (struct wire_run){at, (uint32_t)(end - at)};
 			at = end;
 		}
-		if (m->owed.count == 0)
+		if (part.count == 0)
 			break;
-		ret = control_send(control, m);
+		ret = control_send(control, &m);
 	}
-	free(m);
 	return ret;
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "cleanup.h"
 #include "clock.h"
 #include "fault.h"
 #include "proof.h"
@@ -61,20 +62,19 @@ static int await_answers(struct incoming *in, struct link *link, uint64_t count)
 static int send_pieces(struct incoming *in, struct link *link, struct proof *proof,
 		       struct errtext *err)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
+	_cleanup_free_ struct wire_proof *piece = malloc(sizeof(*piece));
+	const struct wire_message m = {.type = WIRE_PROOF, .proof = piece};
 	uint64_t sent = 0;
-	int ret = m ? 1 : -ENOMEM;
+	int ret = piece ? 1 : -ENOMEM;
 
 	while (ret > 0) {
-		m->type = WIRE_PROOF;
-		ret = proof_next(proof, &m->proof, err);
+		ret = proof_next(proof, piece, err);
 		if (ret <= 0)
 			break;
 		ret = await_answers(in, link, sent++);
 		if (ret == 0)
-			ret = control_send(link->control, m) < 0 ? -ECONNRESET : 1;
+			ret = control_send(link->control, &m) < 0 ? -ECONNRESET : 1;
 	}
-	free(m);
 	return ret < 0 ? ret : await_answers(in, link, sent);
 }
 

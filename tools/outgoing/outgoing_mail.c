@@ -47,7 +47,7 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 		o->synced += m->synced.round == o->round;
 		break;
 	case WIRE_DIGEST:
-		o->digest = m->digest;
+		o->digest = *m->digest;
 		o->got_digest = true;
 		break;
 	case WIRE_RELEASED:

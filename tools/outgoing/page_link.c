@@ -107,21 +107,21 @@ static void note_lane_ended(struct page_link *l, const char *text)
 }
 
 /* Under lock. */
-static void take_owed(struct page_link *l, const struct wire_message *m)
+static void take_owed(struct page_link *l, const struct wire_owed *owed)
 {
-	for (unsigned int i = 0; i < m->owed.count; i++) {
-		const struct wire_run *run = &m->owed.run[i];
+	for (unsigned int i = 0; i < owed->count; i++) {
+		const struct wire_run *run = &owed->run[i];
 		uint64_t pages = 0;
 
-		if (m->owed.block < l->opt.ram->count)
-			pages = ram_block_pages(&l->opt.ram->blocks[m->owed.block]);
+		if (owed->block < l->opt.ram->count)
+			pages = ram_block_pages(&l->opt.ram->blocks[owed->block]);
 		if (run->first >= pages || run->count > pages - run->first) {
 			snprintf(l->text, sizeof(l->text), "it is owed pages that do not exist");
 			l->broken = true;
 			return;
 		}
 		if (l->server && !l->owed_known)
-			page_server_owe_run(l->server, m->owed.block, run);
+			page_server_owe_run(l->server, owed->block, run);
 	}
 }
 
@@ -154,14 +154,14 @@ static void on_message(void *opaque, struct wire_message *m)
 	struct page_link *l = opaque;
 
 	if (m->type == WIRE_PROOF) {
-		take_proof(l, &m->proof);
+		take_proof(l, m->proof);
 		wire_message_destroy(m);
 		return;
 	}
 	pthread_mutex_lock(&l->lock);
 	switch (m->type) {
 	case WIRE_OWED:
-		take_owed(l, m);
+		take_owed(l, m->owed);
 		break;
 	case WIRE_OWED_END:
 		l->owed_known = true;
