@@ -147,21 +147,20 @@ int command_receive(int argc, char **argv)
 	static const struct argp argp = {
 		options, parse, "",  "Take in guests that `dray migrate` sends to this host.",
 		NULL,	 NULL,	NULL};
-	static struct server_options s; /* sessions may outlive this function */
-	static struct report report;
-	static char libvirt_socket[108];
+	char libvirt_socket[108];
+	struct report report;
+	struct server_options s = {
+		.port = WIRE_PORT,
+		.socket = {.congestion = "cubic", .user_timeout_ms = DEAD_MS},
+		.libvirt_socket = libvirt_socket,
+		.report = &report,
+	};
 	struct arguments a = {.server = &s};
 	struct settings settings;
 	const struct rlimit files = {FILES_MAX, FILES_MAX};
 	struct errtext err = {0};
 	int ret;
 
-	s = (struct server_options){
-		.port = WIRE_PORT,
-		.socket = {.congestion = "cubic", .user_timeout_ms = DEAD_MS},
-		.libvirt_socket = libvirt_socket,
-		.report = &report,
-	};
 	settings_init(&a.options);
 	argp_err_exit_status = EXIT_REFUSED;
 	argv[0] = (char *)"dray receive";

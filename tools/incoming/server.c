@@ -27,7 +27,9 @@
 
 struct server {
 	/* constant after init */
-	const struct server_options *opt;
+	struct server_options opt; /* its pointers lead to the copies below */
+	char libvirt_socket[108], session[2 * WIRE_SESSION_SIZE + 1];
+	struct report report;
 	struct receiver *receiver;
 	uint8_t host_uuid[16];
 	int ended; /* eventfd: what was to be served has been */
@@ -67,12 +69,12 @@ static void report_session(struct server *s, const char *peer, const struct inco
 	snprintf(r.reason, sizeof(r.reason), "%s", in->reason);
 	pthread_mutex_lock(&s->lock);
 	s->status = in->arrived ? EXIT_COMPLETED : EXIT_FAILED;
-	if (s->opt->report->json) {
-		report_result(s->opt->report, &r);
+	if (s->opt.report->json) {
+		report_result(s->opt.report, &r);
 	} else {
 		snprintf(text, sizeof(text), "%s from %s: %s%s", in->domain, peer,
 			 in->arrived ? "arrived" : "did not arrive: ", in->reason);
-		report_event(s->opt->report, "result", PHASE_FINISH, text);
+		report_event(s->opt.report, "result", PHASE_FINISH, text);
 	}
 	pthread_mutex_unlock(&s->lock);
 }
@@ -93,7 +95,7 @@ static bool is_last(const struct server *s, const uint8_t session[WIRE_SESSION_S
 	char text[2 * WIRE_SESSION_SIZE + 1];
 
 	guest_dir_session(session, text);
-	return s->opt->session ? strcmp(text, s->opt->session) == 0 : s->opt->once;
+	return s->opt.session ? strcmp(text, s->opt.session) == 0 : s->opt.once;
 }
 
 static void end(struct server *s)
@@ -126,8 +128,8 @@ static void finish_answered(struct server *s, const struct wire_hello *hello, in
 	if (!is_last(s, hello->session))
 		return;
 	pthread_mutex_lock(&s->lock);
-	over = s->opt->session || s->end_us; /* not before `once` has served its own */
-	if (s->opt->session)
+	over = s->opt.session || s->end_us; /* not before `once` has served its own */
+	if (s->opt.session)
 		s->status = ret == -EALREADY ? EXIT_COMPLETED : EXIT_FAILED;
 	pthread_mutex_unlock(&s->lock);
 	if (over)
@@ -188,7 +190,7 @@ static void serve(struct server *s, struct connection *c)
 		close(c->fd);
 		return;
 	}
-	if (hello.kind == WIRE_KIND_CONTROL && !s->opt->session) {
+	if (hello.kind == WIRE_KIND_CONTROL && !s->opt.session) {
 		struct incoming_result result;
 
 		incoming_serve(s->receiver, c->fd, hello.session, &result);
@@ -220,7 +222,7 @@ static void accept_one(struct server *s, int listen_fd)
 	struct errtext err = {0};
 	pthread_t thread;
 
-	if (!c || socket_accept(listen_fd, &s->opt->socket, &c->fd, c->peer, &err) < 0) {
+	if (!c || socket_accept(listen_fd, &s->opt.socket, &c->fd, c->peer, &err) < 0) {
 		free(c);
 		usleep(NO_ROOM_US); /* out of descriptors, say: the connection stays pending */
 		return;
@@ -262,7 +264,7 @@ static int accept_all(struct server *s, int listen_fd)
 {
 	struct pollfd p[3] = {{.fd = listen_fd, .events = POLLIN},
 			      {.fd = s->ended, .events = POLLIN},
-			      {.fd = s->opt->stop_fd, .events = POLLIN}};
+			      {.fd = s->opt.stop_fd, .events = POLLIN}};
 	eventfd_t count;
 
 	for (;;) {
@@ -323,39 +325,67 @@ static int listen_patiently(const struct server_options *opt, int *fd, struct er
 
 static int start(struct server *s, int *listen_fd, struct errtext *err)
 {
-	const struct receiver_options options = {.libvirt_socket = s->opt->libvirt_socket,
-						 .max_inbound = s->opt->max_inbound,
-						 .port = s->opt->port,
-						 .bind = s->opt->socket.bind};
+	const struct receiver_options options = {.libvirt_socket = s->opt.libvirt_socket,
+						 .max_inbound = s->opt.max_inbound,
+						 .port = s->opt.port,
+						 .bind = s->opt.socket.bind};
 	struct host *host = NULL;
-	int ret = host_open(s->opt->libvirt_socket, &host, err);
+	int ret = host_open(s->opt.libvirt_socket, &host, err);
 
 	if (ret == 0)
 		ret = host_uuid(host, s->host_uuid, err);
 	host_close(host);
 	if (ret == 0)
-		ret = receiver_new(&options, &s->receiver);
+		ret = listen_patiently(&s->opt, listen_fd, err);
 	if (ret == 0)
-		ret = listen_patiently(s->opt, listen_fd, err);
+		ret = receiver_new(&options, &s->receiver);
 	return ret;
+}
+
+/* Connections may outlive server_run, and whatever its caller had on its stack. */
+static struct server *server_new(const struct server_options *options)
+{
+	struct server *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->opt = *options;
+	s->report = *options->report;
+	s->opt.report = &s->report;
+	snprintf(s->libvirt_socket, sizeof(s->libvirt_socket), "%s", options->libvirt_socket);
+	s->opt.libvirt_socket = s->libvirt_socket;
+	if (options->session) {
+		snprintf(s->session, sizeof(s->session), "%s", options->session);
+		s->opt.session = s->session;
+	}
+	pthread_mutex_init(&s->lock, NULL);
+	s->ended = eventfd(0, EFD_CLOEXEC);
+	return s;
+}
+
+/* Before the first connection only. */
+static void server_destroy(struct server *s)
+{
+	cleanup_close(&s->ended);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
 }
 
 int server_run(const struct server_options *options, struct errtext *err)
 {
-	struct server *s = calloc(1, sizeof(*s));
+	struct server *s = server_new(options);
 	_cleanup_close_ int listen_fd = -1;
 	char text[64];
 	int ret;
 
 	if (!s)
 		return errtext_set(err, -ENOMEM, "out of memory");
-	s->opt = options;
-	pthread_mutex_init(&s->lock, NULL);
-	s->ended = eventfd(0, EFD_CLOEXEC);
 	ret = start(s, &listen_fd, err);
-	if (ret < 0)
-		return ret; /* threads may use s: it stays */
-	snprintf(text, sizeof(text), "waiting for guests on port %u", options->port);
-	report_event(options->report, "listening", PHASE_CONNECT, text);
-	return accept_all(s, listen_fd);
+	if (ret < 0) {
+		server_destroy(s);
+		return ret;
+	}
+	snprintf(text, sizeof(text), "waiting for guests on port %u", s->opt.port);
+	report_event(&s->report, "listening", PHASE_CONNECT, text);
+	return accept_all(s, listen_fd); /* threads may use s: it stays */
 }

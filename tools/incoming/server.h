@@ -21,6 +21,6 @@ struct server_options {
 	struct report *report;
 };
 
-/* Serve until told to stop: an exit status. A negative errno if it could not begin. The options
- * must stay valid: sessions that are under way when it returns end with the process. */
+/* Serve until told to stop: an exit status. A negative errno if it could not begin. The options are
+ * copied, the report too: sessions that are under way when it returns end with the process. */
 int server_run(const struct server_options *options, struct errtext *err);

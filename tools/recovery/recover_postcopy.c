@@ -283,26 +283,23 @@ static bool others_complete(const struct guest_dir *dir, uint64_t for_us)
 static int be_receiver(const struct recover_options *options, const struct record *r,
 		       struct errtext *err)
 {
-	/* Sessions may outlive this function, as may their options. */
-	static struct report report;
-	static struct server_options server;
-	static char libvirt_socket[108], session[2 * WIRE_SESSION_SIZE + 1];
+	char libvirt_socket[108];
+	struct report report;
+	struct server_options server = {.libvirt_socket = libvirt_socket,
+					.port = r->port,
+					.socket = {.congestion = "cubic"},
+					.max_inbound = 1,
+					.once = true,
+					.session = r->session,
+					.stop_fd = -1,
+					.report = &report};
 	int ret = host_socket_path(options->libvirt_socket, libvirt_socket, err);
 
 	if (ret < 0)
 		return ret;
-	snprintf(session, sizeof(session), "%s", r->session);
 	report_init(&report, false);
-	server = (struct server_options){.libvirt_socket = libvirt_socket,
-					 .port = r->port,
-					 .max_inbound = 1,
-					 .once = true,
-					 .session = session,
-					 .stop_fd = -1,
-					 .report = &report};
 	snprintf(server.socket.bind, sizeof(server.socket.bind), "%.*s",
 		 (int)sizeof(server.socket.bind) - 1, r->host);
-	strcpy(server.socket.congestion, "cubic");
 	return server_run(&server, err);
 }
 
