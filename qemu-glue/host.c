@@ -62,6 +62,12 @@ int host_get_ignore_shared(struct host *h, const char *uuid, bool *on, struct er
 	return h->ops->get_ignore_shared(h, uuid, on, err);
 }
 
+int host_knows_capability(struct host *h, const char *uuid, const char *capability, bool *known,
+			  struct errtext *err)
+{
+	return h->ops->knows_capability(h, uuid, capability, known, err);
+}
+
 int host_resume(struct host *h, const char *uuid, struct errtext *err)
 {
 	return h->ops->resume(h, uuid, err);

@@ -52,6 +52,8 @@ struct host_ops {
 	int (*qemu_pid)(struct host *h, const char *uuid, pid_t *pid, struct errtext *err);
 	int (*set_ignore_shared)(struct host *h, const char *uuid, bool on, struct errtext *err);
 	int (*get_ignore_shared)(struct host *h, const char *uuid, bool *on, struct errtext *err);
+	int (*knows_capability)(struct host *h, const char *uuid, const char *capability,
+				bool *known, struct errtext *err);
 	int (*resume)(struct host *h, const char *uuid, struct errtext *err);
 	int (*destroy)(struct host *h, const char *uuid, struct errtext *err);
 	int (*undefine)(struct host *h, const char *uuid, struct errtext *err);
@@ -94,6 +96,10 @@ int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct err
 /* Is it set now? */
 int host_get_ignore_shared(struct host *h, const char *uuid, bool *on, struct errtext *err);
 
+/* Does this QEMU know a migration capability of that name? Same restriction. */
+int host_knows_capability(struct host *h, const char *uuid, const char *capability, bool *known,
+			  struct errtext *err);
+
 int host_resume(struct host *h, const char *uuid, struct errtext *err);
 /* End the domain's QEMU here and now. -ENOENT is a success. */
 int host_destroy(struct host *h, const char *uuid, struct errtext *err);
@@ -102,8 +108,9 @@ int host_undefine(struct host *h, const char *uuid, struct errtext *err);
  * that very job: a thread asks, over a connection of its own. */
 void host_abort_job(struct host *h, const char *uuid);
 
-/* QEMU's events that qemu_event.h knows, as they pass libvirt's monitor; others are not told.
- * Called from the event thread. */
+/* QEMU's events that qemu_event.h knows, as they pass libvirt's monitor. libvirt is asked for
+ * these alone, by name: it queues whatever its client has asked for, and QEMU 10 emits more than
+ * 10,000 others a second while it may not stop the guest. Called from the event thread. */
 int host_watch(struct host *h, const char *uuid, qemu_event_fn *fn, void *opaque,
 	       struct errtext *err);
 /* No call is under way or will come after this returns. */

@@ -26,8 +26,8 @@ struct libvirt_host {
 	struct host host;
 	virConnectPtr conn;
 	char socket[108], uri[200];
-	struct watch *watch; /* NULL: not watching */
-	int event_id;
+	struct watch *watch;		 /* NULL: not watching */
+	int event_ids[QEMU_EVENT_WORDS]; /* -1: not registered */
 };
 
 struct watch {
@@ -351,22 +351,43 @@ static int libvirt_set_ignore_shared(struct host *host, const char *uuid, bool o
 	return monitor(h, uuid, command, NULL, err);
 }
 
+/* *state: what it is set to; NULL: this QEMU does not know it. Borrowed from *list, which is the
+ * caller's to json_object_put. */
+static int find_capability(struct libvirt_host *h, const char *uuid, const char *capability,
+			   json_object **list, json_object **state, struct errtext *err)
+{
+	int ret = monitor(h, uuid, "{\"execute\":\"query-migrate-capabilities\"}", list, err);
+
+	*state = NULL;
+	for (size_t i = 0; ret == 0 && i < json_object_array_length(*list); i++) {
+		json_object *item = json_object_array_get_idx(*list, i), *name, *value;
+
+		if (json_object_object_get_ex(item, "capability", &name) &&
+		    json_object_object_get_ex(item, "state", &value) &&
+		    strcmp(json_object_get_string(name), capability) == 0)
+			*state = value;
+	}
+	return ret;
+}
+
 static int libvirt_get_ignore_shared(struct host *host, const char *uuid, bool *on,
 				     struct errtext *err)
 {
-	struct libvirt_host *h = of(host);
-	json_object *list = NULL;
-	int ret = monitor(h, uuid, "{\"execute\":\"query-migrate-capabilities\"}", &list, err);
+	json_object *list = NULL, *state;
+	int ret = find_capability(of(host), uuid, "x-ignore-shared", &list, &state, err);
 
-	*on = false;
-	for (size_t i = 0; ret == 0 && i < json_object_array_length(list); i++) {
-		json_object *item = json_object_array_get_idx(list, i), *name, *state;
+	*on = state && json_object_get_boolean(state);
+	json_object_put(list);
+	return ret;
+}
 
-		if (json_object_object_get_ex(item, "capability", &name) &&
-		    json_object_object_get_ex(item, "state", &state) &&
-		    strcmp(json_object_get_string(name), "x-ignore-shared") == 0)
-			*on = json_object_get_boolean(state);
-	}
+static int libvirt_knows_capability(struct host *host, const char *uuid, const char *capability,
+				    bool *known, struct errtext *err)
+{
+	json_object *list = NULL, *state;
+	int ret = find_capability(of(host), uuid, capability, &list, &state, err);
+
+	*known = state;
 	json_object_put(list);
 	return ret;
 }
@@ -476,6 +497,21 @@ static void on_event(virConnectPtr conn, virDomainPtr dom, const char *event, lo
 	json_object_put(data);
 }
 
+/* Each registration holds a reference to the watch. */
+static int register_events(struct libvirt_host *h, virDomainPtr dom)
+{
+	for (unsigned int i = 0; i < QEMU_EVENT_WORDS; i++) {
+		atomic_fetch_add(&h->watch->refs, 1);
+		h->event_ids[i] = virConnectDomainQemuMonitorEventRegister(
+			h->conn, dom, qemu_event_word(i), on_event, h->watch, watch_unref, 0);
+		if (h->event_ids[i] < 0) {
+			atomic_fetch_sub(&h->watch->refs, 1);
+			return -EIO;
+		}
+	}
+	return 0;
+}
+
 static int libvirt_watch(struct host *host, const char *uuid, qemu_event_fn *fn, void *opaque,
 			 struct errtext *err)
 {
@@ -487,16 +523,10 @@ static int libvirt_watch(struct host *host, const char *uuid, qemu_event_fn *fn,
 		return errtext_set(err, -ENOMEM, "out of memory");
 	w->fn = fn;
 	w->opaque = opaque;
-	atomic_init(&w->refs, 2);
+	atomic_init(&w->refs, 1);
 	pthread_mutex_init(&w->lock, NULL);
 	h->watch = w;
-	h->event_id = virConnectDomainQemuMonitorEventRegister(h->conn, dom, NULL, on_event, w,
-							       watch_unref, 0);
-	if (h->event_id < 0) {
-		atomic_store(&w->refs, 1);
-		return failed(err, "QEMU's events, through libvirt");
-	}
-	return 0;
+	return register_events(h, dom) < 0 ? failed(err, "QEMU's events, through libvirt") : 0;
 }
 
 static void libvirt_unwatch(struct host *host)
@@ -508,9 +538,11 @@ static void libvirt_unwatch(struct host *host)
 	pthread_mutex_lock(&h->watch->lock);
 	h->watch->stopped = true;
 	pthread_mutex_unlock(&h->watch->lock);
-	if (h->event_id >= 0)
-		virConnectDomainQemuMonitorEventDeregister(h->conn, h->event_id);
-	h->event_id = -1;
+	for (unsigned int i = 0; i < QEMU_EVENT_WORDS; i++) {
+		if (h->event_ids[i] >= 0)
+			virConnectDomainQemuMonitorEventDeregister(h->conn, h->event_ids[i]);
+		h->event_ids[i] = -1;
+	}
 	watch_unref(h->watch);
 	h->watch = NULL;
 }
@@ -552,6 +584,7 @@ static const struct host_ops libvirt_ops = {
 	.qemu_pid = libvirt_qemu_pid,
 	.set_ignore_shared = libvirt_set_ignore_shared,
 	.get_ignore_shared = libvirt_get_ignore_shared,
+	.knows_capability = libvirt_knows_capability,
 	.resume = libvirt_resume,
 	.destroy = libvirt_destroy,
 	.undefine = libvirt_undefine,
@@ -567,7 +600,7 @@ int host_open(const char *socket_path, struct host **out, struct errtext *err)
 	if (!h)
 		return errtext_set(err, -ENOMEM, "out of memory");
 	h->host.ops = &libvirt_ops;
-	h->event_id = -1;
+	memset(h->event_ids, -1, sizeof(h->event_ids));
 	snprintf(h->socket, sizeof(h->socket), "%s", socket_path);
 	snprintf(h->uri, sizeof(h->uri), "qemu+unix:///system?socket=%s", socket_path);
 	h->conn = virConnectOpen(h->uri);

@@ -16,6 +16,13 @@ static const struct {
 	{"MIGRATION", "device", QEMU_EVENT_AT_REST},
 };
 
+const char *qemu_event_word(unsigned int index)
+{
+	static const char *const words[QEMU_EVENT_WORDS] = {"STOP", "RESUME", "MIGRATION"};
+
+	return words[index];
+}
+
 enum qemu_event qemu_event_of(const char *name, const char *status)
 {
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)

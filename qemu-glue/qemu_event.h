@@ -15,6 +15,9 @@ enum qemu_event {
 
 /* QEMU's name for an event, and the text of data.status if it has one, else NULL. */
 enum qemu_event qemu_event_of(const char *name, const char *status);
+/* The words of QEMU's that qemu_event_of knows, each once: index 0 to QEMU_EVENT_WORDS - 1. */
+#define QEMU_EVENT_WORDS 3
+const char *qemu_event_word(unsigned int index);
 /* As QEMU names it, for reports. */
 const char *qemu_event_name(enum qemu_event event);
 

@@ -43,3 +43,10 @@ Test(qemu_event, every_event_has_a_name)
 		cr_assert_str_neq(qemu_event_name(e), "?");
 	cr_assert_str_eq(qemu_event_name(QEMU_EVENT_END_), "?");
 }
+
+Test(qemu_event, the_words_are_those_that_are_known)
+{
+	cr_assert_eq(qemu_event_of(qemu_event_word(0), NULL), QEMU_EVENT_STOP);
+	cr_assert_eq(qemu_event_of(qemu_event_word(1), NULL), QEMU_EVENT_RESUME);
+	cr_assert_eq(qemu_event_of(qemu_event_word(2), "device"), QEMU_EVENT_AT_REST);
+}
