@@ -2,6 +2,7 @@
 // A list of chunks: filled at the tail, emptied at the head.
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include "chunk_queue.h"
@@ -52,6 +53,26 @@ ssize_t chunk_queue_fill(struct chunk_queue *q, int fd, size_t limit)
 	c->end += (size_t)n;
 	q->bytes += (size_t)n;
 	return n;
+}
+
+int chunk_queue_put(struct chunk_queue *q, const void *bytes, size_t n)
+{
+	const char *from = bytes;
+
+	while (n) {
+		struct chunk *c = chunk_to_fill(q);
+		size_t some;
+
+		if (!c)
+			return -ENOMEM;
+		some = n < CHUNK_SIZE - c->end ? n : CHUNK_SIZE - c->end;
+		memcpy(c->bytes + c->end, from, some);
+		c->end += some;
+		q->bytes += some;
+		from += some;
+		n -= some;
+	}
+	return 0;
 }
 
 static void chunk_queue_consume(struct chunk_queue *q, size_t n)

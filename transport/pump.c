@@ -30,6 +30,7 @@
 #include "pump.h"
 
 #define FLOW_LIMIT CHUNK_SIZE /* queued per lane while bytes just flow */
+#define TRANSLATE_SIZE 4096
 
 enum lane_state { LANE_OPEN, LANE_FLUSHING, LANE_DONE };
 
@@ -109,6 +110,30 @@ static void lane_count(struct lane *l, size_t moved)
 	atomic_store_explicit(&l->kept, l->queue.bytes, memory_order_relaxed);
 }
 
+/* A return path is small: what it carries may be copied. */
+static ssize_t lane_translate(struct pump *p, struct lane *l, size_t room)
+{
+	uint8_t in[TRANSLATE_SIZE], out[TRANSLATE_SIZE + PUMP_EXTRA];
+	ssize_t n;
+	int ret;
+
+	do
+		n = recv(l->from, in, room < sizeof(in) ? room : sizeof(in), MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? -errno : 0;
+	ret = chunk_queue_put(&l->queue, out,
+			      p->opt.translate(p->opt.translate_arg, in, (size_t)n, out));
+	return ret < 0 ? ret : n;
+}
+
+static ssize_t lane_fill(struct pump *p, struct lane *l, size_t room)
+{
+	if (l == &p->ba && p->opt.translate)
+		return lane_translate(p, l, room);
+	return chunk_queue_fill(&l->queue, l->from, room);
+}
+
 static void lane_read(struct pump *p, struct lane *l, bool held)
 {
 	size_t room = lane_room(p, l, held);
@@ -116,7 +141,7 @@ static void lane_read(struct pump *p, struct lane *l, bool held)
 
 	if (l->state != LANE_OPEN || !room)
 		return;
-	n = chunk_queue_fill(&l->queue, l->from, room);
+	n = lane_fill(p, l, room);
 	if (n == -EAGAIN)
 		return;
 	if (n > 0) {
@@ -218,10 +243,21 @@ static int pump_wait(struct pump *p)
 	return 0;
 }
 
+/* What goes first, by whoever translates. */
+static int pump_greet(struct pump *p)
+{
+	uint8_t out[PUMP_EXTRA];
+
+	if (!p->opt.translate)
+		return 0;
+	return chunk_queue_put(&p->ba.queue, out,
+			       p->opt.translate(p->opt.translate_arg, NULL, 0, out));
+}
+
 static void *pump_main(void *arg)
 {
 	struct pump *p = arg;
-	int ret = 0;
+	int ret = pump_greet(p);
 
 	while (!ret && (p->ab.state != LANE_DONE || p->ba.state != LANE_DONE)) {
 		if (!pump_move(p))

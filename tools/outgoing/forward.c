@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include "cleanup.h"
 #include "pump.h"
+#include "return_path.h"
 
 struct forward {
 	/* constant after init */
@@ -19,6 +20,7 @@ struct forward {
 	int listen_fd;
 	pthread_t thread;
 	bool started;
+	struct return_path return_path; /* the pump's thread */
 
 	pthread_mutex_t lock;
 	/* under lock */
@@ -33,9 +35,22 @@ static void pump_ended(void *arg, int result)
 	f->opt.ended(f->opt.opaque, result, result ? strerror(-result) : "");
 }
 
+_Static_assert(RETURN_PATH_EXTRA <= PUMP_EXTRA, "the pump has room for an acknowledgement");
+
+static size_t translate(void *arg, const uint8_t *in, size_t n, uint8_t *out)
+{
+	struct forward *f = arg;
+
+	return return_path_translate(&f->return_path, in, n, out);
+}
+
 static int join_ends(struct forward *f, int local, struct errtext *err)
 {
-	struct pump_options options = {.ended = pump_ended, .arg = f, .pacer = f->opt.pacer};
+	struct pump_options options = {.ended = pump_ended,
+				       .arg = f,
+				       .pacer = f->opt.pacer,
+				       .translate = f->opt.acknowledge ? translate : NULL,
+				       .translate_arg = f};
 	_cleanup_close_ int near = local;
 	_cleanup_close_ int far = -1;
 	int ret = dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);

@@ -3,6 +3,7 @@
 // calls (tunnel), and QEMU's stream (relay).
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 #include "dial.h"
@@ -20,6 +21,8 @@ struct forward_options {
 	void (*ended)(void *opaque, int result, const char *text);
 	void *opaque;
 	struct pacer *pacer; /* charged with what goes to the destination; may be NULL, borrowed */
+	/* A source QEMU that may wait for SWITCHOVER_ACK: put it in (return_path.h). */
+	bool acknowledge;
 };
 
 int forward_new(const struct forward_options *options, struct forward **out, struct errtext *err);

@@ -266,6 +266,9 @@ static int open_sockets(struct outgoing *o)
 	relay.path = o->prepared.stream_path;
 	relay.kind = WIRE_KIND_RELAY;
 	relay.ended = on_relay_end;
+	if (ret == 0)
+		ret = host_knows_capability(o->host, o->guest.uuid, "switchover-ack",
+					    &relay.acknowledge, &o->err);
 	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
 	if (ret == 0 && strcmp(o->prepared.stream_path, o->dir.stream) != 0)
 		ret = outgoing_fail(o, -EPROTO,
