@@ -11,11 +11,9 @@
 #include <uuid/uuid.h>
 #include "cleanup.h"
 #include "clock.h"
-#include "digest.h"
 #include "guard.h"
 #include "libvirt_host.h"
 #include "socket.h"
-#include "uring_stream.h"
 
 #define QUEUED_US 1000000
 #define QUEUE_LOOK_US 100000
@@ -105,7 +103,7 @@ static int await_turn(struct incoming *in)
 			ret = tell_queued(in, ahead - in->receiver->opt.max_inbound + 1);
 			next_us = clock_monotonic_us() + QUEUED_US;
 		}
-		incoming_take(in, clock_monotonic_us() + QUEUE_LOOK_US);
+		incoming_mail_take(in, clock_monotonic_us() + QUEUE_LOOK_US);
 		if (in->aborted || in->control_lost)
 			return -ECANCELED;
 	}
@@ -140,198 +138,18 @@ static int accept_guest(struct incoming *in, int fd)
 	return ret;
 }
 
-static void enlist(struct incoming *in)
-{
-	struct receiver *r = in->receiver;
-
-	pthread_mutex_lock(&r->lock);
-	in->next = r->sessions;
-	r->sessions = in;
-	pthread_mutex_unlock(&r->lock);
-}
-
-static void delist(struct incoming *in)
-{
-	struct receiver *r = in->receiver;
-	struct incoming **at;
-
-	pthread_mutex_lock(&r->lock);
-	for (at = &r->sessions; *at && *at != in; at = &(*at)->next)
-		;
-	if (*at)
-		*at = in->next;
-	pthread_mutex_unlock(&r->lock);
-}
-
-/* ---- mail ---- */
-
-static void send_digest(struct incoming *in)
-{
-	struct wire_digest digest;
-	const struct wire_message m = {.type = WIRE_DIGEST, .digest = &digest};
-	int ret = digest_ram(&in->ram, in->prepare.streams, mailbox_urgent(in->mail), &digest,
-			     &in->err);
-
-	if (ret == 0)
-		control_send(in->control, &m);
-	else if (ret != -ECANCELED) /* else the mail that ends it is next */
-		in->aborted = true;
-}
-
-/* What a crash must not forget comes first: only then may the guest run. */
-static int record_release(struct incoming *in)
-{
-	int ret = 0;
-
-	if (in->owed)
-		ret = incoming_begin_postcopy(in);
-	in->record.released = true;
-	in->record.post_copy = in->owed;
-	in->record.qemu = in->qemu;
-	in->record.qemu_started = in->qemu_started;
-	if (ret == 0)
-		ret = record_write(&in->dir, RECORD_INCOMING, &in->record, &in->err);
-	if (ret < 0)
-		in->record.released = in->record.post_copy = false;
-	return ret;
-}
-
-static void release(struct incoming *in)
-{
-	struct receiver *r = in->receiver;
-
-	if (record_release(in) < 0) {
-		in->aborted = true;
-		return;
-	}
-	pthread_mutex_lock(&r->lock);
-	in->released = true; /* a relay that comes later starts flowing */
-	if (in->relay)
-		pump_release(in->relay);
-	pthread_cond_broadcast(&r->changed);
-	pthread_mutex_unlock(&r->lock);
-	control_send_type(in->control, WIRE_RELEASED);
-}
-
-/* Each message has its time; a peer that is out of step must not talk us into anything. */
-static bool is_timely(const struct incoming *in, enum wire_type type)
-{
-	switch (type) {
-	case WIRE_LISTEN:
-		return in->destination && !in->released && !in->owed;
-	case WIRE_DIGEST_REQUEST:
-	case WIRE_RELEASE:
-		return in->destination && !in->released;
-	case WIRE_FINISH:
-		return in->released;
-	default:
-		return type == WIRE_ABORT;
-	}
-}
-
-static void take_message(struct incoming *in, struct wire_message *m)
-{
-	switch (is_timely(in, m->type) ? m->type : WIRE_TYPE_END_) {
-	case WIRE_DIGEST_REQUEST:
-		send_digest(in);
-		break;
-	case WIRE_LISTEN:
-		incoming_listen(in, m->listen.prove);
-		break;
-	case WIRE_RELEASE:
-		release(in);
-		break;
-	case WIRE_FINISH:
-		in->finished = true;
-		break;
-	case WIRE_ABORT:
-		in->aborted = true;
-		errtext_set(&in->err, -ECANCELED, "the source gave up: %s", m->abort.text);
-		break;
-	default:
-		in->aborted = true;
-		errtext_set(&in->err, -EPROTO, "the source sent %s, which has no place here",
-			    wire_type_name(m->type));
-	}
-	wire_message_destroy(m);
-}
-
-void incoming_note_resumed(struct incoming *in, uint64_t time_us)
-{
-	struct wire_message m = {.type = WIRE_RESUMED, .resumed = {time_us}};
-
-	if (in->resumed)
-		return;
-	in->resumed = true;
-	in->record.resumed = true;
-	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
-	if (in->control && in->prepare.running)
-		control_send(in->control, &m);
-}
-
-static void take_qemu_event(struct incoming *in, const struct mail *mail)
-{
-	if (mail->event == QEMU_EVENT_GONE && in->owed && in->released) {
-		in->monitor_lost = true; /* libvirt knows what of */
-	} else if (mail->event == QEMU_EVENT_GONE && !in->finished) {
-		in->gone = true;
-		in->aborted = true;
-		errtext_set(&in->err, -ECONNRESET, "QEMU of domain %s ended on the destination",
-			    in->prepare.name);
-	}
-	if (mail->event == QEMU_EVENT_RESUME)
-		incoming_note_resumed(in, mail->a);
-}
-
-bool incoming_take(struct incoming *in, uint64_t deadline_us)
-{
-	struct mail *mail = malloc(sizeof(*mail));
-	bool some;
-
-	if (!mail)
-		abort();
-	mailbox_take(in->mail, deadline_us, mail);
-	some = mail->kind != MAIL_NONE;
-	switch (mail->kind) {
-	case MAIL_MESSAGE:
-		take_message(in, &mail->message);
-		break;
-	case MAIL_CONTROL_LOST:
-		in->control_lost = true;
-		errtext_set(&in->err, mail->result, "lost the source: %s", mail->text);
-		break;
-	case MAIL_QEMU_EVENT:
-		take_qemu_event(in, mail);
-		break;
-	case MAIL_COMPLETE:
-		in->complete = in->released;
-		in->completed_us = clock_monotonic_us();
-		break;
-	case MAIL_STREAM_LOST:
-		if (!in->released) {
-			in->aborted = true;
-			errtext_set(&in->err, mail->result, "%s", mail->text);
-		}
-		break;
-	default:
-		break;
-	}
-	free(mail);
-	return some;
-}
-
 /* ---- life ---- */
 
 static void destroy(struct incoming *in)
 {
-	incoming_detach(in);
-	delist(in);
-	incoming_stop_streams(in);
-	incoming_tell_link(in);
-	incoming_release_postcopy(in);
+	incoming_monitor_unwatch(in);
+	receiver_remove(in);
+	incoming_stream_end(in);
+	incoming_link_tell_end(in);
+	incoming_postcopy_release(in);
 	for (unsigned int i = 0; i < in->tunnel_count; i++)
 		pump_destroy(in->tunnels[i]);
-	pump_destroy(in->relay);
+	pump_destroy(in->device_stream);
 	control_destroy(in->control);
 	destination_destroy(in->destination);
 	qmp_close(in->monitor);
@@ -360,7 +178,7 @@ static void run(struct incoming *in, int fd, struct incoming_result *result)
 		incoming_wait(in);
 	else
 		errtext_set(&in->err, ret, "cannot take the guest in: %s", strerror(-ret));
-	incoming_conclude(in, ret, result);
+	incoming_end(in, ret, result);
 	result->total_ms = (clock_monotonic_us() - begun) / 1000;
 }
 
@@ -406,7 +224,7 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 	snprintf(result->domain, sizeof(result->domain), "%s", in->prepare.name);
 	result->prepared = true;
 	free(m);
-	enlist(in);
+	receiver_add(in);
 	run(in, steal_fd(&own), result);
 	destroy(in);
 }
@@ -453,11 +271,11 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
 	if (ret == 0) {
 		result->prepared = true;
 		snprintf(result->domain, sizeof(result->domain), "%s", in->record.domain);
-		enlist(in);
+		receiver_add(in);
 		/* Should it fail, the source comes again. */
-		incoming_serve_link(in, steal_fd(&own), hello->index, &err);
+		incoming_link_serve(in, steal_fd(&own), hello->index, &err);
 		incoming_wait(in);
-		incoming_conclude(in, 0, result);
+		incoming_end(in, 0, result);
 	}
 	destroy(in);
 	return ret;

@@ -8,11 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "errtext.h"
-#include "host.h"
 #include "wire.h"
 
 struct incoming;
-struct receiver; /* sessions under way; shared by all connection threads */
+struct receiver; /* receiver.h */
 
 struct incoming_result {
 	char domain[WIRE_NAME_MAX + 1];
@@ -26,21 +25,6 @@ struct incoming_result {
 	uint64_t ram_bytes, wire_bytes, total_ms;
 	unsigned int streams;
 };
-
-/* What is common to all sessions; strings are borrowed for the receiver's life. */
-struct receiver_options {
-	/* Sessions connect to it by themselves, so that a restart of the daemon ends only those
-	 * under way. */
-	const char *libvirt_socket;
-	unsigned int max_inbound; /* guests that may come to this host at once, whichever
-				   * receivers serve them */
-	uint16_t port;		  /* that we listen on, and where; for whoever has to carry on */
-	const char *bind;
-};
-
-int receiver_new(const struct receiver_options *options, struct receiver **out);
-/* Is this session under way here? */
-bool incoming_known(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);
 
 /* Serve a control connection whose hello has been answered: read PREPARE and carry the migration
  * to its end. fd becomes ours. Blocks for the whole migration. */
@@ -56,4 +40,4 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
  * Blocks for a ram stream's life. -ENOENT if there is no such session. */
 int incoming_join(struct receiver *r, int fd, const struct wire_hello *hello, struct errtext *err);
 /* Serve a recover connection. fd becomes ours. */
-void incoming_recover(struct receiver *r, int fd);
+void incoming_query(struct receiver *r, int fd);

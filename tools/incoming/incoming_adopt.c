@@ -70,7 +70,7 @@ static int check_guest(struct incoming *in)
 				   "the guest has ended on the destination, before all of its "
 				   "memory had come");
 	if (info.state == DOMAIN_RUNNING || info.state == DOMAIN_PAUSED_USER)
-		incoming_note_resumed(in, 0);
+		incoming_release_note_resumed(in, 0);
 	return 0;
 }
 
@@ -120,7 +120,7 @@ static int take_over(struct incoming *in)
 	int ret = reach_qemu(in);
 
 	if (ret == 0)
-		ret = incoming_new_handlers(in);
+		ret = incoming_postcopy_new_handlers(in);
 	if (ret < 0)
 		return ret;
 	in->prepare.running = in->record.running;

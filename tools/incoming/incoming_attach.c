@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The destination's hold on the QEMU that libvirt started: monitor, RAM.
+// The destination's hold on the QEMU that libvirt started: monitor and RAM.
 #include "incoming_private.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/eventfd.h>
-#include "cleanup.h"
+#include <unistd.h>
 #include "clock.h"
 #include "ram_find.h"
 
@@ -25,50 +22,12 @@ static int reach_monitor(struct incoming *in)
 		if (access(in->dir.monitor, F_OK) == 0 &&
 		    qmp_open(in->dir.monitor, ANSWER_MS, &in->monitor, &ignored) == 0)
 			return 0;
-		incoming_take(in, clock_monotonic_us() + TRY_US);
+		incoming_mail_take(in, clock_monotonic_us() + TRY_US);
 		if (in->control_lost || in->aborted)
 			return errtext_set(&in->err, -ECANCELED, "the source gave up");
 	}
 	return errtext_set(&in->err, -ETIMEDOUT, "QEMU's monitor %s did not come up in %d s",
 			   in->dir.monitor, START_MS / 1000);
-}
-
-static void on_event(void *opaque, const char *name, json_object *data, uint64_t time_us)
-{
-	struct incoming *in = opaque;
-	enum qemu_event event = qemu_event_of(name, NULL);
-
-	(void)data;
-	if (event == QEMU_EVENT_RESUME)
-		mailbox_qemu_event(in->mail, event, time_us);
-}
-
-static void *monitor_main(void *arg)
-{
-	struct incoming *in = arg;
-	struct pollfd p[2] = {{.fd = qmp_fd(in->monitor), .events = POLLIN},
-			      {.fd = in->monitor_stop, .events = POLLIN}};
-	struct errtext err = {0};
-
-	while (poll(p, 2, -1) >= 0 || errno == EINTR) {
-		if (p[1].revents)
-			return NULL;
-		if (p[0].revents && qmp_process(in->monitor, &err) < 0)
-			break;
-	}
-	mailbox_qemu_event(in->mail, QEMU_EVENT_GONE, clock_realtime_us());
-	return NULL;
-}
-
-int incoming_watch_monitor(struct incoming *in)
-{
-	qmp_on_event(in->monitor, on_event, in);
-	in->monitor_stop = eventfd(0, EFD_CLOEXEC);
-	if (in->monitor_stop < 0 ||
-	    pthread_create(&in->monitor_thread, NULL, monitor_main, in) != 0)
-		return errtext_set(&in->err, -EAGAIN, "cannot watch QEMU's monitor");
-	in->monitor_running = true;
-	return 0;
 }
 
 static void publish(struct incoming *in, struct destination *d)
@@ -105,24 +64,11 @@ int incoming_attach(struct incoming *in)
 	if (ret == 0)
 		ret = destination_new(&options, &d, &in->err);
 	if (ret == 0)
-		ret = incoming_watch_monitor(in);
+		ret = incoming_monitor_watch(in);
 	if (ret < 0) {
 		destination_destroy(d);
 		return ret;
 	}
 	publish(in, d);
 	return 0;
-}
-
-void incoming_detach(struct incoming *in)
-{
-	if (in->monitor_running) {
-		eventfd_write(in->monitor_stop, 1);
-		pthread_join(in->monitor_thread, NULL);
-		in->monitor_running = false;
-	}
-	cleanup_close(&in->monitor_stop);
-	in->monitor_stop = -1;
-	if (in->monitor)
-		qmp_on_event(in->monitor, NULL, NULL);
 }

@@ -14,27 +14,6 @@
 
 #define CONFIRM_MS 5000
 
-static void shut(struct byte_stream **slots)
-{
-	for (unsigned int i = 0; i < INCOMING_LANES_MAX; i++)
-		if (slots[i])
-			slots[i]->ops->shutdown(slots[i]);
-}
-
-void incoming_cut_lanes(struct incoming *in)
-{
-	shut(in->fault_streams);
-	shut(in->push_streams);
-}
-
-static bool has_lanes(const struct incoming *in)
-{
-	for (unsigned int i = 0; i < INCOMING_LANES_MAX; i++)
-		if (in->fault_streams[i] || in->push_streams[i])
-			return true;
-	return false;
-}
-
 static void on_link_message(void *opaque, struct wire_message *m)
 {
 	struct link *link = opaque;
@@ -59,7 +38,7 @@ static void on_link_lost(void *opaque, int result, const char *text)
 	pthread_mutex_lock(&in->receiver->lock);
 	link->lost = true;
 	if (in->link == link)
-		incoming_cut_lanes(in);
+		incoming_stream_cut_link(in);
 	pthread_cond_broadcast(&in->receiver->changed);
 	pthread_mutex_unlock(&in->receiver->lock);
 }
@@ -99,25 +78,6 @@ static int send_owed(struct incoming *in, struct control *control)
 	return ret < 0 ? ret : control_send_type(control, WIRE_OWED_END);
 }
 
-/* A handler that was stopped stays so. Whoever waits for a page faults again. */
-static int renew_handler(struct incoming *in, struct errtext *err)
-{
-	struct fault_handler_options handling = {
-		.uffd = in->uffd, .ram = &in->ram, .owed = in->owed, .placer = in->placer};
-	struct fault_handler_stats stats;
-	struct fault_handler *fresh;
-	int ret = fault_handler_new(&handling, &fresh, err);
-
-	if (ret < 0)
-		return ret;
-	fault_handler_stats(in->faults, &stats);
-	fault_handler_latency(in->faults, &in->latency);
-	in->faults_before += stats.faults;
-	fault_handler_destroy(in->faults);
-	in->faults = fresh;
-	return placer_begin(in->placer, err);
-}
-
 static void free_link(struct link *link)
 {
 	control_destroy(link->control);
@@ -150,11 +110,11 @@ static int replace_link(struct incoming *in, struct link *link, struct errtext *
 	pthread_cond_broadcast(&r->changed);
 	if (older) {
 		fault_handler_stop(in->faults);
-		incoming_cut_lanes(in);
-		while (has_lanes(in))
+		incoming_stream_cut_link(in);
+		while (incoming_stream_of_link(in))
 			pthread_cond_wait(&r->changed, &r->lock);
 		if (!in->ending)
-			ret = renew_handler(in, err);
+			ret = incoming_postcopy_renew_handler(in, err);
 	}
 	pthread_mutex_unlock(&r->lock);
 	if (older)
@@ -183,7 +143,7 @@ static bool may_link(struct incoming *in, bool tell_owed)
 	return may;
 }
 
-int incoming_serve_link(struct incoming *in, int fd, bool tell_owed, struct errtext *err)
+int incoming_link_serve(struct incoming *in, int fd, bool tell_owed, struct errtext *err)
 {
 	struct link *link = calloc(1, sizeof(*link));
 	struct control_options options = {.fd = fd,
@@ -239,10 +199,10 @@ static int run_push(struct incoming *in, unsigned int index, struct byte_stream 
 
 /* The source may not notice that one has ended which it has pushed all of its pages into: then
  * those that were lost with it would never come. So a set ends as a whole. */
-static int serve_lane(struct incoming *in, int fd, unsigned int index, struct byte_stream **slots,
-		      int (*run)(struct incoming *in, unsigned int index,
-				 struct byte_stream *stream, struct errtext *err),
-		      struct errtext *err)
+static int serve_stream(struct incoming *in, int fd, unsigned int index, struct byte_stream **slots,
+			int (*run)(struct incoming *in, unsigned int index,
+				   struct byte_stream *stream, struct errtext *err),
+			struct errtext *err)
 {
 	struct receiver *r = in->receiver;
 	unsigned int links;
@@ -253,8 +213,8 @@ static int serve_lane(struct incoming *in, int fd, unsigned int index, struct by
 		pthread_cond_wait(&r->changed, &r->lock);
 	links = in->links;
 	pthread_mutex_unlock(&r->lock);
-	ret = incoming_serve_stream(in, fd, index, slots, in->faults ? INCOMING_LANES_MAX : 0, run,
-				    err);
+	ret = incoming_stream_serve(in, fd, index, slots,
+				    in->faults ? INCOMING_LINK_STREAMS_MAX : 0, run, err);
 	pthread_mutex_lock(&r->lock);
 	if (in->link && in->links == links && !in->ending)
 		control_shutdown(in->link->control);
@@ -262,14 +222,14 @@ static int serve_lane(struct incoming *in, int fd, unsigned int index, struct by
 	return ret;
 }
 
-int incoming_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+int incoming_link_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err)
 {
-	return serve_lane(in, fd, index, in->fault_streams, run_fault, err);
+	return serve_stream(in, fd, index, in->fault_streams, run_fault, err);
 }
 
-int incoming_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+int incoming_link_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err)
 {
-	return serve_lane(in, fd, index, in->push_streams, run_push, err);
+	return serve_stream(in, fd, index, in->push_streams, run_push, err);
 }
 
 /* ---- the last word ---- */
@@ -308,7 +268,7 @@ static void say_last(struct incoming *in, struct link *link)
 	free(m);
 }
 
-bool incoming_tell_link(struct incoming *in)
+bool incoming_link_tell_end(struct incoming *in)
 {
 	struct link *link;
 	bool confirmed;

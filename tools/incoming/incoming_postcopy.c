@@ -25,7 +25,7 @@ static void on_complete(void *opaque)
 	mailbox_note(in->mail, MAIL_COMPLETE, 0, NULL);
 }
 
-int incoming_new_handlers(struct incoming *in)
+int incoming_postcopy_new_handlers(struct incoming *in)
 {
 	struct placer_options placing = {.uffd = in->uffd,
 					 .ram = &in->ram,
@@ -41,6 +41,25 @@ int incoming_new_handlers(struct incoming *in)
 	if (ret == 0)
 		ret = fault_handler_new(&handling, &in->faults, &in->err);
 	return ret;
+}
+
+/* Whoever waits for a page faults again. */
+int incoming_postcopy_renew_handler(struct incoming *in, struct errtext *err)
+{
+	struct fault_handler_options handling = {
+		.uffd = in->uffd, .ram = &in->ram, .owed = in->owed, .placer = in->placer};
+	struct fault_handler_stats stats;
+	struct fault_handler *fresh;
+	int ret = fault_handler_new(&handling, &fresh, err);
+
+	if (ret < 0)
+		return ret;
+	fault_handler_stats(in->faults, &stats);
+	fault_handler_latency(in->faults, &in->latency);
+	in->faults_before += stats.faults;
+	fault_handler_destroy(in->faults);
+	in->faults = fresh;
+	return placer_begin(in->placer, err);
 }
 
 /* A huge folio over a hole would be there as a whole; not where one page of it is missing. */
@@ -84,13 +103,13 @@ static int get_ready(struct incoming *in)
 	if (ret == 0)
 		ret = missing_register(in->uffd, &in->ram, in->record.prove, &in->err);
 	if (ret == 0)
-		ret = incoming_new_handlers(in);
+		ret = incoming_postcopy_new_handlers(in);
 	if (ret == 0)
 		destination_expect_stale(in->destination, in->owed);
 	return ret;
 }
 
-void incoming_listen(struct incoming *in, bool prove)
+void incoming_postcopy_listen(struct incoming *in, bool prove)
 {
 	struct wire_message *m = calloc(1, sizeof(*m));
 
@@ -100,14 +119,14 @@ void incoming_listen(struct incoming *in, bool prove)
 	m->type = WIRE_LISTENING;
 	if (get_ready(in) < 0) {
 		snprintf(m->listening.text, sizeof(m->listening.text), "%s", in->err.text);
-		incoming_release_postcopy(in);
+		incoming_postcopy_release(in);
 		in->err = (struct errtext){0}; /* pre-copy goes on */
 	}
 	control_send(in->control, m);
 	free(m);
 }
 
-int incoming_begin_postcopy(struct incoming *in)
+int incoming_postcopy_begin(struct incoming *in)
 {
 	in->released_us = clock_monotonic_us();
 	owed_seal(in->owed);
@@ -138,11 +157,11 @@ static void sum_up(struct incoming *in)
 	};
 }
 
-int incoming_end_postcopy(struct incoming *in)
+int incoming_postcopy_end(struct incoming *in)
 {
 	int ret;
 
-	incoming_stop_streams(in);
+	incoming_stream_end(in);
 	sum_up(in);
 	ret = missing_unregister(in->uffd, &in->ram, &in->err);
 	if (ret == 0)
@@ -151,7 +170,7 @@ int incoming_end_postcopy(struct incoming *in)
 	return ret;
 }
 
-void incoming_release_postcopy(struct incoming *in)
+void incoming_postcopy_release(struct incoming *in)
 {
 	fault_handler_destroy(in->faults);
 	in->faults = NULL;

@@ -96,7 +96,7 @@ static int prove_over(struct incoming *in, struct link *link, struct errtext *er
 	return ret;
 }
 
-bool incoming_must_prove(const struct incoming *in)
+bool incoming_prove_is_due(const struct incoming *in)
 {
 	return in->record.prove && in->complete && in->resumed && !in->proof_over;
 }
@@ -157,5 +157,5 @@ void incoming_prove(struct incoming *in)
 	if (ret != -ECONNRESET || in->gone || clock_monotonic_us() >= in->give_up_us)
 		end(in);
 	else
-		incoming_take(in, clock_monotonic_us() + AGAIN_US);
+		incoming_mail_take(in, clock_monotonic_us() + AGAIN_US);
 }

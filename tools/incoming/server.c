@@ -15,6 +15,7 @@
 #include "guest_dir.h"
 #include "incoming.h"
 #include "libvirt_host.h"
+#include "receiver.h"
 
 /* Connections that have not said hello yet count too: nobody can make us start threads without
  * end. */
@@ -197,10 +198,10 @@ static void serve(struct server *s, struct connection *c)
 		finish(s, c, &hello, &result);
 	} else if (hello.kind == WIRE_KIND_CONTROL) {
 		close(c->fd);
-	} else if (hello.kind == WIRE_KIND_LINK && !incoming_known(s->receiver, hello.session)) {
+	} else if (hello.kind == WIRE_KIND_LINK && !receiver_knows(s->receiver, hello.session)) {
 		carry_on(s, c, &hello);
 	} else if (hello.kind == WIRE_KIND_RECOVER) {
-		incoming_recover(s->receiver, c->fd);
+		incoming_query(s->receiver, c->fd);
 	} else {
 		incoming_join(s->receiver, c->fd, &hello, &err);
 	}

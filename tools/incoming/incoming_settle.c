@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The guest, as this host's libvirt has it.
+#include "incoming_private.h"
+
+#include <unistd.h>
+#include "clock.h"
+#include "libvirt_host.h"
+
+#define SETTLE_US 15000000
+#define POLL_US 20000
+
+/* Libvirt may not have answered when the session began. */
+int incoming_settle_look(struct incoming *in, enum domain_state *state)
+{
+	struct domain_info info;
+	int ret = 0;
+
+	if (!in->host)
+		ret = host_open(in->receiver->opt.libvirt_socket, &in->host, NULL);
+	if (ret == 0)
+		ret = host_state(in->host, in->uuid, &info, NULL);
+	if (ret == 0)
+		*state = info.state;
+	else if (in->host)
+		host_reopen(in->host, NULL);
+	return ret;
+}
+
+bool incoming_settle_has_run(enum domain_state state)
+{
+	return state == DOMAIN_RUNNING || state == DOMAIN_PAUSED_USER;
+}
+
+bool incoming_settle_has_ended(enum domain_state state)
+{
+	return state == DOMAIN_ABSENT || state == DOMAIN_SHUT_OFF;
+}
+
+/* Once it is no longer on its way; INCOMING if that takes too long. */
+enum domain_state incoming_settle(struct incoming *in, uint64_t for_us)
+{
+	uint64_t end = clock_monotonic_us() + for_us;
+
+	for (;;) {
+		enum domain_state state;
+
+		if (incoming_settle_look(in, &state) == 0 && state != DOMAIN_INCOMING &&
+		    state != DOMAIN_PAUSED_MIGRATION)
+			return state;
+		if (clock_monotonic_us() >= end)
+			return DOMAIN_INCOMING;
+		usleep(POLL_US);
+	}
+}
+
+/* Released, then silence: give libvirt's Finish no more chance to arrive, then see what it did. */
+bool incoming_settle_arrived(struct incoming *in)
+{
+	incoming_tunnel_cut(in);
+	return incoming_settle_has_run(incoming_settle(in, SETTLE_US));
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// The streams of a session that carry pages: each is served by its connection's thread, and all can
+// be ended from the session's.
+#include "incoming_private.h"
+
+#include <errno.h>
+#include <unistd.h>
+#include "uring_stream.h"
+
+/* Waits until RAM is ready for it. False if the session ends first, or has such a stream. */
+static bool register_stream(struct incoming *in, struct byte_stream **slot,
+			    struct byte_stream *stream)
+{
+	struct receiver *r = in->receiver;
+	bool go = false;
+
+	pthread_mutex_lock(&r->lock);
+	while (!in->destination && !in->ending)
+		pthread_cond_wait(&r->changed, &r->lock);
+	if (!in->ending && !*slot) {
+		*slot = stream;
+		go = true;
+	}
+	pthread_mutex_unlock(&r->lock);
+	return go;
+}
+
+static void unregister_stream(struct incoming *in, struct byte_stream **slot,
+			      struct byte_stream *stream)
+{
+	pthread_mutex_lock(&in->receiver->lock);
+	*slot = NULL;
+	in->wire_bytes += uring_stream_bytes(stream);
+	pthread_cond_broadcast(&in->receiver->changed);
+	pthread_mutex_unlock(&in->receiver->lock);
+}
+
+int incoming_stream_serve(struct incoming *in, int fd, unsigned int index,
+			  struct byte_stream **slots, unsigned int count,
+			  int (*run)(struct incoming *in, unsigned int index,
+				     struct byte_stream *stream, struct errtext *err),
+			  struct errtext *err)
+{
+	struct byte_stream *stream;
+	int ret;
+
+	if (index >= count) {
+		close(fd);
+		return errtext_set(err, -EPROTO, "connection %u of %u", index, count);
+	}
+	ret = uring_stream_new(fd, NULL, &stream, err);
+	if (ret < 0) {
+		close(fd);
+		return ret;
+	}
+	if (register_stream(in, &slots[index], stream)) {
+		ret = run(in, index, stream, err);
+		unregister_stream(in, &slots[index], stream);
+	}
+	stream->ops->destroy(stream);
+	return ret;
+}
+
+static int run_ram(struct incoming *in, unsigned int index, struct byte_stream *stream,
+		   struct errtext *err)
+{
+	return destination_receive(in->destination, index, stream, err);
+}
+
+int incoming_stream_serve_ram(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+{
+	int ret = incoming_stream_serve(in, fd, index, in->streams, in->prepare.streams, run_ram,
+					err);
+
+	if (ret < 0)
+		mailbox_note(in->mail, MAIL_STREAM_LOST, ret, err->text);
+	return ret;
+}
+
+static void shut(struct byte_stream **slots)
+{
+	for (unsigned int i = 0; i < INCOMING_LINK_STREAMS_MAX; i++)
+		if (slots[i])
+			slots[i]->ops->shutdown(slots[i]);
+}
+
+void incoming_stream_cut_link(struct incoming *in)
+{
+	shut(in->fault_streams);
+	shut(in->push_streams);
+}
+
+bool incoming_stream_of_link(const struct incoming *in)
+{
+	for (unsigned int i = 0; i < INCOMING_LINK_STREAMS_MAX; i++)
+		if (in->fault_streams[i] || in->push_streams[i])
+			return true;
+	return false;
+}
+
+void incoming_stream_end(struct incoming *in)
+{
+	struct receiver *r = in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	in->ending = true;
+	for (unsigned int i = 0; i < WIRE_STREAMS_MAX; i++)
+		if (in->streams[i])
+			in->streams[i]->ops->shutdown(in->streams[i]);
+	if (in->faults)
+		fault_handler_stop(in->faults);
+	incoming_stream_cut_link(in);
+	pthread_cond_broadcast(&r->changed);
+	while (in->users)
+		pthread_cond_wait(&r->changed, &r->lock);
+	pthread_mutex_unlock(&r->lock);
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// The sessions of one process, found by their numbers.
+#include "receiver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "incoming_private.h"
+
+int receiver_new(const struct receiver_options *options, struct receiver **out)
+{
+	struct receiver *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return -ENOMEM;
+	r->opt = *options;
+	pthread_mutex_init(&r->lock, NULL);
+	pthread_cond_init(&r->changed, NULL);
+	*out = r;
+	return 0;
+}
+
+void receiver_add(struct incoming *in)
+{
+	struct receiver *r = in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	in->next = r->sessions;
+	r->sessions = in;
+	pthread_mutex_unlock(&r->lock);
+}
+
+void receiver_remove(struct incoming *in)
+{
+	struct receiver *r = in->receiver;
+	struct incoming **at;
+
+	pthread_mutex_lock(&r->lock);
+	for (at = &r->sessions; *at && *at != in; at = &(*at)->next)
+		;
+	if (*at)
+		*at = in->next;
+	pthread_mutex_unlock(&r->lock);
+}
+
+bool receiver_knows(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
+{
+	struct incoming *in;
+
+	pthread_mutex_lock(&r->lock);
+	for (in = r->sessions; in; in = in->next)
+		if (memcmp(in->session, session, WIRE_SESSION_SIZE) == 0)
+			break;
+	pthread_mutex_unlock(&r->lock);
+	return in;
+}
+
+struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
+{
+	struct incoming *in;
+
+	pthread_mutex_lock(&r->lock);
+	for (in = r->sessions; in; in = in->next)
+		if (memcmp(in->session, session, WIRE_SESSION_SIZE) == 0 && !in->ending)
+			break;
+	if (in)
+		in->users++;
+	pthread_mutex_unlock(&r->lock);
+	return in;
+}
+
+void receiver_leave(struct incoming *in)
+{
+	struct receiver *r = in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	in->users--;
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+}

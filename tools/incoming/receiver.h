@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// What all sessions of one process share, and the sessions themselves, by number.
+//
+// Made once, and never freed: connection threads may use it until the process ends.
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "wire.h"
+
+struct incoming;
+
+/* What is common to all sessions; strings are borrowed for the receiver's life. */
+struct receiver_options {
+	/* Sessions connect to it by themselves, so that a restart of the daemon ends only those
+	 * under way. */
+	const char *libvirt_socket;
+	unsigned int max_inbound; /* guests that may come to this host at once, whichever
+				   * receivers serve them */
+	uint16_t port;		  /* that we listen on, and where; for whoever has to carry on */
+	const char *bind;
+};
+
+struct receiver {
+	/* constant after init */
+	struct receiver_options opt;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* under lock */
+	struct incoming *sessions; /* list */
+};
+
+int receiver_new(const struct receiver_options *options, struct receiver **out);
+/* A session's own thread: from now on, or no longer, it can be found. */
+void receiver_add(struct incoming *in);
+void receiver_remove(struct incoming *in);
+/* Is this session under way here? Any thread. */
+bool receiver_knows(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);
+/* The session, for one of its other connections; NULL: there is none, or it ends. It stays until
+ * receiver_leave. Any thread. */
+struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);
+void receiver_leave(struct incoming *in);
