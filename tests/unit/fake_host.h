@@ -43,6 +43,7 @@ enum fake_call {
 	FAKE_QEMU_PID,
 	FAKE_SET_IGNORE_SHARED,
 	FAKE_GET_IGNORE_SHARED,
+	FAKE_KNOWS_CAPABILITY,
 	FAKE_RESUME,
 	FAKE_DESTROY,
 	FAKE_UNDEFINE,
@@ -54,6 +55,7 @@ enum fake_call {
 struct fake_domain {
 	struct domain_info info; /* state, persistent, job: as libvirt would tell */
 	bool ignore_shared;
+	bool switchover_ack; /* its QEMU knows the capability */
 	pid_t qemu;
 	const char *xml, *stored_xml; /* borrowed; NULL: reading it fails */
 	/* When it has been looked at (find, state) so many times, it changes: in this order. */
@@ -468,6 +470,21 @@ static inline int fake_get_ignore_shared(struct host *host, const char *uuid, bo
 	return fake_end(fake_of(host), ret);
 }
 
+/* The domain's switchover_ack answers, whatever capability is asked about. */
+static inline int fake_knows_capability(struct host *host, const char *uuid, const char *capability,
+					bool *known, struct errtext *err)
+{
+	struct fake_domain *d;
+	int ret = fake_begin_on(host, FAKE_KNOWS_CAPABILITY, uuid, &d, err);
+
+	(void)capability;
+	if (ret == 0)
+		ret = fake_monitor(d, err);
+	if (ret == 0)
+		*known = d->switchover_ack;
+	return fake_end(fake_of(host), ret);
+}
+
 static inline int fake_resume(struct host *host, const char *uuid, struct errtext *err)
 {
 	struct fake_domain *d;
@@ -559,6 +576,7 @@ static const struct host_ops fake_ops = {
 	.qemu_pid = fake_qemu_pid,
 	.set_ignore_shared = fake_set_ignore_shared,
 	.get_ignore_shared = fake_get_ignore_shared,
+	.knows_capability = fake_knows_capability,
 	.resume = fake_resume,
 	.destroy = fake_destroy,
 	.undefine = fake_undefine,
