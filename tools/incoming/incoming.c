@@ -10,9 +10,7 @@
 #include <sys/socket.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
-#include "clock.h"
 #include "guard.h"
-#include "libvirt_host.h"
 #include "socket.h"
 
 #define QUEUED_US 1000000
@@ -59,7 +57,7 @@ static int open_dir(struct incoming *in)
 	int ret = host_qemu_owner(in->host, &uid, &gid, &in->err);
 
 	if (ret == 0)
-		ret = guest_dir_open(&in->dir, in->uuid, uid, gid, &in->err);
+		ret = in->world->open_dir(&in->dir, in->uuid, uid, gid, &in->err);
 	if (ret < 0)
 		return ret;
 	/* Of an earlier stay here; QEMU makes its own. */
@@ -74,8 +72,8 @@ static int open_dir(struct incoming *in)
 	guest_dir_session(in->session, in->record.session);
 	ret = record_write(&in->dir, RECORD_INCOMING, &in->record, &in->err);
 	if (ret == 0)
-		ret = guard_start(in->uuid, in->receiver->opt.libvirt_socket, NULL, &in->guard,
-				  NULL, &in->err);
+		ret = in->world->start_guard(in->uuid, in->receiver->opt.libvirt_socket, NULL,
+					     &in->guard, NULL, &in->err);
 	return ret;
 }
 
@@ -91,7 +89,7 @@ static int await_turn(struct incoming *in)
 {
 	uint64_t next_us = 0;
 	unsigned int ahead;
-	int ret = slot_join(GUEST_DIR_ROOT "/inbound", &in->slot, &in->err);
+	int ret = in->world->join_queue(GUEST_DIR_ROOT "/inbound", &in->slot, &in->err);
 
 	while (ret == 0) {
 		ret = slot_ahead(in->slot, &ahead);
@@ -99,11 +97,11 @@ static int await_turn(struct incoming *in)
 			return errtext_set(&in->err, ret, "cannot count this host's migrations");
 		if (ahead < in->receiver->opt.max_inbound)
 			return 0;
-		if (clock_monotonic_us() >= next_us) {
+		if (in->world->now_us() >= next_us) {
 			ret = tell_queued(in, ahead - in->receiver->opt.max_inbound + 1);
-			next_us = clock_monotonic_us() + QUEUED_US;
+			next_us = in->world->now_us() + QUEUED_US;
 		}
-		incoming_mail_take(in, clock_monotonic_us() + QUEUE_LOOK_US);
+		incoming_mail_take(in, QUEUE_LOOK_US);
 		if (in->aborted || in->control_lost)
 			return -ECANCELED;
 	}
@@ -121,7 +119,7 @@ static int accept_guest(struct incoming *in, int fd)
 	int ret = m ? control_new(&control, &in->control, &in->err) : -ENOMEM;
 
 	if (ret == 0)
-		ret = host_open(in->receiver->opt.libvirt_socket, &in->host, &in->err);
+		ret = in->world->open_host(in->receiver->opt.libvirt_socket, &in->host, &in->err);
 	if (ret == 0)
 		ret = await_turn(in);
 	if (ret == 0)
@@ -167,7 +165,7 @@ static void destroy(struct incoming *in)
 
 static void run(struct incoming *in, int fd, struct incoming_result *result)
 {
-	uint64_t begun = clock_monotonic_us();
+	uint64_t begun = in->world->now_us();
 	int ret = accept_guest(in, fd);
 
 	if (ret == 0)
@@ -179,7 +177,7 @@ static void run(struct incoming *in, int fd, struct incoming_result *result)
 	else
 		errtext_set(&in->err, ret, "cannot take the guest in: %s", strerror(-ret));
 	incoming_end(in, ret, result);
-	result->total_ms = (clock_monotonic_us() - begun) / 1000;
+	result->total_ms = (in->world->now_us() - begun) / 1000;
 }
 
 static struct incoming *incoming_new(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
@@ -191,6 +189,7 @@ static struct incoming *incoming_new(struct receiver *r, const uint8_t session[W
 		return NULL;
 	}
 	in->receiver = r;
+	in->world = r->opt.world;
 	memcpy(in->session, session, sizeof(in->session));
 	in->guard = in->monitor_stop = in->dir.lock = in->uffd = in->uffd_inside = -1;
 	return in;

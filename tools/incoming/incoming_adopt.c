@@ -8,12 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "attach.h"
-#include "clock.h"
-#include "guard.h"
-#include "libvirt_host.h"
 #include "process.h"
-#include "ram_find.h"
 
 #define SILENCE_MS 10000
 
@@ -23,14 +18,15 @@ static bool is_of_session(const struct record *r, const void *session)
 }
 
 /* Fills in->record and the paths. */
-static int find_record(struct incoming *in)
+static int look_up_record(struct incoming *in)
 {
 	char session[2 * WIRE_SESSION_SIZE + 1];
 	struct errtext err = {0};
 	int ret;
 
 	guest_dir_session(in->session, session);
-	ret = record_find(RECORD_INCOMING, is_of_session, session, &in->dir, &in->record, &err);
+	ret = in->world->find_record(RECORD_INCOMING, is_of_session, session, &in->dir, &in->record,
+				     &err);
 	in->dir.lock = -1;
 	if (ret == -ENOENT)
 		return errtext_set(&in->err, ret,
@@ -59,7 +55,7 @@ static int check_guest(struct incoming *in)
 {
 	struct domain_info info;
 	struct errtext err = {0};
-	int ret = host_open(in->receiver->opt.libvirt_socket, &in->host, &err);
+	int ret = in->world->open_host(in->receiver->opt.libvirt_socket, &in->host, &err);
 
 	if (ret == 0)
 		ret = host_state(in->host, in->uuid, &info, &err);
@@ -102,7 +98,7 @@ static int reach_qemu(struct incoming *in)
 	int ret = find_qemu(in);
 
 	if (ret == 0)
-		ret = ram_find(in->qemu, true, &in->ram, &in->err);
+		ret = in->world->find_ram(in->qemu, true, &in->ram, &in->err);
 	if (ret == 0)
 		ret = owed_open(in->dir.owed, &in->ram, &in->owed, &in->err);
 	if (ret == 0 && !owed_sealed(in->owed))
@@ -111,7 +107,7 @@ static int reach_qemu(struct incoming *in)
 		ret = destination_new(&options, &in->destination, &in->err);
 	if (ret < 0)
 		return ret;
-	ret = attach_find_inside(in->qemu, &in->uffd, &in->uffd_inside, &in->err);
+	ret = in->world->find_userfaultfd(in->qemu, &in->uffd, &in->uffd_inside, &in->err);
 	return ret == -ENOENT && owed_left(in->owed) == 0 ? note_complete(in) : ret;
 }
 
@@ -126,18 +122,18 @@ static int take_over(struct incoming *in)
 	in->prepare.running = in->record.running;
 	in->prepare.silence_ms = SILENCE_MS;
 	destination_place(in->destination, in->placer);
-	in->released_us = clock_monotonic_us();
+	in->released_us = in->world->now_us();
 	ret = placer_begin(in->placer, &in->err);
 	if (ret == 0)
-		ret = guard_start(in->uuid, in->receiver->opt.libvirt_socket, NULL, &in->guard,
-				  NULL, &in->err);
+		ret = in->world->start_guard(in->uuid, in->receiver->opt.libvirt_socket, NULL,
+					     &in->guard, NULL, &in->err);
 	return ret;
 }
 
 /* Whoever had the lock before us may have written meanwhile. */
 static int lock_record(struct incoming *in)
 {
-	int ret = guest_dir_open(&in->dir, in->record.uuid, -1, -1, &in->err);
+	int ret = in->world->open_dir(&in->dir, in->record.uuid, -1, -1, &in->err);
 
 	if (ret < 0)
 		return ret;
@@ -148,7 +144,7 @@ static int lock_record(struct incoming *in)
 
 int incoming_adopt(struct incoming *in)
 {
-	int ret = find_record(in);
+	int ret = look_up_record(in);
 
 	in->released = true; /* whatever fails here, nothing inside QEMU is to be undone */
 	in->missed_events = true;

@@ -3,9 +3,6 @@
 #include "incoming_private.h"
 
 #include <errno.h>
-#include <unistd.h>
-#include "clock.h"
-#include "ram_find.h"
 
 #define TRY_US 5000
 #define START_MS 300000
@@ -14,15 +11,15 @@
  * Meanwhile mail must be heeded: libvirt may have failed. */
 static int reach_monitor(struct incoming *in)
 {
-	uint64_t end = clock_monotonic_us() + START_MS * 1000ull;
+	uint64_t end = in->world->now_us() + START_MS * 1000ull;
 
-	while (clock_monotonic_us() < end) {
+	while (in->world->now_us() < end) {
 		struct errtext ignored = {0};
 
-		if (access(in->dir.monitor, F_OK) == 0 &&
-		    qmp_open(in->dir.monitor, ANSWER_MS, &in->monitor, &ignored) == 0)
+		if (in->world->open_monitor(in->dir.monitor, ANSWER_MS, &in->monitor, &ignored) ==
+		    0)
 			return 0;
-		incoming_mail_take(in, clock_monotonic_us() + TRY_US);
+		incoming_mail_take(in, TRY_US);
 		if (in->control_lost || in->aborted)
 			return errtext_set(&in->err, -ECANCELED, "the source gave up");
 	}
@@ -58,7 +55,7 @@ int incoming_attach(struct incoming *in)
 	pid = qmp_peer_pid(in->monitor);
 	ret = qmp_set_capability(in->monitor, "x-ignore-shared", true, &in->err);
 	if (ret == 0)
-		ret = ram_find(pid, true, &in->ram, &in->err);
+		ret = in->world->find_ram(pid, true, &in->ram, &in->err);
 	if (ret == 0)
 		ret = ram_map_match(&in->ram, &in->prepare.ram, &in->err);
 	if (ret == 0)

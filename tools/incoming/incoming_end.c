@@ -66,7 +66,7 @@ static int forget_capability(struct incoming *in)
 	int ret = 0;
 
 	if (!in->monitor)
-		ret = qmp_open(in->dir.monitor, ANSWER_MS, &in->monitor, &in->err);
+		ret = in->world->open_monitor(in->dir.monitor, ANSWER_MS, &in->monitor, &in->err);
 	return ret < 0 ? ret : qmp_set_capability(in->monitor, "x-ignore-shared", false, &in->err);
 }
 

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include "clock.h"
 #include "digest.h"
 
 static void send_digest(struct incoming *in)
@@ -77,14 +76,14 @@ static void take_qemu_event(struct incoming *in, const struct mail *mail)
 		incoming_release_note_resumed(in, mail->a);
 }
 
-bool incoming_mail_take(struct incoming *in, uint64_t deadline_us)
+bool incoming_mail_take(struct incoming *in, uint64_t for_us)
 {
 	struct mail *mail = malloc(sizeof(*mail));
 	bool some;
 
 	if (!mail)
 		abort();
-	mailbox_take(in->mail, deadline_us, mail);
+	in->world->take_mail(in->mail, in->world->now_us() + for_us, mail);
 	some = mail->kind != MAIL_NONE;
 	switch (mail->kind) {
 	case MAIL_MESSAGE:
@@ -99,7 +98,7 @@ bool incoming_mail_take(struct incoming *in, uint64_t deadline_us)
 		break;
 	case MAIL_COMPLETE:
 		in->complete = in->released;
-		in->completed_us = clock_monotonic_us();
+		in->completed_us = in->world->now_us();
 		break;
 	case MAIL_STREAM_LOST:
 		if (!in->released) {

@@ -74,7 +74,8 @@ void incoming_monitor_reach_again(struct incoming *in)
 {
 	if (in->monitor_lost)
 		forget_monitor(in);
-	if (in->monitor || qmp_open(in->dir.monitor, AGAIN_MS, &in->monitor, NULL) < 0)
+	if (in->monitor ||
+	    in->world->open_monitor(in->dir.monitor, AGAIN_MS, &in->monitor, NULL) < 0)
 		return;
 	in->missed_events = true;
 	if (incoming_monitor_watch(in) < 0)

@@ -10,9 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include "attach.h"
 #include "cleanup.h"
-#include "clock.h"
 #include "missing.h"
 #include "process.h"
 
@@ -95,9 +93,9 @@ static int get_ready(struct incoming *in)
 	if (ret < 0)
 		return ret;
 	keep_folios_small(&in->ram);
-	ret = attach_userfaultfd(in->qemu,
-				 in->record.prove ? MISSING_TRACKED_FEATURES : MISSING_FEATURES,
-				 true, &in->uffd, &in->uffd_inside, &in->err);
+	ret = in->world->borrow_userfaultfd(
+		in->qemu, in->record.prove ? MISSING_TRACKED_FEATURES : MISSING_FEATURES, true,
+		&in->uffd, &in->uffd_inside, &in->err);
 	if (ret == 0)
 		ret = owed_create(in->dir.owed, &in->ram, &in->owed, &in->err);
 	if (ret == 0)
@@ -128,7 +126,7 @@ void incoming_postcopy_listen(struct incoming *in, bool prove)
 
 int incoming_postcopy_begin(struct incoming *in)
 {
-	in->released_us = clock_monotonic_us();
+	in->released_us = in->world->now_us();
 	owed_seal(in->owed);
 	destination_place(in->destination, in->placer);
 	return placer_begin(in->placer, &in->err);
@@ -165,7 +163,7 @@ int incoming_postcopy_end(struct incoming *in)
 	sum_up(in);
 	ret = missing_unregister(in->uffd, &in->ram, &in->err);
 	if (ret == 0)
-		ret = attach_close_inside(in->qemu, in->uffd_inside, &in->err);
+		ret = in->world->close_userfaultfd(in->qemu, in->uffd_inside, &in->err);
 	in->uffd_inside = -1;
 	return ret;
 }
@@ -180,7 +178,7 @@ void incoming_postcopy_release(struct incoming *in)
 	in->owed = NULL;
 	/* Before the release QEMU is about to end, or goes on without. */
 	if (in->uffd_inside >= 0 && !in->released)
-		attach_close_inside(in->qemu, in->uffd_inside, NULL);
+		in->world->close_userfaultfd(in->qemu, in->uffd_inside, NULL);
 	in->uffd_inside = -1;
 	cleanup_close(&in->uffd);
 	in->uffd = -1;

@@ -10,6 +10,7 @@
 #include "histogram.h"
 #include "host.h"
 #include "incoming.h"
+#include "incoming_world.h"
 #include "mailbox.h"
 #include "owed.h"
 #include "placer.h"
@@ -37,6 +38,7 @@ struct link {
 struct incoming {
 	/* constant after init */
 	struct receiver *receiver;
+	const struct incoming_world *world; /* the receiver's */
 	uint8_t session[WIRE_SESSION_SIZE];
 	struct incoming *next; /* under the receiver's lock */
 
@@ -160,8 +162,8 @@ void incoming_release(struct incoming *in);
 void incoming_release_note_resumed(struct incoming *in, uint64_t time_us);
 
 /* incoming_mail.c */
-/* Take one mail, waiting until the deadline (CLOCK_MONOTONIC); false if none came. */
-bool incoming_mail_take(struct incoming *in, uint64_t deadline_us);
+/* Take one mail, waiting for so long (microseconds); false if none came. */
+bool incoming_mail_take(struct incoming *in, uint64_t for_us);
 
 /* incoming_attach.c */
 /* Reach QEMU, find its RAM, empty it. */

@@ -119,7 +119,7 @@ static void begin(struct incoming *in)
 	const struct fault_handler_options handling = {
 		.uffd = in->uffd, .ram = &in->ram, .owed = in->owed, .placer = in->placer};
 
-	in->give_up_us = clock_monotonic_us() + GIVE_UP_US;
+	in->give_up_us = in->world->now_us() + GIVE_UP_US;
 	if (fault_handler_new(&handling, &in->holes, NULL) == 0 &&
 	    pthread_create(&in->holes_thread, NULL, serve_holes, in->holes) == 0)
 		return;
@@ -152,10 +152,10 @@ void incoming_prove(struct incoming *in)
 		fault_point("proof");
 		ret = prove_over(in, link, &err);
 		let_go(in, link);
-		in->give_up_us = clock_monotonic_us() + GIVE_UP_US;
+		in->give_up_us = in->world->now_us() + GIVE_UP_US;
 	}
-	if (ret != -ECONNRESET || in->gone || clock_monotonic_us() >= in->give_up_us)
+	if (ret != -ECONNRESET || in->gone || in->world->now_us() >= in->give_up_us)
 		end(in);
 	else
-		incoming_mail_take(in, clock_monotonic_us() + AGAIN_US);
+		incoming_mail_take(in, AGAIN_US);
 }

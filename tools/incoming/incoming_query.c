@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
-#include "libvirt_host.h"
 #include "socket.h"
 
 /* The answer must be final: ABSENT only if it can no longer begin to run here, ENDED only if it did
@@ -58,7 +57,7 @@ void incoming_query(struct receiver *r, int fd)
 
 	if (!m || !buf || control_read_one(fd, ANSWER_MS, m, &err) < 0 ||
 	    (m->type != WIRE_QUERY && m->type != WIRE_DISCARD) ||
-	    host_open(r->opt.libvirt_socket, &host, &err) < 0) {
+	    r->opt.world->open_host(r->opt.libvirt_socket, &host, &err) < 0) {
 		free(m);
 		return;
 	}

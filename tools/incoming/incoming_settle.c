@@ -2,10 +2,6 @@
 // The guest, as this host's libvirt has it.
 #include "incoming_private.h"
 
-#include <unistd.h>
-#include "clock.h"
-#include "libvirt_host.h"
-
 #define SETTLE_US 15000000
 #define POLL_US 20000
 
@@ -16,7 +12,7 @@ int incoming_settle_look(struct incoming *in, enum domain_state *state)
 	int ret = 0;
 
 	if (!in->host)
-		ret = host_open(in->receiver->opt.libvirt_socket, &in->host, NULL);
+		ret = in->world->open_host(in->receiver->opt.libvirt_socket, &in->host, NULL);
 	if (ret == 0)
 		ret = host_state(in->host, in->uuid, &info, NULL);
 	if (ret == 0)
@@ -39,7 +35,7 @@ bool incoming_settle_has_ended(enum domain_state state)
 /* Once it is no longer on its way; INCOMING if that takes too long. */
 enum domain_state incoming_settle(struct incoming *in, uint64_t for_us)
 {
-	uint64_t end = clock_monotonic_us() + for_us;
+	uint64_t end = in->world->now_us() + for_us;
 
 	for (;;) {
 		enum domain_state state;
@@ -47,9 +43,9 @@ enum domain_state incoming_settle(struct incoming *in, uint64_t for_us)
 		if (incoming_settle_look(in, &state) == 0 && state != DOMAIN_INCOMING &&
 		    state != DOMAIN_PAUSED_MIGRATION)
 			return state;
-		if (clock_monotonic_us() >= end)
+		if (in->world->now_us() >= end)
 			return DOMAIN_INCOMING;
-		usleep(POLL_US);
+		in->world->pause(POLL_US);
 	}
 }
 

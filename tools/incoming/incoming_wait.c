@@ -19,8 +19,7 @@ static void look_after(struct incoming *in)
 	if (incoming_settle_look(in, &state) < 0)
 		return;
 	if (incoming_settle_has_run(state) && !in->resumed) {
-		incoming_mail_take(in,
-				   clock_monotonic_us() + LOOK_US); /* its event is more exact */
+		incoming_mail_take(in, LOOK_US); /* its event is more exact */
 		incoming_release_note_resumed(in, clock_realtime_us());
 	}
 	if (incoming_settle_has_ended(state)) {
@@ -58,7 +57,7 @@ static void wait_until_decided(struct incoming *in)
 			incoming_prove(in);
 			continue;
 		}
-		if (incoming_mail_take(in, clock_monotonic_us() + pause_us) || !must_look(in))
+		if (incoming_mail_take(in, pause_us) || !must_look(in))
 			continue;
 		incoming_monitor_reach_again(in);
 		look_after(in);
@@ -74,7 +73,7 @@ void incoming_wait(struct incoming *in)
 		/* The source is lost: did libvirt's Finish come through before? */
 		if (incoming_settle_arrived(in))
 			incoming_release_note_resumed(in, clock_realtime_us());
-		while (incoming_mail_take(in, clock_monotonic_us()))
+		while (incoming_mail_take(in, 0))
 			;
 		if (!in->resumed)
 			return;

@@ -14,6 +14,8 @@ int receiver_new(const struct receiver_options *options, struct receiver **out)
 	if (!r)
 		return -ENOMEM;
 	r->opt = *options;
+	if (!r->opt.world)
+		r->opt.world = incoming_world_real();
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	*out = r;

@@ -10,6 +10,7 @@
 #include "wire.h"
 
 struct incoming;
+struct incoming_world;
 
 /* What is common to all sessions; strings are borrowed for the receiver's life. */
 struct receiver_options {
@@ -20,6 +21,7 @@ struct receiver_options {
 				   * receivers serve them */
 	uint16_t port;		  /* that we listen on, and where; for whoever has to carry on */
 	const char *bind;
+	const struct incoming_world *world; /* NULL: the real one */
 };
 
 struct receiver {

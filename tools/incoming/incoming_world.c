@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The world as it is.
+#include "incoming_world.h"
+
+#include <unistd.h>
+#include "attach.h"
+#include "clock.h"
+#include "guard.h"
+#include "libvirt_host.h"
+#include "ram_find.h"
+
+static void pause_for(uint64_t for_us)
+{
+	usleep((useconds_t)for_us);
+}
+
+static const struct incoming_world real = {
+	.open_host = host_open,
+	.join_queue = slot_join,
+	.open_dir = guest_dir_open,
+	.find_record = record_find,
+	.start_guard = guard_start,
+	.open_monitor = qmp_open,
+	.find_ram = ram_find,
+	.borrow_userfaultfd = attach_userfaultfd,
+	.find_userfaultfd = attach_find_inside,
+	.close_userfaultfd = attach_close_inside,
+	.now_us = clock_monotonic_us,
+	.pause = pause_for,
+	.take_mail = mailbox_take,
+};
+
+const struct incoming_world *incoming_world_real(void)
+{
+	return &real;
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a session reaches outside of its own process: libvirt, this host's files, QEMU, and time.
+//
+// Each function is that of its own header, to which owner, threads and errors belong. Tests put
+// others in their place, so that every order of events is tried without a guest and without
+// waiting.
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+#include "errtext.h"
+#include "guest_dir.h"
+#include "host.h"
+#include "mailbox.h"
+#include "qmp.h"
+#include "ram_keep.h"
+#include "ram_map.h"
+#include "slot.h"
+
+struct incoming_world {
+	/* libvirt_host.h: host_open */
+	int (*open_host)(const char *socket_path, struct host **out, struct errtext *err);
+
+	/* slot.h, guest_dir.h, guard.h: slot_join, guest_dir_open, record_find, guard_start */
+	int (*join_queue)(const char *dir, struct slot **out, struct errtext *err);
+	int (*open_dir)(struct guest_dir *d, const char *uuid, uid_t uid, gid_t gid,
+			struct errtext *err);
+	int (*find_record)(enum record_kind kind,
+			   bool (*is)(const struct record *r, const void *what), const void *what,
+			   struct guest_dir *d, struct record *r, struct errtext *err);
+	int (*start_guard)(const char *uuid, const char *libvirt_socket, const struct ram_keep *ram,
+			   int *fd, pid_t *pid, struct errtext *err);
+
+	/* qmp.h, ram_find.h, attach.h: qmp_open, ram_find, attach_... */
+	int (*open_monitor)(const char *path, int timeout_ms, struct qmp **out,
+			    struct errtext *err);
+	int (*find_ram)(pid_t qemu, bool writable, struct ram_map *ram, struct errtext *err);
+	int (*borrow_userfaultfd)(pid_t qemu, unsigned long long features, bool keep_inside,
+				  int *uffd, int *inside, struct errtext *err);
+	int (*find_userfaultfd)(pid_t qemu, int *uffd, int *inside, struct errtext *err);
+	int (*close_userfaultfd)(pid_t qemu, int inside, struct errtext *err);
+
+	/* CLOCK_MONOTONIC, in microseconds */
+	uint64_t (*now_us)(void);
+	void (*pause)(uint64_t for_us);
+	/* mailbox.h: mailbox_take; the session's thread waits nowhere else for what happens */
+	void (*take_mail)(struct mailbox *m, uint64_t deadline_us, struct mail *mail);
+};
+
+/* The one there is when nothing is tested. */
+const struct incoming_world *incoming_world_real(void);
