@@ -39,6 +39,7 @@ void domain_judge_state(const struct domain_info *info, struct conditions *out)
 	switch (info->state) {
 	case DOMAIN_RUNNING:
 	case DOMAIN_PAUSED_USER:
+	case DOMAIN_STATE_END_:
 		break;
 	case DOMAIN_ABSENT:
 	case DOMAIN_SHUT_OFF:

@@ -23,7 +23,9 @@ enum domain_state {
 	DOMAIN_PAUSED_MIGRATION, /* stopped by a migration out that did not end: the state a crash
 				  * after the hand-over leaves */
 	DOMAIN_INCOMING,	 /* waiting for, or just past, an incoming stream */
-	DOMAIN_PAUSED_POSTCOPY,	 /* post-copy broke off */
+	DOMAIN_PAUSED_POSTCOPY,	 /* by a post-copy of QEMU's own: under way out of here, or broken
+				  * off; dray's leaves no such state */
+	DOMAIN_STATE_END_
 };
 
 struct domain_info {

@@ -418,7 +418,8 @@ static int libvirt_destroy(struct host *host, const char *uuid, struct errtext *
 	int ret = act(h, uuid, "end the domain", virDomainDestroy, &local);
 	struct domain_info info;
 
-	if (ret < 0 && libvirt_state(host, uuid, &info, NULL) == 0 && info.state <= DOMAIN_SHUT_OFF)
+	if (ret < 0 && libvirt_state(host, uuid, &info, NULL) == 0 &&
+	    (info.state == DOMAIN_ABSENT || info.state == DOMAIN_SHUT_OFF))
 		return 0;
 	return ret < 0 ? errtext_set(err, ret, "%s", local.text) : 0;
 }

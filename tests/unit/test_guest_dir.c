@@ -6,25 +6,15 @@
 #include <criterion/parameterized.h>
 #include <dirent.h>
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "own_run.h"
 
 #define UUID "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10"
 
 TestSuite(guest_dir, .timeout = 20);
-
-/* Each test is a process: its mounts go with it. */
-static void setup(void)
-{
-	if (unshare(CLONE_NEWNS) < 0)
-		cr_skip_test("cannot have a mount namespace (needs root): %s", strerror(errno));
-	cr_assert_eq(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	cr_assert_eq(mount("none", "/run", "tmpfs", 0, NULL), 0);
-}
 
 static struct guest_dir open_it(void)
 {
@@ -48,7 +38,7 @@ Test(guest_dir, paths_touch_nothing)
 {
 	struct guest_dir d;
 
-	setup();
+	own_run();
 	guest_dir_paths(&d, UUID);
 	cr_assert_str_eq(d.path, "/run/dray/" UUID);
 	cr_assert_str_eq(d.gate, "/run/dray/" UUID "/gate.sock");
@@ -66,7 +56,7 @@ Test(guest_dir, others_may_pass_but_not_look)
 	struct guest_dir d;
 	struct stat st;
 
-	setup();
+	own_run();
 	cr_assert_eq(guest_dir_open(&d, UUID, 1234, 4321, &err), 0, "%s", err.text);
 	cr_assert_eq(mode_of("/run/dray"), 0711);
 	cr_assert_eq(mode_of(d.path), 0711);
@@ -83,7 +73,7 @@ Test(guest_dir, one_dray_a_guest)
 	struct errtext err = {0};
 	struct guest_dir first, second;
 
-	setup();
+	own_run();
 	first = open_it();
 	cr_assert_eq(guest_dir_open(&second, UUID, (uid_t)-1, (gid_t)-1, &err), -EBUSY);
 	cr_assert(strstr(err.text, "another dray"), "%s", err.text);
@@ -101,7 +91,7 @@ Test(guest_dir, what_is_in_the_way_is_named)
 	struct guest_dir d;
 	FILE *f;
 
-	setup();
+	own_run();
 	f = fopen("/run/dray", "w");
 	cr_assert_not_null(f);
 	fclose(f);
@@ -149,7 +139,7 @@ Test(guest_dir, records_come_back_as_written)
 	struct errtext err = {0};
 	struct guest_dir d;
 
-	setup();
+	own_run();
 	d = open_it();
 	cr_assert_eq(record_read(&d, RECORD_OUTGOING, &out, &err), -ENOENT);
 	cr_assert_eq(record_write(&d, RECORD_OUTGOING, &in, &err), 0, "%s", err.text);
@@ -177,7 +167,7 @@ Test(guest_dir, a_record_is_found_among_all_guests)
 	struct guest_dir d, found;
 	FILE *f;
 
-	setup();
+	own_run();
 	cr_assert_eq(record_find(RECORD_OUTGOING, is_named, "x", &found, &out, NULL), -ENOENT);
 	d = open_it();
 	cr_assert_eq(record_write(&d, RECORD_OUTGOING, &in, NULL), 0);
@@ -205,7 +195,7 @@ Test(guest_dir, records_are_replaced_and_leave_nothing_behind)
 	unsigned int files = 0;
 	DIR *dir;
 
-	setup();
+	own_run();
 	d = open_it();
 	for (int i = 0; i < 3; i++)
 		cr_assert_eq(record_write(&d, RECORD_INCOMING, &r, NULL), 0);
@@ -224,7 +214,7 @@ Test(guest_dir, a_record_that_cannot_be_written_is_an_error)
 	struct errtext err = {0};
 	struct guest_dir d;
 
-	setup();
+	own_run();
 	guest_dir_paths(&d, UUID);
 	cr_assert_lt(record_write(&d, RECORD_OUTGOING, &r, &err), 0);
 	cr_assert(strstr(err.text, "outgoing"), "%s", err.text);
@@ -258,7 +248,7 @@ ParameterizedTest(struct text_row *row, guest_dir, odd_records)
 	struct record r;
 	FILE *f;
 
-	setup();
+	own_run();
 	d = open_it();
 	f = fopen("/run/dray/" UUID "/outgoing", "w");
 	cr_assert_not_null(f);

@@ -112,8 +112,8 @@ static int resolve(struct outgoing *o)
 	forward_cut(o->tunnel); /* its half of libvirt must not wait for ours */
 	/* In post-copy to give up would be to give up the guest's memory. */
 	do
-		ret = ownership_settle(&o->peer, o->guest.uuid_bytes, o->opt->resolve_ms, &state,
-				       &err);
+		ret = ownership_settle(ownership_ask, &o->peer, o->guest.uuid_bytes,
+				       o->opt->resolve_ms, &state, &err);
 	while (ret < 0 && o->post_copy && !runs_here(o));
 	if (ret < 0)
 		return runs_here(o) ? take_back(o) : give_up(o, err.text);

@@ -8,9 +8,12 @@
 //     "                          incoming                wait; give it up there; then as absent
 //     "                          absent                  it never ran there: resume it here
 //     "                          no answer               only the destination knows: leave all
+//   paused by its user           as above                as above
 //   absent or shut off           (not asked)             it arrived; tidy up
+//   in another's migration       (not asked)             leave all
 //
-// A guest that was never released is resumed without asking. Post-copy: recover_postcopy.c.
+// A guest that was never released is resumed without asking. Which state of libvirt is which of
+// these: ownership_table.c. Post-copy: recover_postcopy.c.
 #include "recover.h"
 
 #include <errno.h>
@@ -22,6 +25,7 @@
 #include "clock.h"
 #include "guest_dir.h"
 #include "ownership.h"
+#include "ownership_table.h"
 #include "recover_private.h"
 
 #define POLL_US 50000
@@ -38,17 +42,16 @@ static int resume_here(struct host *host, const struct record *r, const struct d
 				     info->name, r->host);
 }
 
-int recover_ask_and_act(struct host *host, const struct record *r, const struct domain_info *info,
-			uint32_t wait_ms, enum wire_state *state, struct errtext *told)
+/* Only the destination knows who has the guest that stands here paused. */
+static int ask_and_act(struct host *host, const struct record *r, const struct domain_info *info,
+		       uint32_t wait_ms, enum wire_state *state, struct errtext *told)
 {
 	struct peer peer = {.port = r->port, .timeout_ms = 3000};
-	int ret = 0;
+	int ret;
 
-	*state = WIRE_STATE_ABSENT;
 	snprintf(peer.host, sizeof(peer.host), "%s", r->host);
 	snprintf(peer.socket.bind, sizeof(peer.socket.bind), "%s", r->bind);
-	if (r->released)
-		ret = ownership_settle(&peer, info->uuid_bytes, wait_ms, state, told);
+	ret = ownership_settle(ownership_ask, &peer, info->uuid_bytes, wait_ms, state, told);
 	if (ret < 0)
 		return ret;
 	if (*state == WIRE_STATE_ABSENT)
@@ -63,38 +66,90 @@ int recover_ask_and_act(struct host *host, const struct record *r, const struct 
 
 /* ---- settling ---- */
 
-static int settle_outgoing(struct host *host, struct guest_dir *dir, const struct record *r,
-			   uint32_t wait_ms, struct errtext *told)
+/* What libvirt has here, as soon as that is more than a passing state. */
+static int await_departure(struct host *host, const struct record *r, uint32_t wait_ms,
+			   struct domain_info *info, enum ownership_departure *departure,
+			   struct errtext *told)
 {
-	enum wire_state state;
+	uint64_t end = clock_monotonic_us() + wait_ms * 1000ull;
+
+	for (;;) {
+		int ret = ownership_wait_job(host, r->uuid, wait_ms, info, told);
+
+		if (ret < 0)
+			return ret;
+		*departure = ownership_table_departure(info->state, r->released);
+		if (*departure != DEPARTURE_WAIT || clock_monotonic_us() >= end)
+			return 0;
+		usleep(POLL_US);
+	}
+}
+
+static int leave_alone(const struct record *r, const struct domain_info *info, struct errtext *told)
+{
+	return errtext_set(told, -EBUSY,
+			   "domain %s is %s, in which dray has no part: nothing was changed. When "
+			   "that is over, run `dray recover %s` again",
+			   r->domain, ownership_table_text(info->state), r->domain);
+}
+
+int recover_settle_departure(struct host *host, const struct record *r, uint32_t wait_ms,
+			     bool *elsewhere, struct errtext *told)
+{
+	enum ownership_departure departure;
+	enum wire_state state = WIRE_STATE_ABSENT;
 	struct domain_info info;
-	int ret = ownership_wait_job(host, r->uuid, wait_ms, &info, told);
+	int ret = await_departure(host, r, wait_ms, &info, &departure, told);
 
 	if (ret < 0)
 		return ret;
-	switch (info.state) {
-	case DOMAIN_ABSENT:
-	case DOMAIN_SHUT_OFF:
+	switch (departure) {
+	case DEPARTURE_LEFT:
+		state = WIRE_STATE_RUNNING; /* as far as this host knows */
 		errtext_set(told, 0, "domain %s has left this host", r->domain);
 		break;
-	case DOMAIN_PAUSED_MIGRATION:
-		ret = recover_ask_and_act(host, r, &info, wait_ms, &state, told);
-		break;
-	case DOMAIN_PAUSED_USER: /* looks the same whether or not it has left since */
-		if (r->released) {
-			ret = recover_ask_and_act(host, r, &info, wait_ms, &state, told);
-			break;
-		}
-		/* fall through */
-	default:
+	case DEPARTURE_STAYED:
 		ret = ownership_tidy_running(host, &info, told);
 		if (ret == 0)
 			errtext_set(told, 0, "domain %s runs here, as before the migration",
 				    r->domain);
+		break;
+	case DEPARTURE_RESUME:
+		ret = resume_here(host, r, &info, told);
+		break;
+	case DEPARTURE_ASK:
+		ret = ask_and_act(host, r, &info, wait_ms, &state, told);
+		break;
+	case DEPARTURE_WAIT:
+	case DEPARTURE_FOREIGN:
+		ret = leave_alone(r, &info, told);
+		break;
 	}
+	*elsewhere = state == WIRE_STATE_RUNNING;
+	return ret;
+}
+
+static int settle_outgoing(struct host *host, struct guest_dir *dir, const struct record *r,
+			   uint32_t wait_ms, struct errtext *told)
+{
+	bool elsewhere;
+	int ret = recover_settle_departure(host, r, wait_ms, &elsewhere, told);
+
 	if (ret == 0)
 		record_remove(dir, RECORD_OUTGOING);
 	return ret;
+}
+
+static int welcome(struct host *host, struct guest_dir *dir, struct record *r,
+		   const struct domain_info *info, struct errtext *told)
+{
+	int ret = ownership_tidy_running(host, info, told);
+
+	r->resumed = true;
+	if (ret == 0)
+		ret = record_write(dir, RECORD_INCOMING, r, told);
+	return ret < 0 ? ret
+		       : errtext_set(told, 0, "domain %s has arrived and lives here", r->domain);
 }
 
 /* The guest came here, or did not; libvirt has settled that when the job is over. */
@@ -106,20 +161,23 @@ static int settle_incoming(struct host *host, struct guest_dir *dir, struct reco
 	int ret;
 
 	while ((ret = ownership_wait_job(host, r->uuid, wait_ms, &info, told)) == 0 &&
-	       info.state == DOMAIN_INCOMING && clock_monotonic_us() < end)
+	       ownership_table_arrival(info.state) == ARRIVAL_PENDING && clock_monotonic_us() < end)
 		usleep(POLL_US);
 	if (ret < 0)
 		return ret;
-	if (info.state == DOMAIN_RUNNING || info.state == DOMAIN_PAUSED_USER) {
-		ret = ownership_tidy_running(host, &info, told);
-		r->resumed = true;
-		if (ret == 0)
-			ret = record_write(dir, RECORD_INCOMING, r, told);
-		return ret < 0 ? ret
-			       : errtext_set(told, 0, "domain %s has arrived and lives here",
-					     r->domain);
+	switch (ownership_table_arrival(info.state)) {
+	case ARRIVAL_NONE:
+		return errtext_set(told, 0, "domain %s is not here", r->domain);
+	case ARRIVAL_LIVES:
+		return welcome(host, dir, r, &info, told);
+	case ARRIVAL_PENDING:
+		break;
 	}
-	return errtext_set(told, 0, "domain %s is not here", r->domain);
+	return errtext_set(told, -EBUSY,
+			   "domain %s is %s: libvirt here neither lets it run nor ends it. `dray "
+			   "recover %s` on the host that it comes from decides, if `dray receive` "
+			   "runs here",
+			   r->domain, ownership_table_text(info.state), r->domain);
 }
 
 static bool is_of_domain(const struct record *r, const void *name)

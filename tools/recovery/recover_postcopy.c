@@ -15,6 +15,7 @@
 #include "clock.h"
 #include "libvirt_host.h"
 #include "ownership.h"
+#include "ownership_table.h"
 #include "page_link.h"
 #include "ram_find.h"
 #include "ram_keep.h"
@@ -99,50 +100,16 @@ static int hold_ram(const struct recover_options *options, const struct record *
 			   r->domain, r->host, why.text, r->host);
 }
 
-/* What libvirt has here. LEFT: nothing more, it is over there. */
-enum settled { UNSETTLED, OVER, LEFT };
-
-static enum settled settle_paused(struct host *host, const struct recover_options *options,
-				  const struct record *r, const struct domain_info *info,
-				  struct errtext *told)
+static int settle_here(const struct recover_options *options, const struct record *r,
+		       bool *elsewhere, struct errtext *told)
 {
-	enum wire_state state;
-
-	if (recover_ask_and_act(host, r, info, options->wait_ms, &state, told) < 0)
-		return UNSETTLED;
-	return state == WIRE_STATE_RUNNING ? LEFT : OVER;
-}
-
-static enum settled settle_here(const struct recover_options *options, const struct record *r,
-				struct errtext *told)
-{
-	enum settled settled = UNSETTLED;
-	struct domain_info info;
 	struct host *host = NULL;
 	int ret = recover_open_host(options, &host, told);
 
 	if (ret == 0)
-		ret = ownership_wait_job(host, r->uuid, options->wait_ms, &info, told);
-	if (ret < 0) {
-		host_close(host);
-		return UNSETTLED;
-	}
-	switch (info.state) {
-	case DOMAIN_ABSENT:
-	case DOMAIN_SHUT_OFF:
-		settled = LEFT;
-		break;
-	case DOMAIN_PAUSED_MIGRATION:
-	case DOMAIN_PAUSED_USER:
-		settled = settle_paused(host, options, r, &info, told);
-		break;
-	default:
-		if (ownership_tidy_running(host, &info, told) == 0)
-			settled = OVER;
-		errtext_set(told, 0, "domain %s runs here, as before the migration", r->domain);
-	}
+		ret = recover_settle_departure(host, r, options->wait_ms, elsewhere, told);
 	host_close(host);
-	return settled;
+	return ret;
 }
 
 static bool wait_over(struct waiting *w, uint64_t for_ms)
@@ -165,12 +132,11 @@ static int see_it_through(const struct recover_options *options, const struct re
 			  struct page_link *link, struct waiting *w, struct errtext *told)
 {
 	struct errtext last = {0};
-	enum settled settled;
+	bool elsewhere;
 
 	for (;;) {
 		*told = (struct errtext){0};
-		settled = settle_here(options, r, told);
-		if (settled != UNSETTLED)
+		if (settle_here(options, r, &elsewhere, told) == 0)
 			break;
 		if (strcmp(told->text, last.text) != 0)
 			syslog(LOG_WARNING, "domain %s, in post-copy to %s: %s", r->domain, r->host,
@@ -178,7 +144,7 @@ static int see_it_through(const struct recover_options *options, const struct re
 		last = *told;
 		usleep(AGAIN_MS * 1000);
 	}
-	if (settled == OVER)
+	if (!elsewhere)
 		return 0;
 	while (!wait_over(w, WAIT_MS))
 		;
@@ -235,24 +201,25 @@ int recover_serve_pages(const struct recover_options *options, const struct gues
 
 /* ---- the destination ---- */
 
-static bool is_in(struct host *host, const char *uuid, enum domain_state one,
-		  enum domain_state other)
+/* PENDING if libvirt cannot tell now. */
+static enum ownership_arrival arrival(struct host *host, const struct record *r)
 {
 	struct domain_info info;
 
-	return host && host_state(host, uuid, &info, NULL) == 0 &&
-	       (info.state == one || info.state == other);
+	return host && host_state(host, r->uuid, &info, NULL) == 0
+		       ? ownership_table_arrival(info.state)
+		       : ARRIVAL_PENDING;
 }
 
 static bool has_ended(struct host *host, const struct record *r)
 {
-	return is_in(host, r->uuid, DOMAIN_ABSENT, DOMAIN_SHUT_OFF);
+	return arrival(host, r) == ARRIVAL_NONE;
 }
 
 /* Under the guest's lock. That it has run must be known before the source asks. */
 static void note_resumed(struct host *host, const struct guest_dir *dir, struct record *r)
 {
-	if (r->resumed || !is_in(host, r->uuid, DOMAIN_RUNNING, DOMAIN_PAUSED_USER))
+	if (r->resumed || arrival(host, r) != ARRIVAL_LIVES)
 		return;
 	r->resumed = true;
 	record_write(dir, RECORD_INCOMING, r, NULL);

@@ -8,10 +8,11 @@
 #include "wire.h"
 
 /* recover.c */
-/* Ask the destination who has the guest that stands here paused: *state; then resume it here
- * (WIRE_STATE_ABSENT) or remove it. */
-int recover_ask_and_act(struct host *host, const struct record *r, const struct domain_info *info,
-			uint32_t wait_ms, enum wire_state *state, struct errtext *told);
+/* The source's side: who has the guest of this record, by libvirt here and, if need be, by the
+ * destination; then resume or remove the one here. 0: settled; *elsewhere: it lives there, as far
+ * as can be known. */
+int recover_settle_departure(struct host *host, const struct record *r, uint32_t wait_ms,
+			     bool *elsewhere, struct errtext *told);
 
 /* recover_postcopy.c */
 /* This host's libvirt. */

@@ -10,6 +10,8 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "control.h"
+#include "guest_dir.h"
+#include "ownership_table.h"
 
 #define POLL_US 50000
 
@@ -46,8 +48,8 @@ int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_
 	return ret;
 }
 
-int ownership_settle(const struct peer *peer, const uint8_t uuid[16], uint32_t wait_ms,
-		     enum wire_state *state, struct errtext *err)
+int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8_t uuid[16],
+		     uint32_t wait_ms, enum wire_state *state, struct errtext *err)
 {
 	uint64_t begun = clock_monotonic_us(), end = begun + wait_ms * 1000ull;
 	struct errtext last = {0};
@@ -59,7 +61,7 @@ int ownership_settle(const struct peer *peer, const uint8_t uuid[16], uint32_t w
 			answered && now - begun > wait_ms * 500ull ? WIRE_DISCARD : WIRE_QUERY;
 
 		memset(&last, 0, sizeof(last));
-		if (ownership_ask(peer, question, uuid, state, &last) == 0) {
+		if (ask(peer, question, uuid, state, &last) == 0) {
 			answered = true;
 			if (*state != WIRE_STATE_INCOMING)
 				return 0;
@@ -74,6 +76,52 @@ int ownership_settle(const struct peer *peer, const uint8_t uuid[16], uint32_t w
 				   "nor gives it up",
 				   peer->host, peer->port);
 	return errtext_set(err, -EHOSTUNREACH, "%s", last.text);
+}
+
+/* ---- answering ---- */
+
+static enum ownership_evidence evidence(const struct guest_dir *dir)
+{
+	struct record r;
+	enum ownership_evidence found;
+
+	if (record_read(dir, RECORD_INCOMING, &r, NULL) < 0)
+		return EVIDENCE_NONE;
+	if (r.resumed)
+		found = EVIDENCE_RAN;
+	else if (r.defined_before || r.never_ran)
+		found = EVIDENCE_NEVER;
+	else
+		found = EVIDENCE_PREPARED;
+	record_destroy(&r);
+	return found;
+}
+
+static bool is_leaving(const struct guest_dir *dir)
+{
+	struct record r;
+
+	if (record_read(dir, RECORD_OUTGOING, &r, NULL) < 0)
+		return false;
+	record_destroy(&r);
+	return true;
+}
+
+int ownership_answer(struct host *host, const char *uuid, enum wire_state *answer,
+		     struct errtext *err)
+{
+	struct guest_dir dir;
+	struct domain_info info;
+	int ret = host_state(host, uuid, &info, err);
+
+	if (ret < 0)
+		return ret;
+	guest_dir_paths(&dir, uuid);
+	if (ownership_table_answer(info.state, evidence(&dir), is_leaving(&dir), answer))
+		return 0;
+	return errtext_set(err, -ENODATA,
+			   "nothing here tells whether the guest ran before it was %s",
+			   ownership_table_text(info.state));
 }
 
 /* ---- acting ---- */
@@ -102,17 +150,28 @@ int ownership_retire(struct host *host, const char *uuid, bool persistent, struc
 	struct domain_info info;
 	int ret = host_state(host, uuid, &info, err);
 
-	if (ret < 0 || info.state == DOMAIN_ABSENT)
+	if (ret < 0)
 		return ret;
-	if (info.state == DOMAIN_RUNNING)
+	switch (ownership_table_retirement(info.state)) {
+	case RETIRE_NOTHING:
+	case RETIRE_DEFINITION:
+		break;
+	case RETIRE_GUEST:
+		ret = host_destroy(host, uuid, err);
+		if (ret == 0)
+			ret = host_state(host, uuid, &info, err);
+		break;
+	case RETIRE_TWICE:
 		return errtext_set(err, -EEXIST,
 				   "domain %s runs on both hosts; neither was touched. Decide "
 				   "which one is right and destroy the other",
 				   info.name);
-	if (info.state != DOMAIN_SHUT_OFF)
-		ret = host_destroy(host, uuid, err);
-	if (ret == 0)
-		ret = host_state(host, uuid, &info, err);
+	case RETIRE_FOREIGN:
+		return errtext_set(err, -EBUSY,
+				   "domain %s lives on the other host; the one here is %s, and was "
+				   "not touched",
+				   info.name, ownership_table_text(info.state));
+	}
 	if (ret == 0 && persistent && info.state != DOMAIN_ABSENT)
 		ret = host_undefine(host, uuid, err);
 	return ret;

@@ -12,13 +12,20 @@
 #include "wire.h"
 
 /* Ask the destination what it knows of a guest (QUERY), or to give up an incoming one (DISCARD). */
-int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_t uuid[16],
-		  enum wire_state *state, struct errtext *err);
+typedef int ownership_ask_fn(const struct peer *peer, enum wire_type question,
+			     const uint8_t uuid[16], enum wire_state *state, struct errtext *err);
+/* Over the network. */
+ownership_ask_fn ownership_ask;
 /* Ask until the answer is final (anything but INCOMING), for at most wait_ms; an incoming guest
  * that nobody finishes for half of that is given up. -EHOSTUNREACH if nobody answered. */
-int ownership_settle(const struct peer *peer, const uint8_t uuid[16], uint32_t wait_ms,
-		     enum wire_state *state, struct errtext *err);
-/* The guest runs elsewhere: remove the paused one, and its definition if `persistent`. */
+int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8_t uuid[16],
+		     uint32_t wait_ms, enum wire_state *state, struct errtext *err);
+/* What this host answers to a QUERY, by its libvirt and its records (ownership_table.h). -ENODATA:
+ * nobody here can tell, and no answer is to be given. */
+int ownership_answer(struct host *host, const char *uuid, enum wire_state *answer,
+		     struct errtext *err);
+/* The guest runs elsewhere: remove the paused one, and its definition if `persistent`. -EEXIST: it
+ * runs here, too; -EBUSY: the one here is no leftover. Neither was touched then. */
 int ownership_retire(struct host *host, const char *uuid, bool persistent, struct errtext *err);
 /* Wait, at most wait_ms, until libvirt has no job on the domain; then its state. */
 int ownership_wait_job(struct host *host, const char *uuid, uint32_t wait_ms,

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who has the guest: asking until it is settled, and what is done and answered here.
+#include "ownership.h"
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <errno.h>
+#include "clock.h"
+#include "fake_host.h"
+#include "guest_dir.h"
+#include "own_run.h"
+
+#define UUID "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10"
+
+TestSuite(ownership, .timeout = 20);
+
+static struct fake_libvirt *libvirt;
+static struct fake_domain *web;
+static struct host *host;
+
+static void setup(enum domain_state state, bool persistent)
+{
+	libvirt = fake_libvirt_new("/here");
+	web = fake_libvirt_add(libvirt, "web", UUID, state);
+	web->info.persistent = persistent;
+	cr_assert_eq(host_open("/here", &host, NULL), 0);
+}
+
+static void teardown(void)
+{
+	host_close(host);
+	fake_libvirt_destroy(libvirt);
+}
+
+/* ---- asking ---- */
+
+/* What the destination answers, one after the other; the last one from then on. 0: nothing. */
+static const enum wire_state *answers;
+static unsigned int queries, discards;
+
+static int ask(const struct peer *peer, enum wire_type question, const uint8_t uuid[16],
+	       enum wire_state *state, struct errtext *err)
+{
+	(void)peer;
+	(void)uuid;
+	queries += question == WIRE_QUERY;
+	discards += question == WIRE_DISCARD;
+	*state = *answers;
+	if (answers[1])
+		answers++;
+	return *state == WIRE_STATE_END_ ? errtext_set(err, -ECONNREFUSED, "nobody listens") : 0;
+}
+
+static int settle(const enum wire_state *script, uint32_t wait_ms, enum wire_state *state,
+		  struct errtext *err)
+{
+	const struct peer peer = {.host = "b", .port = 7470};
+	const uint8_t uuid[16] = {0};
+
+	answers = script;
+	queries = discards = 0;
+	return ownership_settle(ask, &peer, uuid, wait_ms, state, err);
+}
+
+#define NOBODY WIRE_STATE_END_
+
+Test(ownership, a_final_answer_ends_the_asking)
+{
+	static const enum wire_state finals[][2] = {
+		{WIRE_STATE_ABSENT}, {WIRE_STATE_RUNNING}, {WIRE_STATE_ENDED}};
+
+	for (size_t i = 0; i < sizeof(finals) / sizeof(*finals); i++) {
+		enum wire_state state;
+
+		cr_assert_eq(settle(finals[i], 60000, &state, NULL), 0);
+		cr_assert_eq(state, finals[i][0]);
+		cr_assert(queries == 1 && discards == 0);
+	}
+}
+
+Test(ownership, who_does_not_answer_is_asked_again)
+{
+	static const enum wire_state script[] = {NOBODY, NOBODY, WIRE_STATE_RUNNING, 0};
+	enum wire_state state;
+
+	cr_assert_eq(settle(script, 60000, &state, NULL), 0);
+	cr_assert_eq(state, WIRE_STATE_RUNNING);
+	cr_assert_eq(queries, 3);
+}
+
+Test(ownership, nobody_answers)
+{
+	static const enum wire_state script[] = {NOBODY, 0};
+	struct errtext err = {0};
+	enum wire_state state;
+
+	cr_assert_eq(settle(script, 0, &state, &err), -EHOSTUNREACH);
+	cr_assert_eq(queries, 1, "asked at least once");
+	cr_assert_str_eq(err.text, "nobody listens");
+	cr_assert_eq(settle(script, 120, &state, NULL), -EHOSTUNREACH);
+	cr_assert(queries > 1 && discards == 0, "who never answered is told nothing");
+}
+
+Test(ownership, an_incoming_guest_that_nobody_finishes_is_given_up_after_half_the_time)
+{
+	static const enum wire_state script[] = {WIRE_STATE_INCOMING, WIRE_STATE_INCOMING,
+						 WIRE_STATE_INCOMING, WIRE_STATE_ABSENT, 0};
+	uint64_t begun = clock_monotonic_us();
+	enum wire_state state;
+
+	cr_assert_eq(settle(script, 200, &state, NULL), 0);
+	cr_assert_eq(state, WIRE_STATE_ABSENT);
+	cr_assert(queries >= 2 && discards >= 1, "%u queries, %u discards", queries, discards);
+	cr_assert_geq(clock_monotonic_us() - begun, 100000);
+}
+
+Test(ownership, one_that_is_neither_finished_nor_given_up)
+{
+	static const enum wire_state script[] = {WIRE_STATE_INCOMING, 0};
+	struct errtext err = {0};
+	enum wire_state state;
+
+	cr_assert_eq(settle(script, 60, &state, &err), -EBUSY);
+	cr_assert_gt(discards, 0);
+	cr_assert(strstr(err.text, "neither starts"), "%s", err.text);
+}
+
+/* ---- answering ---- */
+
+struct answer_row {
+	enum domain_state state;
+	bool record, resumed, defined_before, never_ran, outgoing;
+	int ret;
+	enum wire_state answer;
+};
+
+ParameterizedTestParameters(ownership, answers)
+{
+	static struct answer_row rows[] = {
+		/* state, an incoming record: resumed, defined before, never ran; outgoing one */
+		{DOMAIN_ABSENT, 0, 0, 0, 0, 0, -ENODATA, 0},
+		{DOMAIN_ABSENT, 0, 0, 0, 0, 1, -ENODATA, 0},
+		{DOMAIN_ABSENT, 1, 0, 0, 0, 0, 0, WIRE_STATE_ABSENT},
+		{DOMAIN_ABSENT, 1, 1, 0, 0, 0, 0, WIRE_STATE_ENDED},
+		{DOMAIN_SHUT_OFF, 1, 0, 0, 0, 0, -ENODATA, 0},
+		{DOMAIN_SHUT_OFF, 1, 0, 1, 0, 0, 0, WIRE_STATE_ABSENT},
+		{DOMAIN_SHUT_OFF, 1, 0, 0, 1, 0, 0, WIRE_STATE_ABSENT},
+		{DOMAIN_SHUT_OFF, 1, 1, 1, 0, 0, 0, WIRE_STATE_ENDED},
+		{DOMAIN_RUNNING, 0, 0, 0, 0, 0, 0, WIRE_STATE_RUNNING},
+		{DOMAIN_PAUSED_MIGRATION, 1, 0, 0, 0, 0, 0, WIRE_STATE_INCOMING},
+		{DOMAIN_PAUSED_MIGRATION, 1, 1, 0, 0, 1, 0, WIRE_STATE_RUNNING},
+		{DOMAIN_INCOMING, 0, 0, 0, 0, 0, 0, WIRE_STATE_INCOMING},
+	};
+
+	return cr_make_param_array(struct answer_row, rows, sizeof(rows) / sizeof(*rows));
+}
+
+ParameterizedTest(struct answer_row *row, ownership, answers)
+{
+	struct record r = {.resumed = row->resumed,
+			   .defined_before = row->defined_before,
+			   .never_ran = row->never_ran};
+	struct errtext err = {0};
+	enum wire_state answer;
+	struct guest_dir dir;
+
+	own_run();
+	setup(row->state, true);
+	cr_assert_eq(guest_dir_open(&dir, UUID, -1, -1, NULL), 0);
+	if (row->record)
+		cr_assert_eq(record_write(&dir, RECORD_INCOMING, &r, NULL), 0);
+	if (row->outgoing)
+		cr_assert_eq(record_write(&dir, RECORD_OUTGOING, &r, NULL), 0);
+	cr_assert_eq(ownership_answer(host, UUID, &answer, &err), row->ret, "%s", err.text);
+	if (row->ret == 0)
+		cr_assert_eq(answer, row->answer);
+	guest_dir_close(&dir);
+	teardown();
+}
+
+Test(ownership, no_answer_without_libvirt)
+{
+	enum wire_state answer;
+
+	setup(DOMAIN_RUNNING, true);
+	fake_libvirt_fail(libvirt, FAKE_STATE, 1, -EIO);
+	cr_assert_eq(ownership_answer(host, UUID, &answer, NULL), -EIO);
+	teardown();
+}
+
+/* ---- acting ---- */
+
+struct retire_row {
+	enum domain_state state;
+	bool persistent, undefine;
+	int ret;
+	char did[64];
+};
+
+ParameterizedTestParameters(ownership, retiring)
+{
+	static struct retire_row rows[] = {
+		{DOMAIN_ABSENT, true, true, 0, ""},
+		{DOMAIN_SHUT_OFF, true, true, 0, "undefine web"},
+		{DOMAIN_SHUT_OFF, true, false, 0, ""},
+		{DOMAIN_RUNNING, true, true, -EEXIST, ""},
+		{DOMAIN_PAUSED_USER, true, true, 0, "destroy web; undefine web"},
+		{DOMAIN_PAUSED_USER, false, false, 0, "destroy web"},
+		{DOMAIN_PAUSED_MIGRATION, true, true, 0, "destroy web; undefine web"},
+		{DOMAIN_PAUSED_MIGRATION, true, false, 0, "destroy web"},
+		{DOMAIN_PAUSED_MIGRATION, false, true, 0, "destroy web"},
+		{DOMAIN_INCOMING, true, true, -EBUSY, ""},
+		{DOMAIN_PAUSED_POSTCOPY, true, true, -EBUSY, ""},
+	};
+
+	return cr_make_param_array(struct retire_row, rows, sizeof(rows) / sizeof(*rows));
+}
+
+ParameterizedTest(struct retire_row *row, ownership, retiring)
+{
+	struct errtext err = {0};
+
+	setup(row->state, row->persistent);
+	cr_assert_eq(ownership_retire(host, UUID, row->undefine, &err), row->ret, "%s", err.text);
+	cr_assert_str_eq(fake_libvirt_did(libvirt), row->did);
+	cr_assert_eq(row->ret < 0, err.text[0] != 0);
+	teardown();
+}
+
+Test(ownership, retiring_ends_at_the_first_failure)
+{
+	setup(DOMAIN_PAUSED_MIGRATION, true);
+	fake_libvirt_fail(libvirt, FAKE_DESTROY, 1, -EIO);
+	cr_assert_eq(ownership_retire(host, UUID, true, NULL), -EIO);
+	cr_assert_str_eq(fake_libvirt_did(libvirt), "", "a definition without its guest");
+	fake_libvirt_fail(libvirt, FAKE_UNDEFINE, 1, -EIO);
+	cr_assert_eq(ownership_retire(host, UUID, true, NULL), -EIO);
+	cr_assert_eq(ownership_retire(host, UUID, true, NULL), 0, "and goes on from there");
+	cr_assert_str_eq(fake_libvirt_did(libvirt), "destroy web; undefine web");
+	teardown();
+}
+
+Test(ownership, a_job_is_waited_for)
+{
+	struct domain_info info;
+	struct errtext err = {0};
+
+	setup(DOMAIN_PAUSED_MIGRATION, true);
+	web->info.job = true;
+	fake_domain_then(web, 3, DOMAIN_RUNNING);
+	cr_assert_eq(ownership_wait_job(host, UUID, 60000, &info, NULL), 0);
+	cr_assert_eq(info.state, DOMAIN_RUNNING);
+	web->info.job = true;
+	cr_assert_eq(ownership_wait_job(host, UUID, 0, &info, &err), -EBUSY);
+	cr_assert(strstr(err.text, "virsh domjobinfo web"), "%s", err.text);
+	fake_libvirt_fail(libvirt, FAKE_STATE, 1, -EIO);
+	cr_assert_eq(ownership_wait_job(host, UUID, 60000, &info, NULL), -EIO);
+	teardown();
+}
+
+Test(ownership, a_capability_that_was_set_is_taken_back)
+{
+	setup(DOMAIN_RUNNING, true);
+	cr_assert_eq(ownership_tidy_running(host, &web->info, NULL), 0);
+	cr_assert_str_eq(fake_libvirt_did(libvirt), "", "there is nothing to do");
+	web->ignore_shared = true;
+	cr_assert_eq(ownership_tidy_running(host, &web->info, NULL), 0);
+	cr_assert_str_eq(fake_libvirt_did(libvirt), "ignore_shared=off web");
+	fake_libvirt_fail(libvirt, FAKE_GET_IGNORE_SHARED, 1, -EIO);
+	cr_assert_eq(ownership_tidy_running(host, &web->info, NULL), -EIO);
+	teardown();
+}
