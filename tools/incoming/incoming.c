@@ -41,7 +41,7 @@ static int check_absent(struct incoming *in)
 	if (ret < 0)
 		return ret;
 	in->record.defined_before = info.state == DOMAIN_SHUT_OFF;
-	if (info.state == DOMAIN_ABSENT || info.state == DOMAIN_SHUT_OFF)
+	if (incoming_settle_has_ended(info.state))
 		return 0;
 	return errtext_set(
 		&in->err, -EEXIST,

@@ -61,11 +61,11 @@ static int check_guest(struct incoming *in)
 		ret = host_state(in->host, in->uuid, &info, &err);
 	if (ret < 0)
 		return 0;
-	if (info.state == DOMAIN_ABSENT || info.state == DOMAIN_SHUT_OFF)
+	if (incoming_settle_has_ended(info.state))
 		return errtext_set(&in->err, -ENOENT,
 				   "the guest has ended on the destination, before all of its "
 				   "memory had come");
-	if (info.state == DOMAIN_RUNNING || info.state == DOMAIN_PAUSED_USER)
+	if (incoming_settle_has_run(info.state))
 		incoming_release_note_resumed(in, 0);
 	return 0;
 }

@@ -2,6 +2,8 @@
 // The guest, as this host's libvirt has it.
 #include "incoming_private.h"
 
+#include "ownership_table.h"
+
 #define SETTLE_US 15000000
 #define POLL_US 20000
 
@@ -24,12 +26,12 @@ int incoming_settle_look(struct incoming *in, enum domain_state *state)
 
 bool incoming_settle_has_run(enum domain_state state)
 {
-	return state == DOMAIN_RUNNING || state == DOMAIN_PAUSED_USER;
+	return ownership_table_arrival(state) == ARRIVAL_LIVES;
 }
 
 bool incoming_settle_has_ended(enum domain_state state)
 {
-	return state == DOMAIN_ABSENT || state == DOMAIN_SHUT_OFF;
+	return ownership_table_arrival(state) == ARRIVAL_NONE;
 }
 
 /* Once it is no longer on its way; INCOMING if that takes too long. */
@@ -40,8 +42,8 @@ enum domain_state incoming_settle(struct incoming *in, uint64_t for_us)
 	for (;;) {
 		enum domain_state state;
 
-		if (incoming_settle_look(in, &state) == 0 && state != DOMAIN_INCOMING &&
-		    state != DOMAIN_PAUSED_MIGRATION)
+		if (incoming_settle_look(in, &state) == 0 &&
+		    ownership_table_arrival(state) != ARRIVAL_PENDING)
 			return state;
 		if (in->world->now_us() >= end)
 			return DOMAIN_INCOMING;
