@@ -182,8 +182,8 @@ struct wire_prepare {
 };
 
 struct wire_prepared {
-	char monitor_path[WIRE_TEXT_MAX + 1]; /* where QEMU shall open its private monitor */
-	char stream_path[WIRE_TEXT_MAX + 1];  /* where QEMU shall listen for its own stream */
+	const char *monitor_path; /* where QEMU shall open its private monitor */
+	const char *stream_path;  /* where QEMU shall listen for its own stream */
 };
 
 struct wire_digest {
@@ -229,8 +229,9 @@ struct wire_proof {
 };
 
 /* Small, so that it can be a local variable and wait in a queue: what is large lies behind a
- * pointer. A decoded message owns what it points to. The encoder only reads, so whoever sends may
- * point to things of its own, and does not destroy the message then. */
+ * pointer. A decoded message owns what it points to, and has no NULL. The encoder only reads, so
+ * whoever sends may point to things of its own, and does not destroy the message then; for a text
+ * NULL means an empty one. */
 struct wire_message {
 	enum wire_type type;
 	union {
@@ -254,7 +255,7 @@ struct wire_message {
 			bool prove; /* note what the guest writes: a proof is wanted */
 		} listen;
 		struct {
-			char text[WIRE_TEXT_MAX + 1]; /* why not; empty: it is ready */
+			const char *text; /* why not; empty: it is ready */
 		} listening;
 		const struct wire_owed *owed;
 		struct wire_complete complete;
@@ -266,17 +267,19 @@ struct wire_message {
 			uint64_t time_us;
 		} resumed; /* RESUME event, CLOCK_REALTIME there */
 		struct {
-			char text[WIRE_TEXT_MAX + 1];
+			const char *text;
 		} abort;
 		struct {
 			uint8_t uuid[WIRE_UUID_SIZE];
 		} query; /* QUERY and DISCARD */
 		struct {
 			enum wire_state state;
-			char text[WIRE_TEXT_MAX + 1];
+			const char *text;
 		} state;
 	};
 };
+
+_Static_assert(sizeof(struct wire_message) <= 320, "a message is small");
 
 /* Encode header and body into buf. Returns bytes written, -EMSGSIZE if size is too small
  * (WIRE_HEADER_SIZE + WIRE_BODY_MAX always suffices) or a string or count is beyond its limit, or

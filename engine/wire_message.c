@@ -24,9 +24,20 @@ _Static_assert(2 * (2 + WIRE_TEXT_MAX) <= WIRE_BODY_MAX, "the longest PREPARED f
 _Static_assert(2 + RAM_BLOCKS_MAX * 16 <= WIRE_BODY_MAX, "the longest DIGEST fits");
 _Static_assert(2 + 8 + 4 + WIRE_PROOF_PAGES_MAX / 8 + WIRE_PROOF_PAGES_MAX * 8 <= WIRE_BODY_MAX,
 	       "the longest PROOF fits");
+_Static_assert(ERRTEXT_SIZE - 1 <= WIRE_TEXT_MAX, "any error text fits");
 
-/* A text for people: any bytes but NUL. into has room for max bytes and a NUL. */
-static int get_text(struct wire_reader *r, char *into, size_t max, struct errtext *err)
+/* What a message points to; its size is ours, never the peer's. */
+static void *new_part(size_t size, struct errtext *err)
+{
+	void *part = calloc(1, size);
+
+	if (!part)
+		errtext_set(err, -ENOMEM, "out of memory for a message of the peer");
+	return part;
+}
+
+/* Any bytes but NUL. into has room for max bytes and a NUL. */
+static int get_string(struct wire_reader *r, char *into, size_t max, struct errtext *err)
 {
 	size_t len = wire_get_u16(r);
 
@@ -44,7 +55,7 @@ static int get_text(struct wire_reader *r, char *into, size_t max, struct errtex
 /* A name or path: no control characters either, since these end up in messages, XML and QMP. */
 static int get_name(struct wire_reader *r, char *into, size_t max, struct errtext *err)
 {
-	int rc = get_text(r, into, max, err);
+	int rc = get_string(r, into, max, err);
 
 	for (const char *c = into; !rc && *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
@@ -54,14 +65,26 @@ static int get_name(struct wire_reader *r, char *into, size_t max, struct errtex
 	return rc;
 }
 
-/* What a message points to; its size is ours, never the peer's. */
-static void *new_part(size_t size, struct errtext *err)
+/* A text for people; *text becomes the message's, whatever is returned. */
+static int get_text(struct wire_reader *r, const char **text, struct errtext *err)
 {
-	void *part = calloc(1, size);
+	char *own = new_part(WIRE_TEXT_MAX + 1, err);
 
-	if (!part)
-		errtext_set(err, -ENOMEM, "out of memory for a message of the peer");
-	return part;
+	*text = own;
+	return own ? get_string(r, own, WIRE_TEXT_MAX, err) : -ENOMEM;
+}
+
+static int get_path(struct wire_reader *r, const char **path, struct errtext *err)
+{
+	char *own = new_part(WIRE_TEXT_MAX + 1, err);
+
+	*path = own;
+	return own ? get_name(r, own, WIRE_TEXT_MAX, err) : -ENOMEM;
+}
+
+static void put_text(struct wire_writer *w, const char *text)
+{
+	wire_put_string(w, text ? text : "", WIRE_TEXT_MAX);
 }
 
 static void put_blocks(struct wire_writer *w, const struct ram_map *map)
@@ -150,15 +173,15 @@ static int get_prepare(struct wire_reader *r, struct wire_message *m, struct err
 
 static void put_prepared(struct wire_writer *w, const struct wire_message *m)
 {
-	wire_put_string(w, m->prepared.monitor_path, WIRE_TEXT_MAX);
-	wire_put_string(w, m->prepared.stream_path, WIRE_TEXT_MAX);
+	put_text(w, m->prepared.monitor_path);
+	put_text(w, m->prepared.stream_path);
 }
 
 static int get_prepared(struct wire_reader *r, struct wire_message *m, struct errtext *err)
 {
-	int rc = get_name(r, m->prepared.monitor_path, WIRE_TEXT_MAX, err);
+	int rc = get_path(r, &m->prepared.monitor_path, err);
 
-	return rc ? rc : get_name(r, m->prepared.stream_path, WIRE_TEXT_MAX, err);
+	return rc ? rc : get_path(r, &m->prepared.stream_path, err);
 }
 
 static void put_synced(struct wire_writer *w, const struct wire_message *m)
@@ -243,12 +266,12 @@ static int get_listen(struct wire_reader *r, struct wire_message *m, struct errt
 
 static void put_listening(struct wire_writer *w, const struct wire_message *m)
 {
-	wire_put_string(w, m->listening.text, WIRE_TEXT_MAX);
+	put_text(w, m->listening.text);
 }
 
 static int get_listening(struct wire_reader *r, struct wire_message *m, struct errtext *err)
 {
-	return get_text(r, m->listening.text, WIRE_TEXT_MAX, err);
+	return get_text(r, &m->listening.text, err);
 }
 
 static void put_owed(struct wire_writer *w, const struct wire_message *m)
@@ -383,12 +406,12 @@ static int get_resumed(struct wire_reader *r, struct wire_message *m, struct err
 
 static void put_abort(struct wire_writer *w, const struct wire_message *m)
 {
-	wire_put_string(w, m->abort.text, WIRE_TEXT_MAX);
+	put_text(w, m->abort.text);
 }
 
 static int get_abort(struct wire_reader *r, struct wire_message *m, struct errtext *err)
 {
-	return get_text(r, m->abort.text, WIRE_TEXT_MAX, err);
+	return get_text(r, &m->abort.text, err);
 }
 
 static void put_query(struct wire_writer *w, const struct wire_message *m)
@@ -406,7 +429,7 @@ static int get_query(struct wire_reader *r, struct wire_message *m, struct errte
 static void put_state(struct wire_writer *w, const struct wire_message *m)
 {
 	wire_put_u16(w, (uint16_t)m->state.state);
-	wire_put_string(w, m->state.text, WIRE_TEXT_MAX);
+	put_text(w, m->state.text);
 }
 
 static int get_state(struct wire_reader *r, struct wire_message *m, struct errtext *err)
@@ -417,7 +440,7 @@ static int get_state(struct wire_reader *r, struct wire_message *m, struct errte
 		return errtext_set(err, -EPROTO, "the peer reports an unknown guest state, %u",
 				   state);
 	m->state.state = (enum wire_state)state;
-	return get_text(r, m->state.text, WIRE_TEXT_MAX, err);
+	return get_text(r, &m->state.text, err);
 }
 
 /* put sets w->failed for a string or count beyond its limit. get returns 0 when the reader ran
@@ -547,6 +570,19 @@ void wire_message_destroy(struct wire_message *m)
 	switch (m->type) {
 	case WIRE_PREPARE:
 		ram_map_destroy(&m->prepare.ram);
+		break;
+	case WIRE_PREPARED:
+		free((void *)m->prepared.monitor_path);
+		free((void *)m->prepared.stream_path);
+		break;
+	case WIRE_LISTENING:
+		free((void *)m->listening.text);
+		break;
+	case WIRE_ABORT:
+		free((void *)m->abort.text);
+		break;
+	case WIRE_STATE:
+		free((void *)m->state.text);
 		break;
 	case WIRE_DIGEST:
 		free((void *)m->digest);

@@ -350,11 +350,12 @@ Test(control, heartbeats_alone_keep_it_alive)
 
 Test(control, a_peer_that_takes_nothing_fails_the_sender)
 {
-	struct wire_message m = {.type = WIRE_ABORT};
+	char text[WIRE_TEXT_MAX + 1] = {0};
+	const struct wire_message m = {.type = WIRE_ABORT, .abort = {text}};
 	struct side s;
 	int fd = start_alone(&s, 100), ret = 0;
 
-	memset(m.abort.text, 'x', WIRE_TEXT_MAX);
+	memset(text, 'x', WIRE_TEXT_MAX);
 	for (int i = 0; i < 100000 && ret == 0; i++)
 		ret = control_send(s.control, &m);
 	cr_assert_lt(ret, 0);

@@ -87,8 +87,8 @@ static void sample(enum wire_type type, struct wire_message *m)
 	if (type == WIRE_PREPARE) {
 		sample_prepare(&m->prepare);
 	} else if (type == WIRE_PREPARED) {
-		strcpy(m->prepared.monitor_path, "/run/dray/monitor");
-		strcpy(m->prepared.stream_path, "/run/dray/stream \xc3\xa4");
+		m->prepared.monitor_path = "/run/dray/monitor";
+		m->prepared.stream_path = "/run/dray/stream \xc3\xa4";
 	} else if (type == WIRE_SYNCED) {
 		m->synced.stream = 0x21;
 		m->synced.round = 0x03040506;
@@ -107,7 +107,7 @@ static void sample(enum wire_type type, struct wire_message *m)
 		m->proven.equal = 1;
 		m->proven.unequal = 3;
 	} else if (type == WIRE_LISTENING) {
-		strcpy(m->listening.text, "no");
+		m->listening.text = "no";
 	} else if (type == WIRE_OWED) {
 		m->owed = &owed_sample;
 	} else if (type == WIRE_COMPLETE) {
@@ -115,12 +115,12 @@ static void sample(enum wire_type type, struct wire_message *m)
 	} else if (type == WIRE_RESUMED) {
 		m->resumed.time_us = 1234567890123456;
 	} else if (type == WIRE_ABORT) {
-		strcpy(m->abort.text, "two\nlines");
+		m->abort.text = "two\nlines";
 	} else if (type == WIRE_QUERY || type == WIRE_DISCARD) {
 		memcpy(m->query.uuid, "sixteen letters!", WIRE_UUID_SIZE);
 	} else if (type == WIRE_STATE) {
 		m->state.state = WIRE_STATE_RUNNING;
-		strcpy(m->state.text, "here");
+		m->state.text = "here";
 	}
 }
 
@@ -296,8 +296,9 @@ Test(wire_message, the_largest_of_all_fit)
 	struct wire_digest digest = {.count = RAM_BLOCKS_MAX};
 	struct wire_owed owed = {.count = WIRE_OWED_RUNS_MAX};
 	struct wire_proof *proof = calloc(1, sizeof(*proof));
-	char name[RAM_BLOCK_NAME_MAX];
+	char name[RAM_BLOCK_NAME_MAX], longest[WIRE_TEXT_MAX + 1] = {0};
 
+	memset(longest, 'm', WIRE_TEXT_MAX);
 	sample_prepare(&m.prepare);
 	ram_map_destroy(&m.prepare.ram);
 	memset(m.prepare.name, 'n', WIRE_NAME_MAX);
@@ -326,8 +327,7 @@ Test(wire_message, the_largest_of_all_fit)
 	round_trip(&m);
 
 	m = (struct wire_message){.type = WIRE_PREPARED};
-	memset(m.prepared.monitor_path, 'm', WIRE_TEXT_MAX);
-	memset(m.prepared.stream_path, 's', WIRE_TEXT_MAX);
+	m.prepared.monitor_path = m.prepared.stream_path = longest;
 	round_trip(&m);
 }
 
@@ -359,17 +359,19 @@ static void cannot_encode(const struct wire_message *m, long expected)
 Test(wire_message, encoder_keeps_the_limits)
 {
 	const struct wire_digest digest = {.count = RAM_BLOCKS_MAX + 1};
+	char too_long[WIRE_TEXT_MAX + 2] = {0};
 	struct wire_message m = {.type = WIRE_PREPARE};
 
+	memset(too_long, 'x', WIRE_TEXT_MAX + 1);
 	memset(m.prepare.name, 'x', sizeof(m.prepare.name));
 	cannot_encode(&m, -EMSGSIZE);
 	m = (struct wire_message){.type = WIRE_PREPARE, .prepare.ram.count = RAM_BLOCKS_MAX + 1};
 	cannot_encode(&m, -EMSGSIZE);
 	m = (struct wire_message){.type = WIRE_PREPARED};
-	memset(m.prepared.stream_path, 'x', sizeof(m.prepared.stream_path));
+	m.prepared.stream_path = too_long;
 	cannot_encode(&m, -EMSGSIZE);
 	m = (struct wire_message){.type = WIRE_ABORT};
-	memset(m.abort.text, 'x', sizeof(m.abort.text));
+	m.abort.text = too_long;
 	cannot_encode(&m, -EMSGSIZE);
 	m = (struct wire_message){.type = WIRE_DIGEST, .digest = &digest};
 	cannot_encode(&m, -EMSGSIZE);

@@ -110,13 +110,14 @@ static int await_turn(struct incoming *in)
 
 static int accept_guest(struct incoming *in, int fd)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
+	const struct wire_message prepared = {.type = WIRE_PREPARED,
+					      .prepared = {in->dir.monitor, in->dir.stream}};
 	struct control_options control = {.fd = fd,
 					  .silence_ms = in->prepare.silence_ms,
 					  .message = on_message,
 					  .lost = on_lost,
 					  .opaque = in};
-	int ret = m ? control_new(&control, &in->control, &in->err) : -ENOMEM;
+	int ret = control_new(&control, &in->control, &in->err);
 
 	if (ret == 0)
 		ret = in->world->open_host(in->receiver->opt.libvirt_socket, &in->host, &in->err);
@@ -126,14 +127,7 @@ static int accept_guest(struct incoming *in, int fd)
 		ret = check_absent(in);
 	if (ret == 0)
 		ret = open_dir(in);
-	if (ret == 0) {
-		m->type = WIRE_PREPARED;
-		strcpy(m->prepared.monitor_path, in->dir.monitor);
-		strcpy(m->prepared.stream_path, in->dir.stream);
-		ret = control_send(in->control, m);
-	}
-	free(m);
-	return ret;
+	return ret < 0 ? ret : control_send(in->control, &prepared);
 }
 
 /* ---- life ---- */
@@ -199,30 +193,26 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 		    struct incoming_result *result)
 {
 	_cleanup_close_ int own = fd;
-	struct wire_message *m = calloc(1, sizeof(*m));
+	_cleanup_message_ struct wire_message m = {0};
 	struct incoming *in = incoming_new(r, session);
 	struct errtext err = {0};
-	int ret = m && in ? control_read_one(fd, ANSWER_MS, m, &err) : -ENOMEM;
+	int ret = in ? control_read_one(fd, ANSWER_MS, &m, &err) : -ENOMEM;
 
 	*result = (struct incoming_result){0};
-	if (ret == 0 && m->type != WIRE_PREPARE) {
+	if (ret == 0 && m.type != WIRE_PREPARE)
 		ret = errtext_set(&err, -EPROTO, "PREPARE was expected, %s came",
-				  wire_type_name(m->type));
-		wire_message_destroy(m);
-	}
+				  wire_type_name(m.type));
 	if (ret < 0) {
 		snprintf(result->reason, sizeof(result->reason), "%s", err.text);
-		free(m);
 		if (in)
 			mailbox_destroy(in->mail);
 		free(in);
 		return;
 	}
-	in->prepare = m->prepare;
+	in->prepare = wire_message_steal(&m).prepare;
 	uuid_unparse_lower(in->prepare.uuid, in->uuid);
 	snprintf(result->domain, sizeof(result->domain), "%s", in->prepare.name);
 	result->prepared = true;
-	free(m);
 	receiver_add(in);
 	run(in, steal_fd(&own), result);
 	destroy(in);
@@ -234,17 +224,14 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
  * would take it back. */
 static void say_last(int fd, const char *why)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
+	const struct wire_message complete = {.type = WIRE_COMPLETE};
+	const struct wire_message ended = {.type = WIRE_ABORT, .abort = {why}};
 	_cleanup_free_ uint8_t *buf = malloc(WIRE_HEADER_SIZE + WIRE_BODY_MAX);
 	long len;
 
-	if (!m || !buf)
+	if (!buf)
 		abort();
-	m->type = why ? WIRE_ABORT : WIRE_COMPLETE;
-	if (why)
-		snprintf(m->abort.text, sizeof(m->abort.text), "%s", why);
-	len = wire_message_encode(m, buf, WIRE_HEADER_SIZE + WIRE_BODY_MAX);
-	free(m);
+	len = wire_message_encode(why ? &ended : &complete, buf, WIRE_HEADER_SIZE + WIRE_BODY_MAX);
 	if (len < 0 || socket_write_full(fd, buf, len, ANSWER_MS) < 0)
 		return;
 	shutdown(fd, SHUT_WR);

@@ -18,14 +18,10 @@
 
 static void tell_source(struct incoming *in)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
+	const struct wire_message m = {.type = WIRE_ABORT, .abort = {in->err.text}};
 
-	if (m && in->control && !in->control_lost) {
-		m->type = WIRE_ABORT;
-		snprintf(m->abort.text, sizeof(m->abort.text), "%s", in->err.text);
-		control_send(in->control, m);
-	}
-	free(m);
+	if (in->control && !in->control_lost)
+		control_send(in->control, &m);
 }
 
 /* libvirt stores the definition before it starts the guest; what then fails leaves it behind. */

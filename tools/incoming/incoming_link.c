@@ -254,18 +254,11 @@ static bool await_confirmation(struct incoming *in, const struct link *link)
 
 static void say_last(struct incoming *in, struct link *link)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
+	const struct wire_message complete = {.type = WIRE_COMPLETE, .complete = in->told};
+	const struct wire_message ended = {.type = WIRE_ABORT, .abort = {in->err.text}};
 
-	if (!m)
-		abort();
-	m->type = in->record.complete ? WIRE_COMPLETE : WIRE_ABORT;
-	if (in->record.complete)
-		m->complete = in->told;
-	else
-		snprintf(m->abort.text, sizeof(m->abort.text), "%s", in->err.text);
 	if (in->record.complete || in->ended)
-		control_send(link->control, m);
-	free(m);
+		control_send(link->control, in->record.complete ? &complete : &ended);
 }
 
 bool incoming_link_tell_end(struct incoming *in)

@@ -109,19 +109,16 @@ static int get_ready(struct incoming *in)
 
 void incoming_postcopy_listen(struct incoming *in, bool prove)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
+	struct wire_message m = {.type = WIRE_LISTENING};
 
-	if (!m)
-		abort();
 	in->record.prove = prove;
-	m->type = WIRE_LISTENING;
 	if (get_ready(in) < 0) {
-		snprintf(m->listening.text, sizeof(m->listening.text), "%s", in->err.text);
+		m.listening.text = in->err.text;
 		incoming_postcopy_release(in);
-		in->err = (struct errtext){0}; /* pre-copy goes on */
 	}
-	control_send(in->control, m);
-	free(m);
+	control_send(in->control, &m);
+	if (m.listening.text)
+		in->err = (struct errtext){0}; /* pre-copy goes on */
 }
 
 int incoming_postcopy_begin(struct incoming *in)

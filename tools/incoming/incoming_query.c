@@ -12,7 +12,8 @@
 void incoming_query(struct receiver *r, int fd)
 {
 	_cleanup_close_ int own = fd;
-	struct wire_message *m = calloc(1, sizeof(*m));
+	_cleanup_message_ struct wire_message m = {0};
+	struct wire_message answer = {.type = WIRE_STATE};
 	_cleanup_free_ uint8_t *buf = malloc(WIRE_HEADER_SIZE + WIRE_BODY_MAX);
 	struct errtext err = {0};
 	struct host *host = NULL;
@@ -22,24 +23,21 @@ void incoming_query(struct receiver *r, int fd)
 	long len;
 	int ret;
 
-	if (!m || !buf || control_read_one(fd, ANSWER_MS, m, &err) < 0 ||
-	    (m->type != WIRE_QUERY && m->type != WIRE_DISCARD) ||
-	    r->opt.world->open_host(r->opt.libvirt_socket, &host, &err) < 0) {
-		free(m);
+	if (!buf || control_read_one(fd, ANSWER_MS, &m, &err) < 0 ||
+	    (m.type != WIRE_QUERY && m.type != WIRE_DISCARD) ||
+	    r->opt.world->open_host(r->opt.libvirt_socket, &host, &err) < 0)
 		return;
-	}
-	discard = m->type == WIRE_DISCARD;
-	uuid_unparse_lower(m->query.uuid, uuid);
+	discard = m.type == WIRE_DISCARD;
+	uuid_unparse_lower(m.query.uuid, uuid);
 	ret = ownership_answer(host, uuid, &state, &err);
 	if (ret == 0 && discard && state == WIRE_STATE_INCOMING &&
 	    host_destroy(host, uuid, &err) == 0)
 		ret = ownership_answer(host, uuid, &state, &err);
 	host_close(host);
 	if (ret == 0) {
-		*m = (struct wire_message){.type = WIRE_STATE, .state = {.state = state}};
-		len = wire_message_encode(m, buf, WIRE_HEADER_SIZE + WIRE_BODY_MAX);
+		answer.state.state = state;
+		len = wire_message_encode(&answer, buf, WIRE_HEADER_SIZE + WIRE_BODY_MAX);
 		if (len > 0)
 			socket_write_full(fd, buf, len, ANSWER_MS);
 	}
-	free(m);
 }

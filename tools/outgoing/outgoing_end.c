@@ -232,14 +232,10 @@ int outgoing_finish(struct outgoing *o)
 
 static void tell_destination(struct outgoing *o)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
+	const struct wire_message m = {.type = WIRE_ABORT, .abort = {o->err.text}};
 
-	if (m && o->control && !o->control_lost) {
-		m->type = WIRE_ABORT;
-		snprintf(m->abort.text, sizeof(m->abort.text), "%s", o->err.text);
-		control_send(o->control, m);
-	}
-	free(m);
+	if (o->control && !o->control_lost)
+		control_send(o->control, &m);
 }
 
 /* Before the gate opened QEMU knows of nothing, and without its client libvirt forgets the job.

@@ -33,7 +33,8 @@ static void take_message(struct outgoing *o, struct wire_message *m)
 		break;
 	case WIRE_PREPARED:
 		o->status.queued_ahead = 0;
-		o->prepared = m->prepared;
+		strcpy(o->prepared.monitor_path, m->prepared.monitor_path);
+		strcpy(o->prepared.stream_path, m->prepared.stream_path);
 		o->got_prepared = true;
 		break;
 	case WIRE_LISTENING:

@@ -62,7 +62,9 @@ struct outgoing {
 	struct peer peer;
 	struct control *control;
 	struct byte_stream **streams;
-	struct wire_prepared prepared;
+	struct {
+		char monitor_path[WIRE_TEXT_MAX + 1], stream_path[WIRE_TEXT_MAX + 1];
+	} prepared; /* as the destination says in PREPARED */
 
 	/* machinery; owned, NULL until made */
 	struct slot *slot;

@@ -95,7 +95,6 @@ static int check_other_host(struct outgoing *o, const struct wire_hello_reply *r
 
 static void fill_prepare(const struct outgoing *o, struct wire_message *m)
 {
-	*m = (struct wire_message){.type = WIRE_PREPARE};
 	snprintf(m->prepare.name, sizeof(m->prepare.name), "%s", o->guest.name);
 	memcpy(m->prepare.uuid, o->guest.uuid_bytes, sizeof(m->prepare.uuid));
 	m->prepare.streams = o->opt->streams;
@@ -107,24 +106,17 @@ static void fill_prepare(const struct outgoing *o, struct wire_message *m)
 /* fd: connected, hello done; becomes the control channel's. */
 static int open_control(struct outgoing *o, int fd)
 {
-	struct wire_message *prepare = malloc(sizeof(*prepare));
+	struct wire_message prepare = {.type = WIRE_PREPARE};
 	struct control_options control = {.fd = fd,
 					  .silence_ms = o->opt->silence_ms,
-					  .first = prepare,
+					  .first = &prepare,
 					  .pacer = o->pacer,
 					  .message = on_message,
 					  .lost = on_lost,
 					  .opaque = o};
-	int ret;
 
-	if (!prepare) {
-		close(fd);
-		return -ENOMEM;
-	}
-	fill_prepare(o, prepare);
-	ret = control_new(&control, &o->control, &o->err);
-	free(prepare);
-	return ret;
+	fill_prepare(o, &prepare);
+	return control_new(&control, &o->control, &o->err);
 }
 
 /* While it waited for its turn the guest may have been restarted, or got a device that writes its

@@ -25,26 +25,25 @@ static void pause_a_little(void)
 int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_t uuid[16],
 		  enum wire_state *state, struct errtext *err)
 {
-	struct wire_message *m = calloc(1, sizeof(*m));
+	struct wire_message ask = {.type = question};
+	_cleanup_message_ struct wire_message m = {0};
 	uint8_t buf[256];
 	_cleanup_close_ int fd = -1;
 	long len;
-	int ret = m ? dial(peer, WIRE_KIND_RECOVER, 0, &fd, NULL, err) : -ENOMEM;
+	int ret = dial(peer, WIRE_KIND_RECOVER, 0, &fd, NULL, err);
 
 	if (ret == 0) {
-		m->type = question;
-		memcpy(m->query.uuid, uuid, 16);
-		len = wire_message_encode(m, buf, sizeof(buf));
+		memcpy(ask.query.uuid, uuid, 16);
+		len = wire_message_encode(&ask, buf, sizeof(buf));
 		ret = len < 0 ? (int)len : socket_write_full(fd, buf, len, peer->timeout_ms);
 	}
 	if (ret == 0)
-		ret = control_read_one(fd, peer->timeout_ms, m, err);
-	if (ret == 0 && m->type != WIRE_STATE)
+		ret = control_read_one(fd, peer->timeout_ms, &m, err);
+	if (ret == 0 && m.type != WIRE_STATE)
 		ret = errtext_set(err, -EPROTO, "%s:%u answers %s, not STATE", peer->host,
-				  peer->port, wire_type_name(m->type));
+				  peer->port, wire_type_name(m.type));
 	if (ret == 0)
-		*state = m->state.state;
-	free(m);
+		*state = m.state.state;
 	return ret;
 }
 
