@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two lanes, a to b and b to a, each a queue between a socket read and a socket written.
+// Two directions, a to b and b to a, each a queue between a socket read and a socket written.
 //
-// A lane lives through these states, forwards only:
+// A direction lives through these states, forwards only:
 //
 //   OPEN      reads its source while the queue has room, writes what is queued
 //   FLUSHING  the source has ended; writes what is queued, then passes the end on
 //   DONE      nothing moves any more
 //
-//   read   end of file   lane from it: OPEN -> FLUSHING
-//          error         the same, and the lane to that socket is DONE: it is broken both ways.
-//                        If bytes are held: the pump ends, see pump.h
-//   write  error         lane to it: DONE. The other lane goes on: a peer that has closed may have
-//                        left last words
+//   read   end of file   direction from it: OPEN -> FLUSHING
+//          error         the same, and the direction to that socket is DONE: it is broken both
+//                        ways. If bytes are held: the pump ends, see pump.h
+//   write  error         direction to it: DONE. The other direction goes on: a peer that has closed
+//                        may have left last words
 //
 // The pump's thread polls; other threads change `held` and `stopping` and wake it by an eventfd.
 // It holds the lock while it writes a to b, non-blocking: that is what makes the return of
@@ -29,17 +29,17 @@
 #include "pacer.h"
 #include "pump.h"
 
-#define FLOW_LIMIT CHUNK_SIZE /* queued per lane while bytes just flow */
+#define FLOW_LIMIT CHUNK_SIZE /* queued per direction while bytes just flow */
 #define TRANSLATE_SIZE 4096
 
-enum lane_state { LANE_OPEN, LANE_FLUSHING, LANE_DONE };
+enum direction_state { DIRECTION_OPEN, DIRECTION_FLUSHING, DIRECTION_DONE };
 
-struct lane {
+struct direction {
 	/* constant after init */
 	int from, to;
 
 	/* the pump's thread */
-	enum lane_state state;
+	enum direction_state state;
 	struct chunk_queue queue;
 
 	/* written by the pump's thread, read by any; relaxed: statistics */
@@ -53,7 +53,7 @@ struct pump {
 	pthread_t thread;
 
 	/* the pump's thread, until it has been joined */
-	struct lane ab, ba;
+	struct direction ab, ba;
 	int result;
 
 	/* one joining thread */
@@ -65,20 +65,20 @@ struct pump {
 	bool stopping;
 };
 
-/* ---- lanes ---- */
+/* ---- directions ---- */
 
-static void lane_set(struct lane *l, enum lane_state state)
+static void direction_set(struct direction *d, enum direction_state state)
 {
-	if (state <= l->state)
+	if (state <= d->state)
 		return;
-	l->state = state;
-	if (state != LANE_DONE)
+	d->state = state;
+	if (state != DIRECTION_DONE)
 		return;
-	chunk_queue_clear(&l->queue);
-	atomic_store_explicit(&l->kept, 0, memory_order_relaxed);
+	chunk_queue_clear(&d->queue);
+	atomic_store_explicit(&d->kept, 0, memory_order_relaxed);
 	/* The end travels on; and whoever still writes to `from` learns that nobody reads. */
-	shutdown(l->to, SHUT_WR);
-	shutdown(l->from, SHUT_RD);
+	shutdown(d->to, SHUT_WR);
+	shutdown(d->from, SHUT_RD);
 }
 
 static void pump_note(struct pump *p, int error)
@@ -87,95 +87,95 @@ static void pump_note(struct pump *p, int error)
 		p->result = error;
 }
 
-static struct lane *other_lane(struct pump *p, const struct lane *l)
+static struct direction *other_direction(struct pump *p, const struct direction *d)
 {
-	return l == &p->ab ? &p->ba : &p->ab;
+	return d == &p->ab ? &p->ba : &p->ab;
 }
 
-static bool lane_held(const struct pump *p, const struct lane *l, bool held)
+static bool direction_held(const struct pump *p, const struct direction *d, bool held)
 {
-	return held && l == &p->ab;
+	return held && d == &p->ab;
 }
 
-static size_t lane_room(const struct pump *p, const struct lane *l, bool held)
+static size_t direction_room(const struct pump *p, const struct direction *d, bool held)
 {
-	size_t limit = lane_held(p, l, held) ? p->opt.hold_limit : FLOW_LIMIT;
+	size_t limit = direction_held(p, d, held) ? p->opt.hold_limit : FLOW_LIMIT;
 
-	return l->queue.bytes < limit ? limit - l->queue.bytes : 0;
+	return d->queue.bytes < limit ? limit - d->queue.bytes : 0;
 }
 
-static void lane_count(struct lane *l, size_t moved)
+static void direction_count(struct direction *d, size_t moved)
 {
-	atomic_fetch_add_explicit(&l->moved, moved, memory_order_relaxed);
-	atomic_store_explicit(&l->kept, l->queue.bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&d->moved, moved, memory_order_relaxed);
+	atomic_store_explicit(&d->kept, d->queue.bytes, memory_order_relaxed);
 }
 
 /* A return path is small: what it carries may be copied. */
-static ssize_t lane_translate(struct pump *p, struct lane *l, size_t room)
+static ssize_t direction_translate(struct pump *p, struct direction *d, size_t room)
 {
 	uint8_t in[TRANSLATE_SIZE], out[TRANSLATE_SIZE + PUMP_EXTRA];
 	ssize_t n;
 	int ret;
 
 	do
-		n = recv(l->from, in, room < sizeof(in) ? room : sizeof(in), MSG_DONTWAIT);
+		n = recv(d->from, in, room < sizeof(in) ? room : sizeof(in), MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	if (n <= 0)
 		return n < 0 ? -errno : 0;
-	ret = chunk_queue_put(&l->queue, out,
+	ret = chunk_queue_put(&d->queue, out,
 			      p->opt.translate(p->opt.translate_arg, in, (size_t)n, out));
 	return ret < 0 ? ret : n;
 }
 
-static ssize_t lane_fill(struct pump *p, struct lane *l, size_t room)
+static ssize_t direction_fill(struct pump *p, struct direction *d, size_t room)
 {
-	if (l == &p->ba && p->opt.translate)
-		return lane_translate(p, l, room);
-	return chunk_queue_fill(&l->queue, l->from, room);
+	if (d == &p->ba && p->opt.translate)
+		return direction_translate(p, d, room);
+	return chunk_queue_fill(&d->queue, d->from, room);
 }
 
-static void lane_read(struct pump *p, struct lane *l, bool held)
+static void direction_read(struct pump *p, struct direction *d, bool held)
 {
-	size_t room = lane_room(p, l, held);
+	size_t room = direction_room(p, d, held);
 	ssize_t n;
 
-	if (l->state != LANE_OPEN || !room)
+	if (d->state != DIRECTION_OPEN || !room)
 		return;
-	n = lane_fill(p, l, room);
+	n = direction_fill(p, d, room);
 	if (n == -EAGAIN)
 		return;
 	if (n > 0) {
-		lane_count(l, 0);
+		direction_count(d, 0);
 		return;
 	}
 	if (n < 0) {
 		pump_note(p, (int)n);
-		lane_set(other_lane(p, l), LANE_DONE);
-		if (lane_held(p, l, held))
-			lane_set(l, LANE_DONE);
+		direction_set(other_direction(p, d), DIRECTION_DONE);
+		if (direction_held(p, d, held))
+			direction_set(d, DIRECTION_DONE);
 	}
-	lane_set(l, LANE_FLUSHING);
+	direction_set(d, DIRECTION_FLUSHING);
 }
 
-static void lane_write(struct pump *p, struct lane *l)
+static void direction_write(struct pump *p, struct direction *d)
 {
 	ssize_t n;
 
-	while (l->queue.bytes && l->state != LANE_DONE) {
-		n = chunk_queue_flush(&l->queue, l->to);
+	while (d->queue.bytes && d->state != DIRECTION_DONE) {
+		n = chunk_queue_flush(&d->queue, d->to);
 		if (n == -EAGAIN)
 			return;
 		if (n < 0) {
 			pump_note(p, (int)n);
-			lane_set(l, LANE_DONE);
+			direction_set(d, DIRECTION_DONE);
 			return;
 		}
-		lane_count(l, (size_t)n);
-		if (p->opt.pacer && l == &p->ab)
+		direction_count(d, (size_t)n);
+		if (p->opt.pacer && d == &p->ab)
 			pacer_charge(p->opt.pacer, (size_t)n);
 	}
-	if (l->state == LANE_FLUSHING)
-		lane_set(l, LANE_DONE);
+	if (d->state == DIRECTION_FLUSHING)
+		direction_set(d, DIRECTION_DONE);
 }
 
 /* ---- the thread ---- */
@@ -196,13 +196,13 @@ static bool pump_move(struct pump *p)
 	bool held, stopping;
 
 	held = pump_held(p);
-	lane_read(p, &p->ab, held);
-	lane_read(p, &p->ba, held);
-	lane_write(p, &p->ba);
+	direction_read(p, &p->ab, held);
+	direction_read(p, &p->ba, held);
+	direction_write(p, &p->ba);
 	pthread_mutex_lock(&p->lock);
 	stopping = p->stopping;
 	if (!stopping && !p->held)
-		lane_write(p, &p->ab);
+		direction_write(p, &p->ab);
 	pthread_mutex_unlock(&p->lock);
 	return !stopping;
 }
@@ -216,14 +216,14 @@ static struct pollfd interest(int fd, bool in, bool out)
 	return (struct pollfd){.fd = events ? fd : -1, .events = events};
 }
 
-static bool wants_in(struct pump *p, struct lane *l, bool held)
+static bool wants_in(struct pump *p, struct direction *d, bool held)
 {
-	return l->state == LANE_OPEN && lane_room(p, l, held);
+	return d->state == DIRECTION_OPEN && direction_room(p, d, held);
 }
 
-static bool wants_out(struct pump *p, struct lane *l, bool held)
+static bool wants_out(struct pump *p, struct direction *d, bool held)
 {
-	return l->state != LANE_DONE && l->queue.bytes && !lane_held(p, l, held);
+	return d->state != DIRECTION_DONE && d->queue.bytes && !direction_held(p, d, held);
 }
 
 static int pump_wait(struct pump *p)
@@ -259,15 +259,15 @@ static void *pump_main(void *arg)
 	struct pump *p = arg;
 	int ret = pump_greet(p);
 
-	while (!ret && (p->ab.state != LANE_DONE || p->ba.state != LANE_DONE)) {
+	while (!ret && (p->ab.state != DIRECTION_DONE || p->ba.state != DIRECTION_DONE)) {
 		if (!pump_move(p))
 			ret = -ECANCELED;
-		else if (p->ab.state != LANE_DONE || p->ba.state != LANE_DONE)
+		else if (p->ab.state != DIRECTION_DONE || p->ba.state != DIRECTION_DONE)
 			ret = pump_wait(p);
 	}
 	pump_note(p, ret);
-	lane_set(&p->ab, LANE_DONE);
-	lane_set(&p->ba, LANE_DONE);
+	direction_set(&p->ab, DIRECTION_DONE);
+	direction_set(&p->ba, DIRECTION_DONE);
 	if (p->opt.ended)
 		p->opt.ended(p->opt.arg, p->result);
 	return NULL;
