@@ -16,7 +16,7 @@
 //     | == RAM frames, SYNC(round) on each stream ======> |
 //     | <------------------- SYNCED(stream, round) ------ |
 //     |   ... rounds ...                                  |
-//     | == hello(relay): QEMU's stream, held there =====> |
+//     | == hello(QEMU stream), held there ==============> |
 //     |   guest stops; last round                         |
 //     | -- DIGEST? (with --verify) ---------------------> |
 //     | <------------------------------------ DIGEST ---- |
@@ -82,9 +82,9 @@
 
 enum wire_kind {
 	WIRE_KIND_CONTROL = 1,
-	WIRE_KIND_RAM = 2,    /* index = stream number */
-	WIRE_KIND_TUNNEL = 3, /* raw bytes to and from the destination's libvirt socket */
-	WIRE_KIND_RELAY = 4,  /* raw bytes of QEMU's own migration stream */
+	WIRE_KIND_RAM = 2,	   /* index = stream number */
+	WIRE_KIND_TUNNEL = 3,	   /* raw bytes to and from the destination's libvirt socket */
+	WIRE_KIND_QEMU_STREAM = 4, /* raw bytes of QEMU's own migration stream */
 	WIRE_KIND_RECOVER = 5,
 	WIRE_KIND_FAULT = 6, /* index = number: page requests one way, their RAM frames the other */
 	WIRE_KIND_PUSH = 7,  /* index = number: RAM frames that nobody asked for, in post-copy */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A UNIX socket on the source whose one connection is carried to the destination: libvirt's
-// calls (tunnel), and QEMU's stream (relay).
+// calls (tunnel), and QEMU's stream.
 #pragma once
 
 #include <stdbool.h>

@@ -178,7 +178,7 @@ static void take(struct outgoing *o, struct mail *mail)
 				      "libvirtd end there?",
 				      mail->text[0] ? ": " : "", mail->text);
 		break;
-	case MAIL_RELAY:
+	case MAIL_QEMU_STREAM:
 		break; /* QEMU's migration fails, and the job's end tells */
 	case MAIL_CANCEL:
 		if (handed_over(o))

@@ -193,7 +193,7 @@ static void on_relay_end(void *opaque, int result, const char *text)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_note(o->mail, MAIL_RELAY, result, text);
+	mailbox_note(o->mail, MAIL_QEMU_STREAM, result, text);
 }
 
 static void on_tunnel_end(void *opaque, int result, const char *text)
@@ -256,7 +256,7 @@ static int open_sockets(struct outgoing *o)
 	int ret = host_qemu_owner(o->host, &relay.owner, &gid, &o->err);
 
 	relay.path = o->prepared.stream_path;
-	relay.kind = WIRE_KIND_RELAY;
+	relay.kind = WIRE_KIND_QEMU_STREAM;
 	relay.ended = on_relay_end;
 	if (ret == 0)
 		ret = host_knows_capability(o->host, o->guest.uuid, "switchover-ack",

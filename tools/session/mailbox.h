@@ -17,7 +17,7 @@ enum mail_kind {
 	MAIL_CONFIRM_HELD,
 	MAIL_JOB_DONE,	  /* result, text */
 	MAIL_TUNNEL,	  /* libvirt's calls to the destination: result, text */
-	MAIL_RELAY,	  /* QEMU's stream: result, text */
+	MAIL_QEMU_STREAM, /* QEMU's stream: result, text */
 	MAIL_STREAM_LOST, /* a RAM stream: result, text */
 	MAIL_CANCEL,	  /* text = why */
 	MAIL_COMPLETE,	  /* post-copy: nothing is owed any more */
