@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <linux/userfaultfd.h>
 #include "cleanup.h"
-#include "fault.h"
+#include "failure_point.h"
 #include "kernel_abi.h"
 
 struct tracker {
@@ -148,7 +148,7 @@ int tracker_supported(struct errtext *err)
 	if (fd < 0)
 		return errtext_set(err, -errno, "/proc/self/pagemap: %s", strerror(errno));
 	/* An empty range is valid, so only a kernel without the call refuses. */
-	if (fault_point("pagemap-scan") < 0 || ioctl(fd, PAGEMAP_SCAN, &arg) < 0)
+	if (failure_point("pagemap-scan") < 0 || ioctl(fd, PAGEMAP_SCAN, &arg) < 0)
 		return errtext_set(err, -ENOTSUP,
 				   "this kernel has no PAGEMAP_SCAN, which tracks the guest's "
 				   "writes: run Linux 6.7 or newer on the source host");

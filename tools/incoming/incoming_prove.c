@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "cleanup.h"
 #include "clock.h"
-#include "fault.h"
+#include "failure_point.h"
 #include "proof.h"
 
 /* All of the guest's memory is here: it does without a source that does not come back, or answer.
@@ -149,7 +149,7 @@ void incoming_prove(struct incoming *in)
 	if (!in->give_up_us)
 		begin(in);
 	if (link) {
-		fault_point("proof");
+		failure_point("proof");
 		ret = prove_over(in, link, &err);
 		let_go(in, link);
 		in->give_up_us = in->world->now_us() + GIVE_UP_US;

@@ -13,7 +13,7 @@
 #include <unistd.h>
 #include "cleanup.h"
 #include "clock.h"
-#include "fault.h"
+#include "failure_point.h"
 #include "guard.h"
 #include "ownership.h"
 
@@ -163,7 +163,7 @@ int outgoing_handover(struct outgoing *o)
 	}
 	outgoing_enter(o, PHASE_HANDOVER);
 	ret = control_send_type(o->control, WIRE_RELEASE);
-	fault_point("hand-over");
+	failure_point("hand-over");
 	if (ret == 0)
 		outgoing_await(o, outcome_known, HANDOVER_MS, NULL);
 	if (o->job_done && o->job_result == 0)

@@ -8,7 +8,7 @@
 #include <string.h>
 #include "clock.h"
 #include "digest.h"
-#include "fault.h"
+#include "failure_point.h"
 
 #define NO_LIMIT_MS (365ull * 24 * 3600 * 1000)
 /* Between gate and stop: a round needs time to find something. */
@@ -220,7 +220,7 @@ static int live_round(struct outgoing *o)
 	int ret;
 
 	start_round(o, SOURCE_ROUND_LIVE);
-	if (fault_point(o->round == 1 ? "first-round" : "later-round") < 0)
+	if (failure_point(o->round == 1 ? "first-round" : "later-round") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for in round %u", o->round);
 	ret = await_round(o, completion_left_ms(o));
 	if (ret < 0 && (ret != -ETIMEDOUT || o->failed))
@@ -256,7 +256,7 @@ int outgoing_switchover(struct outgoing *o)
 {
 	uint64_t end = clock_monotonic_us() + STOP_MS * 1000ull;
 
-	if (fault_point("switch-over") < 0)
+	if (failure_point("switch-over") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for at switch-over");
 	if (o->post_copy)
 		outgoing_hasten(o);
@@ -285,7 +285,7 @@ int outgoing_last_pass(struct outgoing *o)
 {
 	int ret;
 
-	if (fault_point("last-pass") < 0)
+	if (failure_point("last-pass") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for in the last pass");
 	start_round(o, o->post_copy ? SOURCE_ROUND_STALE_LAST : SOURCE_ROUND_LAST);
 	ret = await_stopped(o, "the destination to take the last pages, guest stopped");

@@ -10,7 +10,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "domain_xml.h"
-#include "fault.h"
+#include "failure_point.h"
 #include "guard.h"
 #include "guest_check.h"
 #include "kernel_abi.h"
@@ -391,7 +391,7 @@ int outgoing_attach(struct outgoing *o)
 	options.tracker = o->tracker;
 	if (ret == 0)
 		ret = source_new(&options, &o->source, &o->err);
-	if (ret == 0 && fault_point("attach") < 0)
+	if (ret == 0 && failure_point("attach") < 0)
 		ret = outgoing_fail(o, -EIO, "failure asked for at attach");
 	return ret < 0 ? outgoing_fail(o, ret, "cannot attach to QEMU, process %d", o->qemu) : 0;
 }

@@ -3,7 +3,7 @@
 //
 // The variable is read afresh at every point: no state, and so no thread to protect it from. It
 // is checked as a whole each time, so that a mistake in any entry shows at the first point passed.
-#include "fault.h"
+#include "failure_point.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -30,7 +30,7 @@ static int act_fail(void)
 	return -EIO;
 }
 
-static const struct fault_action {
+static const struct action {
 	const char *name;
 	int (*act)(void);
 } actions[] = {
@@ -40,10 +40,10 @@ static const struct fault_action {
 };
 
 /* One POINT=ACTION; the texts are not terminated. */
-struct fault_entry {
+struct entry {
 	const char *point;
 	size_t point_len;
-	const struct fault_action *action;
+	const struct action *action;
 };
 
 static bool text_is(const char *text, size_t len, const char *expected)
@@ -51,7 +51,7 @@ static bool text_is(const char *text, size_t len, const char *expected)
 	return strlen(expected) == len && memcmp(text, expected, len) == 0;
 }
 
-static void entry_parse(const char *text, size_t len, struct fault_entry *entry)
+static void entry_parse(const char *text, size_t len, struct entry *entry)
 {
 	const char *equals = memchr(text, '=', len);
 
@@ -72,7 +72,7 @@ static void entry_parse(const char *text, size_t len, struct fault_entry *entry)
 }
 
 /* Takes one entry off *spec; false at its end. */
-static bool entry_next(const char **spec, struct fault_entry *entry)
+static bool entry_next(const char **spec, struct entry *entry)
 {
 	size_t len = strcspn(*spec, ",");
 
@@ -85,10 +85,10 @@ static bool entry_next(const char **spec, struct fault_entry *entry)
 	return true;
 }
 
-int fault_point(const char *point)
+int failure_point(const char *point)
 {
 	const char *spec = getenv("DRAY_FAULT");
-	struct fault_entry entry;
+	struct entry entry;
 	int result = 0;
 
 	if (!spec)

@@ -2,7 +2,7 @@
 // Failure points: each action happens at its point, and a mistake in the variable never passes.
 //
 // What ends or stops a process is done to a forked child, and observed by waitpid.
-#include "fault.h"
+#include "failure_point.h"
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
@@ -25,7 +25,7 @@ static pid_t pass_in_child(const char *spec, int err_fd)
 	if (!child) {
 		setenv("DRAY_FAULT", spec, 1);
 		dup2(err_fd, STDERR_FILENO);
-		_exit(REACHED_END - fault_point("here"));
+		_exit(REACHED_END - failure_point("here"));
 	}
 	return child;
 }
@@ -38,10 +38,10 @@ static int wait_for(pid_t child, int flags)
 	return status;
 }
 
-Test(fault, without_the_variable_nothing_happens)
+Test(failure_point, without_the_variable_nothing_happens)
 {
 	unsetenv("DRAY_FAULT");
-	cr_assert_eq(fault_point("here"), 0);
+	cr_assert_eq(failure_point("here"), 0);
 }
 
 struct fail_row {
@@ -49,7 +49,7 @@ struct fail_row {
 	int expected;
 };
 
-ParameterizedTestParameters(fault, points_are_matched_whole)
+ParameterizedTestParameters(failure_point, points_are_matched_whole)
 {
 	static struct fail_row rows[] = {
 		{"", 0},
@@ -66,13 +66,13 @@ ParameterizedTestParameters(fault, points_are_matched_whole)
 	return cr_make_param_array(struct fail_row, rows, sizeof(rows) / sizeof(rows[0]));
 }
 
-ParameterizedTest(struct fail_row *row, fault, points_are_matched_whole)
+ParameterizedTest(struct fail_row *row, failure_point, points_are_matched_whole)
 {
 	setenv("DRAY_FAULT", row->spec, 1);
-	cr_assert_eq(fault_point("here"), row->expected, "DRAY_FAULT=%s", row->spec);
+	cr_assert_eq(failure_point("here"), row->expected, "DRAY_FAULT=%s", row->spec);
 }
 
-Test(fault, kill_ends_the_process_like_kill_9)
+Test(failure_point, kill_ends_the_process_like_kill_9)
 {
 	int status = wait_for(pass_in_child("here=kill", STDERR_FILENO), 0);
 
@@ -93,12 +93,12 @@ static void check_stop(const char *spec, int result)
 	cr_assert_eq(WEXITSTATUS(status), REACHED_END - result);
 }
 
-Test(fault, stop_waits_for_sigcont)
+Test(failure_point, stop_waits_for_sigcont)
 {
 	check_stop("here=stop", 0);
 }
 
-Test(fault, a_point_named_twice_does_both)
+Test(failure_point, a_point_named_twice_does_both)
 {
 	check_stop("here=stop,here=fail", -EIO);
 }
@@ -107,7 +107,7 @@ struct mistake_row {
 	char spec[64];
 };
 
-ParameterizedTestParameters(fault, mistakes_abort)
+ParameterizedTestParameters(failure_point, mistakes_abort)
 {
 	static struct mistake_row rows[] = {
 		{"here=fial"},
@@ -127,7 +127,7 @@ ParameterizedTestParameters(fault, mistakes_abort)
 }
 
 /* Even where the mistake stands at another point, or behind a point that is hit. */
-ParameterizedTest(struct mistake_row *row, fault, mistakes_abort)
+ParameterizedTest(struct mistake_row *row, failure_point, mistakes_abort)
 {
 	char text[256] = "";
 	int pipe_fd[2];

@@ -13,4 +13,4 @@
 
 /* Returns 0, or -EIO for `fail`. Unknown actions, anywhere in the variable, abort with a message
  * on standard error: a test with a spelling mistake must not pass. Any thread. */
-int fault_point(const char *point);
+int failure_point(const char *point);
