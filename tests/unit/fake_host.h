@@ -114,7 +114,7 @@ static inline struct fake_libvirt *fake_libvirt_new(const char *socket)
 
 	cr_assert_not_null(l);
 	snprintf(l->socket, sizeof(l->socket), "%s", socket);
-	snprintf((char *)l->uuid, sizeof(l->uuid), "%s", socket);
+	memcpy(l->uuid, socket, strnlen(socket, sizeof(l->uuid)));
 	l->libvirt_version = 9000000;
 	l->qemu_version = 7002000;
 	pthread_mutex_init(&l->lock, NULL);

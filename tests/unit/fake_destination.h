@@ -1,0 +1,557 @@
+// SPDX-License-Identifier: Apache-2.0
+// A destination without a guest: one session, in the test's own thread, with a source that the test
+// plays, a libvirt that it writes (fake_host.h), and a QEMU that answers every command.
+//
+// What happens is a script, a letter for each mail. The session's thread gets the next one whenever
+// it asks for mail, so that the order is exact and nobody waits; time passes when the script says
+// so and when it has come to its end.
+//
+//   L  LISTEN                 A  ABORT                      E  QEMU says RESUME
+//   V  LISTEN, with a proof   X  a message out of place     G  QEMU's monitor has closed
+//   D  DIGEST?                C  the source is lost         K  post-copy: the last page has come
+//   R  RELEASE                S  a RAM stream is lost       .  nothing, for as long as may be
+//   F  FINISH                 q  whoever is ahead in the queue leaves it
+//
+//   struct fake_destination *d = fake_destination_new();
+//   d->libvirt_says = DOMAIN_RUNNING;      when the guest is looked for later on
+//   fake_destination_run(d, "LREK");
+//   ... d->result, d->record, d->guard, d->sent, fake_libvirt_did(d->libvirt)
+//   fake_destination_destroy(d);
+#pragma once
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uuid/uuid.h>
+#include "cleanup.h"
+#include "fake_host.h"
+#include "guest_ram.h"
+#include "incoming.h"
+#include "incoming_world.h"
+#include "missing.h"
+#include "receiver.h"
+#include "socket.h"
+
+#define FAKE_UUID "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10"
+#define FAKE_RAM_BYTES (64u << 10)
+#define FAKE_IDLE_MAX 20000 /* waits with nothing to come: the session hangs */
+
+enum fake_guard { FAKE_GUARD_NONE, FAKE_GUARD_DONE, FAKE_GUARD_LEFT };
+
+/* What is made to fail: each once it is reached, and from then on. */
+enum fake_step {
+	FAKE_STEP_NONE,
+	FAKE_STEP_QUEUE,
+	FAKE_STEP_DIR,
+	FAKE_STEP_GUARD,
+	FAKE_STEP_MONITOR,    /* it cannot be opened */
+	FAKE_STEP_CAPABILITY, /* QEMU refuses it, switched on */
+	FAKE_STEP_FIND_RAM,
+	FAKE_STEP_OTHER_RAM, /* QEMU has other blocks than the source */
+	FAKE_STEP_USERFAULTFD,
+	FAKE_STEP_RECORD, /* from the release on it cannot be written */
+	FAKE_STEP_FORGET, /* QEMU refuses it, switched off */
+	FAKE_STEP_CLOSE_INSIDE,
+	FAKE_STEP_END_
+};
+
+/* A QEMU's monitor: a thread that answers. */
+struct fake_monitor {
+	int fd;
+	pthread_t thread;
+};
+
+#define FAKE_MONITORS 4
+
+struct fake_destination {
+	/* what the test wants */
+	bool defined_before;
+	bool paused;			/* by its user, on the source */
+	enum domain_state libvirt_says; /* from the second look on */
+	unsigned int libvirt_hesitates; /* so many looks: INCOMING first */
+	bool libvirt_is_silent;		/* no look but the first is answered */
+	enum fake_step failing;
+	unsigned int ahead;	   /* in the queue */
+	unsigned int monitor_late; /* so many tries */
+
+	/* what came of it */
+	struct incoming_result result;
+	struct record record;
+	bool recorded;
+	enum fake_guard guard;
+	char sent[256]; /* to the source: "PREPARED READY RELEASED ..." */
+	char why[1024]; /* the text of ABORT */
+	size_t taken;	/* letters of the script */
+	bool hung;
+	atomic_uint on, off; /* the capability, set so often */
+	unsigned int inside; /* userfaultfds that stay inside QEMU */
+	struct fake_libvirt *libvirt;
+
+	/* private */
+	const char *script;
+	char path[64], socket[108];
+	uint64_t now_us, idle;
+	bool lost, released;
+	int source, guard_pipe;
+	struct slot *others[4];
+	struct ram_map shape; /* of the source */
+	void *qemu_ram;
+	struct fake_monitor monitors[FAKE_MONITORS];
+	unsigned int monitor_count;
+	struct receiver *receiver;
+	uint8_t session[WIRE_SESSION_SIZE];
+};
+
+static struct fake_destination *fake_here;
+
+/* ---- QEMU's monitor ---- */
+
+static inline bool fake_monitor_refuses(const struct fake_destination *d, const char *line)
+{
+	bool on = strstr(line, "true");
+
+	return strstr(line, "x-ignore-shared") &&
+	       d->failing == (on ? FAKE_STEP_CAPABILITY : FAKE_STEP_FORGET);
+}
+
+static inline void fake_monitor_answer(struct fake_destination *d, int fd, const char *line)
+{
+	const char *id = strstr(line, "\"id\":");
+	char text[128];
+	int len;
+
+	if (strstr(line, "x-ignore-shared") && !fake_monitor_refuses(d, line))
+		atomic_fetch_add(strstr(line, "true") ? &d->on : &d->off, 1);
+	len = snprintf(text, sizeof(text), "{\"%s\": {}, \"id\": %lu}\r\n",
+		       fake_monitor_refuses(d, line) ? "error" : "return",
+		       id ? strtoul(id + 5, NULL, 10) : 0);
+	if (send(fd, text, (size_t)len, MSG_NOSIGNAL) < 0)
+		return; /* the session has closed its end */
+}
+
+static inline void *fake_monitor_main(void *arg)
+{
+	const char *greeting = "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n";
+	int fd = *(int *)arg;
+	char line[512];
+	size_t used = 0;
+	ssize_t n;
+
+	n = send(fd, greeting, strlen(greeting), MSG_NOSIGNAL);
+	while (n > 0 && (n = recv(fd, line + used, 1, 0)) > 0) {
+		if (line[used++] != '\n' && used < sizeof(line) - 1)
+			continue;
+		line[used] = 0;
+		used = 0;
+		fake_monitor_answer(fake_here, fd, line);
+	}
+	return NULL;
+}
+
+static inline int fake_open_monitor(const char *path, int timeout_ms, struct qmp **out,
+				    struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+	struct fake_monitor *m = &d->monitors[d->monitor_count];
+	int pair[2];
+
+	if (d->failing == FAKE_STEP_MONITOR || d->monitor_late) {
+		d->monitor_late -= d->monitor_late > 0;
+		return errtext_set(err, -ENOENT, "%s: no such file", path);
+	}
+	cr_assert_lt(d->monitor_count++, FAKE_MONITORS);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	m->fd = pair[1];
+	cr_assert_eq(pthread_create(&m->thread, NULL, fake_monitor_main, &m->fd), 0);
+	return qmp_adopt(pair[0], path, timeout_ms, out, err);
+}
+
+/* ---- QEMU's memory ---- */
+
+static inline int fake_find_ram(pid_t qemu, bool writable, struct ram_map *ram, struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+
+	cr_assert_eq(qemu, getpid());
+	cr_assert(writable);
+	if (d->failing == FAKE_STEP_FIND_RAM)
+		return errtext_set(err, -ENOTSUP, "no RAM, as the test wants it");
+	guest_ram_add(ram, d->failing == FAKE_STEP_OTHER_RAM ? "other.ram" : "pc.ram",
+		      FAKE_RAM_BYTES, RAM_PAGE_SIZE);
+	d->qemu_ram = (void *)(uintptr_t)ram->blocks[0].qemu_addr;
+	return 0;
+}
+
+static inline int fake_userfaultfd(unsigned long long features)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = features};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0)
+		cr_skip_test("no userfaultfd for missing shared memory: %s", strerror(errno));
+	return fd;
+}
+
+static inline int fake_borrow_userfaultfd(pid_t qemu, unsigned long long features, bool keep_inside,
+					  int *uffd, int *inside, struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+
+	cr_assert_eq(qemu, getpid());
+	cr_assert(keep_inside);
+	if (d->failing == FAKE_STEP_USERFAULTFD)
+		return errtext_set(err, -EPERM, "no userfaultfd, as the test wants it");
+	*uffd = fake_userfaultfd(features);
+	*inside = 1000;
+	d->inside++;
+	return 0;
+}
+
+static inline int fake_find_userfaultfd(pid_t qemu, int *uffd, int *inside, struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+
+	cr_assert_eq(qemu, getpid());
+	if (!d->inside)
+		return errtext_set(err, -ENOENT, "QEMU has no userfaultfd");
+	*uffd = fake_userfaultfd(MISSING_FEATURES);
+	*inside = 1000;
+	return 0;
+}
+
+static inline int fake_close_userfaultfd(pid_t qemu, int inside, struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+
+	cr_assert_eq(qemu, getpid());
+	cr_assert_eq(inside, 1000);
+	if (d->failing == FAKE_STEP_CLOSE_INSIDE)
+		return errtext_set(err, -ESRCH, "QEMU has gone, as the test wants it");
+	d->inside--;
+	return 0;
+}
+
+/* ---- this host ---- */
+
+static inline int fake_join_queue(const char *dir, struct slot **out, struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+
+	(void)dir;
+	if (d->failing == FAKE_STEP_QUEUE)
+		return errtext_set(err, -EIO, "no queue, as the test wants it");
+	return slot_join(d->path, out, err);
+}
+
+static inline int fake_open_dir(struct guest_dir *dir, const char *uuid, uid_t uid, gid_t gid,
+				struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+
+	(void)uid;
+	(void)gid;
+	cr_assert_str_eq(uuid, FAKE_UUID);
+	if (d->failing == FAKE_STEP_DIR)
+		return errtext_set(err, -EBUSY, "locked, as the test wants it");
+	*dir = (struct guest_dir){.lock = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	snprintf(dir->path, sizeof(dir->path), "%s", d->path);
+	snprintf(dir->owed, sizeof(dir->owed), "%s/owed", d->path);
+	snprintf(dir->stream, sizeof(dir->stream), "%s/stream", d->path);
+	snprintf(dir->monitor, sizeof(dir->monitor), "%s/monitor", d->path);
+	return 0;
+}
+
+static inline int fake_find_record(enum record_kind kind,
+				   bool (*is)(const struct record *r, const void *what),
+				   const void *what, struct guest_dir *dir, struct record *r,
+				   struct errtext *err)
+{
+	int ret = fake_open_dir(dir, FAKE_UUID, 0, 0, err);
+
+	guest_dir_close(dir);
+	if (ret == 0)
+		ret = record_read(dir, kind, r, err);
+	return ret == 0 && !is(r, what) ? -ENOENT : ret;
+}
+
+static inline int fake_start_guard(const char *uuid, const char *libvirt_socket,
+				   const struct ram_keep *ram, int *fd, pid_t *pid,
+				   struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+	int ends[2];
+
+	cr_assert_str_eq(uuid, FAKE_UUID);
+	cr_assert_str_eq(libvirt_socket, d->socket);
+	cr_assert_null(ram);
+	cr_assert_null(pid);
+	if (d->failing == FAKE_STEP_GUARD)
+		return errtext_set(err, -EAGAIN, "no guard, as the test wants it");
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	d->guard_pipe = ends[0];
+	*fd = ends[1];
+	return 0;
+}
+
+static inline uint64_t fake_now_us(void)
+{
+	return fake_here->now_us;
+}
+
+static inline void fake_pause(uint64_t for_us)
+{
+	fake_here->now_us += for_us;
+}
+
+/* ---- what happens ---- */
+
+static inline void fake_message(struct mail *mail, enum wire_type type)
+{
+	mail->kind = MAIL_MESSAGE;
+	mail->message = (struct wire_message){.type = type};
+}
+
+/* Records written from now on are lost. */
+static inline void fake_break_record(struct fake_destination *d)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/incoming.new", d->path);
+	cr_assert_eq(mkdir(path, 0700), 0);
+}
+
+static inline void fake_leave_queue(struct fake_destination *d)
+{
+	cr_assert_gt(d->ahead, 0);
+	slot_leave(d->others[--d->ahead]);
+}
+
+static inline void fake_happen(struct fake_destination *d, char letter, struct mail *mail)
+{
+	static const char letters[] = "LVDRFAX";
+	static const enum wire_type types[] = {WIRE_LISTEN,  WIRE_LISTEN, WIRE_DIGEST_REQUEST,
+					       WIRE_RELEASE, WIRE_FINISH, WIRE_ABORT,
+					       WIRE_PREPARED};
+	const char *message = strchr(letters, letter);
+
+	if (letter == 'R' && d->failing == FAKE_STEP_RECORD && !d->released)
+		fake_break_record(d);
+	d->released |= letter == 'R';
+	if (message) {
+		fake_message(mail, types[message - letters]);
+		mail->message.listen.prove = letter == 'V';
+		if (letter == 'A')
+			strcpy(mail->message.abort.text, "enough");
+		return;
+	}
+	mail->kind = letter == 'C'		      ? MAIL_CONTROL_LOST
+		     : letter == 'S'		      ? MAIL_STREAM_LOST
+		     : letter == 'K'		      ? MAIL_COMPLETE
+		     : letter == 'E' || letter == 'G' ? MAIL_QEMU_EVENT
+						      : MAIL_NONE;
+	mail->event = letter == 'E' ? QEMU_EVENT_RESUME : QEMU_EVENT_GONE;
+	mail->a = 1000;
+	mail->result = -ECONNRESET;
+	strcpy(mail->text, letter == 'C' ? "no answer" : "a stream broke");
+	d->lost |= letter == 'C';
+	if (letter == 'q')
+		fake_leave_queue(d);
+}
+
+/* After the script the source is lost, and at last all pages come. */
+static inline char fake_next(struct fake_destination *d)
+{
+	if (d->script[d->taken])
+		return d->script[d->taken++];
+	if (!d->lost)
+		return 'C';
+	d->idle++;
+	if (d->idle > FAKE_IDLE_MAX)
+		cr_assert_fail("the session hangs: script %s", d->script);
+	return d->idle == 1 || d->idle == 100 ? 'K' : '.';
+}
+
+static inline void fake_take_mail(struct mailbox *m, uint64_t deadline_us, struct mail *mail)
+{
+	struct fake_destination *d = fake_here;
+
+	(void)m; /* what real threads post into it would come at any time */
+	*mail = (struct mail){.kind = MAIL_NONE};
+	fake_happen(d, fake_next(d), mail);
+	if (mail->kind == MAIL_NONE && deadline_us > d->now_us)
+		d->now_us = deadline_us;
+}
+
+static const struct incoming_world fake_world = {
+	.open_host = host_open,
+	.join_queue = fake_join_queue,
+	.open_dir = fake_open_dir,
+	.find_record = fake_find_record,
+	.start_guard = fake_start_guard,
+	.open_monitor = fake_open_monitor,
+	.find_ram = fake_find_ram,
+	.borrow_userfaultfd = fake_borrow_userfaultfd,
+	.find_userfaultfd = fake_find_userfaultfd,
+	.close_userfaultfd = fake_close_userfaultfd,
+	.now_us = fake_now_us,
+	.pause = fake_pause,
+	.take_mail = fake_take_mail,
+};
+
+/* ---- running it ---- */
+
+static inline struct fake_destination *fake_destination_new(void)
+{
+	struct fake_destination *d = calloc(1, sizeof(*d));
+	struct receiver_options options = {.max_inbound = 2, .port = 7470, .world = &fake_world};
+	struct ram_block block = {
+		.name = "pc.ram", .size = FAKE_RAM_BYTES, .page_size = RAM_PAGE_SIZE, .fd = -1};
+
+	cr_assert_not_null(d);
+	d->now_us = 1000000;
+	d->source = d->guard_pipe = -1;
+	d->libvirt_says = DOMAIN_INCOMING;
+	strcpy(d->path, "/tmp/dray-test.XXXXXX");
+	cr_assert_not_null(mkdtemp(d->path));
+	snprintf(d->socket, sizeof(d->socket), "%s/libvirt", d->path);
+	d->libvirt = fake_libvirt_new(d->socket);
+	memset(d->session, 7, sizeof(d->session));
+	cr_assert_eq(ram_map_add(&d->shape, &block, NULL), 0);
+	options.libvirt_socket = d->socket;
+	options.bind = "";
+	cr_assert_eq(receiver_new(&options, &d->receiver), 0);
+	fake_here = d;
+	return d;
+}
+
+/* A directory, and what is in it. */
+static inline void fake_remove(const char *path)
+{
+	DIR *dir = opendir(path);
+	const struct dirent *entry;
+
+	cr_assert_not_null(dir);
+	while ((entry = readdir(dir)))
+		if (unlinkat(dirfd(dir), entry->d_name, 0) < 0)
+			unlinkat(dirfd(dir), entry->d_name, AT_REMOVEDIR);
+	closedir(dir);
+	cr_assert_eq(rmdir(path), 0);
+}
+
+static inline void fake_destination_destroy(struct fake_destination *d)
+{
+	for (unsigned int i = 0; i < d->ahead; i++)
+		slot_leave(d->others[i]);
+	fake_libvirt_destroy(d->libvirt);
+	record_destroy(&d->record);
+	ram_map_destroy(&d->shape);
+	if (d->qemu_ram)
+		munmap(d->qemu_ram, FAKE_RAM_BYTES);
+	fake_remove(d->path);
+	free(d->receiver);
+	free(d);
+}
+
+static inline void fake_send(int fd, const struct wire_message *m)
+{
+	uint8_t buf[4096];
+	long len = wire_message_encode(m, buf, sizeof(buf));
+
+	cr_assert_gt(len, 0);
+	cr_assert_eq(socket_write_full(fd, buf, (size_t)len, 1000), 0);
+}
+
+static inline void fake_prepare(const struct fake_destination *d, int fd)
+{
+	struct wire_message m = {.type = WIRE_PREPARE,
+				 .prepare = {.name = "web",
+					     .streams = 1,
+					     .silence_ms = WIRE_SILENCE_MAX_MS,
+					     .running = !d->paused,
+					     .ram = d->shape}};
+
+	cr_assert_eq(uuid_parse(FAKE_UUID, m.prepare.uuid), 0);
+	fake_send(fd, &m);
+}
+
+/* What libvirt will say. The first look is the session's own: is the guest here already? */
+static inline void fake_domain_of(struct fake_destination *d)
+{
+	struct fake_domain *domain = fake_libvirt_add(
+		d->libvirt, "web", FAKE_UUID, d->defined_before ? DOMAIN_SHUT_OFF : DOMAIN_ABSENT);
+
+	domain->info.persistent = d->libvirt_says == DOMAIN_SHUT_OFF || d->defined_before;
+	if (d->libvirt_hesitates)
+		fake_domain_then(domain, 2, DOMAIN_INCOMING);
+	fake_domain_then(domain, 2 + d->libvirt_hesitates, d->libvirt_says);
+	for (unsigned int i = 2; d->libvirt_is_silent && i < 10; i++)
+		fake_libvirt_fail(d->libvirt, FAKE_STATE, i, -EIO);
+}
+
+static inline void fake_read_sent(struct fake_destination *d)
+{
+	struct errtext err = {0};
+	struct wire_message m;
+
+	shutdown(d->source, SHUT_WR);
+	while (control_read_one(d->source, 1000, &m, &err) == 0) {
+		if (m.type != WIRE_PING) {
+			strcat(strcat(d->sent, d->sent[0] ? " " : ""), wire_type_name(m.type));
+			if (m.type == WIRE_ABORT)
+				strcpy(d->why, m.abort.text);
+		}
+		wire_message_destroy(&m);
+	}
+	close(d->source);
+}
+
+static inline void fake_read_guard(struct fake_destination *d)
+{
+	char text[8];
+	ssize_t len;
+
+	if (d->guard_pipe < 0)
+		return;
+	len = read(d->guard_pipe, text, sizeof(text));
+	cr_assert(len == 0 || (len == 4 && memcmp(text, "done", 4) == 0));
+	d->guard = len ? FAKE_GUARD_DONE : FAKE_GUARD_LEFT;
+	close(d->guard_pipe);
+}
+
+static inline void fake_end_monitors(struct fake_destination *d)
+{
+	for (unsigned int i = 0; i < d->monitor_count; i++) {
+		shutdown(d->monitors[i].fd, SHUT_RDWR);
+		pthread_join(d->monitors[i].thread, NULL);
+		close(d->monitors[i].fd);
+	}
+}
+
+static inline void fake_destination_run(struct fake_destination *d, const char *script)
+{
+	struct guest_dir dir = {0};
+	int pair[2];
+
+	d->script = script;
+	for (unsigned int i = 0; i < d->ahead; i++)
+		cr_assert_eq(slot_join(d->path, &d->others[i], NULL), 0);
+	fake_domain_of(d);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	d->source = pair[1];
+	fake_prepare(d, d->source);
+	incoming_serve(d->receiver, pair[0], d->session, &d->result);
+	fake_end_monitors(d);
+	fake_read_sent(d);
+	fake_read_guard(d);
+	snprintf(dir.path, sizeof(dir.path), "%s", d->path);
+	d->recorded = record_read(&dir, RECORD_INCOMING, &d->record, NULL) == 0;
+}
