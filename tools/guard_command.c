@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <syslog.h>
 #include <unistd.h>
-#include "guest_dir.h"
 #include "libvirt_host.h"
+#include "record.h"
 #include "recover.h"
 
 #define AGAIN_S 5

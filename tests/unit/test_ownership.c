@@ -7,7 +7,7 @@
 #include <errno.h>
 #include "clock.h"
 #include "fake_host.h"
-#include "guest_dir.h"
+#include "record.h"
 #include "own_run.h"
 
 #define UUID "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10"

@@ -69,7 +69,7 @@ static int open_dir(struct incoming *in)
 	in->record.running = in->prepare.running;
 	snprintf(in->record.host, sizeof(in->record.host), "%s", in->receiver->opt.bind);
 	in->record.port = in->receiver->opt.port;
-	guest_dir_session(in->session, in->record.session);
+	record_session(in->session, in->record.session);
 	ret = record_write(&in->dir, RECORD_INCOMING, &in->record, &in->err);
 	if (ret == 0)
 		ret = in->world->start_guard(in->uuid, in->receiver->opt.libvirt_socket, NULL,

@@ -24,7 +24,7 @@ static int look_up_record(struct incoming *in)
 	struct errtext err = {0};
 	int ret;
 
-	guest_dir_session(in->session, session);
+	record_session(in->session, session);
 	ret = in->world->find_record(RECORD_INCOMING, is_of_session, session, &in->dir, &in->record,
 				     &err);
 	in->dir.lock = -1;

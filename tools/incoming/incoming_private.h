@@ -6,7 +6,6 @@
 #include "control.h"
 #include "destination.h"
 #include "fault_handler.h"
-#include "guest_dir.h"
 #include "histogram.h"
 #include "host.h"
 #include "incoming.h"
@@ -17,6 +16,7 @@
 #include "pump.h"
 #include "qmp.h"
 #include "receiver.h"
+#include "record.h"
 #include "slot.h"
 
 #define INCOMING_TUNNELS_MAX 4

@@ -9,12 +9,12 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "errtext.h"
-#include "guest_dir.h"
 #include "host.h"
 #include "mailbox.h"
 #include "qmp.h"
 #include "ram_keep.h"
 #include "ram_map.h"
+#include "record.h"
 #include "slot.h"
 
 struct incoming_world {

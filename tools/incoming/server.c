@@ -12,10 +12,10 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "exit_status.h"
-#include "guest_dir.h"
 #include "incoming.h"
 #include "libvirt_host.h"
 #include "receiver.h"
+#include "record.h"
 
 /* Connections that have not said hello yet count too: nobody can make us start threads without
  * end. */
@@ -95,7 +95,7 @@ static bool is_last(const struct server *s, const uint8_t session[WIRE_SESSION_S
 {
 	char text[2 * WIRE_SESSION_SIZE + 1];
 
-	guest_dir_session(session, text);
+	record_session(session, text);
 	return s->opt.session ? strcmp(text, s->opt.session) == 0 : s->opt.once;
 }
 

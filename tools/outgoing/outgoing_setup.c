@@ -285,7 +285,7 @@ static int write_record(struct outgoing *o)
 	snprintf(r->phase, sizeof(r->phase), "%s", phase_name(o->phase));
 	r->port = o->peer.port;
 	snprintf(r->bind, sizeof(r->bind), "%s", o->opt->socket.bind);
-	guest_dir_session(o->peer.session, r->session);
+	record_session(o->peer.session, r->session);
 	r->persistent = o->persistent;
 	r->running = o->was_running;
 	return record_write(&o->dir, RECORD_OUTGOING, r, &o->err);

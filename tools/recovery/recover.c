@@ -23,7 +23,6 @@
 #include <uuid/uuid.h>
 #include "cleanup.h"
 #include "clock.h"
-#include "guest_dir.h"
 #include "ownership.h"
 #include "ownership_table.h"
 #include "recover_private.h"

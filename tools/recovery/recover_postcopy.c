@@ -158,16 +158,6 @@ static int see_it_through(const struct recover_options *options, const struct re
 			   r->domain, r->host);
 }
 
-static void session_bytes(const char *text, uint8_t session[WIRE_SESSION_SIZE])
-{
-	for (int i = 0; i < WIRE_SESSION_SIZE; i++) {
-		unsigned int byte = 0;
-
-		sscanf(text + 2 * i, "%2x", &byte);
-		session[i] = (uint8_t)byte;
-	}
-}
-
 int recover_serve_pages(const struct recover_options *options, const struct guest_dir *dir,
 			const struct record *r, struct errtext *told)
 {
@@ -187,7 +177,7 @@ int recover_serve_pages(const struct recover_options *options, const struct gues
 	snprintf(peer.host, sizeof(peer.host), "%s", r->host);
 	strcpy(peer.socket.congestion, "cubic");
 	peer.socket.user_timeout_ms = 20000;
-	session_bytes(r->session, peer.session);
+	record_session_bytes(r, peer.session);
 	if (ret == 0)
 		ret = page_link_resume(&link_options, &link, told);
 	if (ret == 0)

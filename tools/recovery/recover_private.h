@@ -2,8 +2,8 @@
 // What recover.c and recover_postcopy.c share.
 #pragma once
 
-#include "guest_dir.h"
 #include "host.h"
+#include "record.h"
 #include "recover.h"
 #include "wire.h"
 

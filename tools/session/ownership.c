@@ -10,8 +10,8 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "control.h"
-#include "guest_dir.h"
 #include "ownership_table.h"
+#include "record.h"
 
 #define POLL_US 50000
 

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a crash must not forget of a migration: a file in the guest's directory (guest_dir.h).
+//
+// JSON, so that an operator can read it, and so that a dray of another version can.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "errtext.h"
+#include "guest_dir.h"
+#include "ram_keep.h"
+#include "wire.h"
+
+struct record {
+	char domain[256];
+	char uuid[37];
+	char host[256]; /* outgoing: where to; incoming: what the receiver is bound to */
+	uint16_t port;
+	char session[2 * WIRE_SESSION_SIZE + 1]; /* hexadecimal */
+	char phase[32];	     /* outgoing: as in phase.h; written at hand-over at the latest */
+	bool released;	     /* the destination may own the guest */
+	bool persistent;     /* outgoing: to be undefined here once it has arrived */
+	bool running;	     /* it was running, not paused by its user */
+	bool defined_before; /* incoming: libvirt here knew the guest already */
+	bool resumed;	     /* incoming: it has run here */
+	bool never_ran;	     /* incoming: it ended, or was given up, and is known not to have run */
+	bool post_copy;	     /* released before all memory was there */
+	bool complete;	     /* ... and it is there now */
+	bool prove;	     /* incoming: ... and the source wants it proven to be the same */
+
+	/* outgoing: how the destination is reached, for whoever has to carry on */
+	char bind[64];	      /* address or interface, as given */
+	char congestion[16];  /* TCP congestion control, "" = system default */
+	uint32_t silence_ms;  /* the destination counts as lost when silent for so long */
+	uint64_t bandwidth;   /* bytes/s, 0: no cap; as last set */
+	unsigned int streams; /* RAM connections; as many push in post-copy */
+	bool no_prefetch;     /* in post-copy */
+
+	pid_t keeper;	     /* outgoing: the process that holds guest RAM besides dray */
+	struct ram_keep ram; /* outgoing: what it holds; owned: record_destroy */
+	/* incoming, in post-copy: QEMU, and when it was started (process.h), so that it is found
+	 * without its help: it may hang in a page fault */
+	pid_t qemu;
+	uint64_t qemu_started;
+};
+
+enum record_kind { RECORD_OUTGOING, RECORD_INCOMING };
+
+/* Written to a new file and renamed: a reader sees the old one or the new one. */
+int record_write(const struct guest_dir *d, enum record_kind kind, const struct record *r,
+		 struct errtext *err);
+void record_destroy(struct record *r);
+/* -ENOENT if there is none. On success record_destroy follows. Of members that an older dray did
+ * not write, it is as if it had written what it did without them. */
+int record_read(const struct guest_dir *d, enum record_kind kind, struct record *r,
+		struct errtext *err);
+/* Look through the records of all guests for one that is what is looked for. On success *d has its
+ * paths (no lock) and *r is the caller's. -ENOENT: there is none, for certain; others: it may be
+ * one that could not be read. */
+int record_find(enum record_kind kind, bool (*is)(const struct record *r, const void *what),
+		const void *what, struct guest_dir *d, struct record *r, struct errtext *err);
+void record_remove(const struct guest_dir *d, enum record_kind kind);
+
+/* A session's number as a record has it, and back; what is no such text is zeroes. */
+void record_session(const uint8_t session[WIRE_SESSION_SIZE], char text[2 * WIRE_SESSION_SIZE + 1]);
+void record_session_bytes(const struct record *r, uint8_t session[WIRE_SESSION_SIZE]);
