@@ -188,9 +188,9 @@ disk_make() {
 	[[ -n $file ]] || return 0
 	if [[ ! -e $file ]]; then
 		[[ -d ${file%/*} ]] || die "guest ${GUEST[name]}: disk $file: there is no directory ${file%/*}; make it"
+		printf '%s\n' "$file" >"$DATA/guests/${GUEST[name]}/disk" # first: half an image must not stay behind
 		"$WITNESS" "$file" "$DISK_MIB" || die "guest ${GUEST[name]}: disk $file: cannot be made (message above)"
 		chown libvirt-qemu:libvirt-qemu "$file"
-		printf '%s\n' "$file" >"$DATA/guests/${GUEST[name]}/disk"
 	fi
 	setpriv --reuid libvirt-qemu --regid libvirt-qemu --clear-groups test -r "$file" ||
 		die "guest ${GUEST[name]}: disk $file: user libvirt-qemu cannot read it; see: namei -l $file"
@@ -348,7 +348,7 @@ qemu_pid() {
 	local pid
 	pid=$(cat "$STATE/$1/run/libvirt/qemu/$2.pid" 2>/dev/null) || return 1
 	# The number may be another process' by now.
-	tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -q "^guest=$2," || return 1
+	grep -zq "^guest=$2," "/proc/$pid/cmdline" 2>/dev/null || return 1
 	[[ $(process_state "$pid") != [ZX] ]] || return 1
 	printf '%s\n' "$pid"
 }
@@ -384,7 +384,7 @@ guest_end_on() {
 	on_libvirt "$host" destroy "$name" >/dev/null 2>&1 || true # not running there
 	on_libvirt "$host" undefine "$name" >/dev/null 2>&1 || true # not defined there
 	pid=$(qemu_pid "$host" "$name") || return 0
-	kill -KILL "$pid" # libvirt does not know it, or does not answer
+	kill -KILL "$pid" 2>/dev/null || true # libvirt does not know it, or does not answer
 	wait_gone "$pid"
 }
 

@@ -14,8 +14,10 @@ readonly LOCK=/run/lock/dray-testbed$SUFFIX # `down` takes it away
 
 # Holds descriptor 9. The file may have been taken away while this waited for it.
 lock() {
-	until exec 9>>"$LOCK" && flock 9 && [[ $LOCK -ef /proc/self/fd/9 ]]; do
-		:
+	while :; do
+		exec 9>>"$LOCK"
+		flock 9
+		[[ ! $LOCK -ef /proc/self/fd/9 ]] || break
 	done
 }
 

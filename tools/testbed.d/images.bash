@@ -23,8 +23,10 @@ kernel_directory() {
 	printf '%s\n' "${found[-1]}"
 }
 
+# Prints its name; nothing if the package lists do not have it.
 kernel_package() {
-	LC_ALL=C apt-cache depends --important "$KERNEL_META" 2>/dev/null | awk '/Depends: linux-image-[0-9]/ { print $2; exit }'
+	{ LC_ALL=C apt-cache depends --important "$KERNEL_META" 2>/dev/null || true; } |
+		awk '/Depends: linux-image-[0-9]/ && !name { name = $2 } END { if (name) print name }'
 }
 
 kernel_unpack() {
@@ -52,7 +54,7 @@ kernel_make() {
 	fi
 	[[ -n $package ]] || die "$KERNEL_META: not in the machine's package sources; add Debian's main"
 	say "unpacking $package"
-	work=$(mktemp -d "$CACHE/work.XXXXXX")
+	work=$(work_make)
 	kernel_unpack "$package" "$work"
 	rm -rf "$work"
 }
@@ -77,8 +79,9 @@ images_key() {
 }
 
 initramfs_build() {
-	local work=$1 kernel file number=10
+	local work=$1 kernel files file number=10
 	kernel=$(kernel_directory)
+	files=$(module_files "$kernel")
 	mkdir -p "$work/root/modules"
 	gcc -static -O2 -std=gnu11 -Wall -Wextra -Werror -pthread -s -iquote "$WITNESS_ENGINE" \
 		-o "$work/witness" "$WITNESS_SOURCE" "${WITNESS_PARTS[0]}" ||
@@ -87,7 +90,7 @@ initramfs_build() {
 	while read -r file; do
 		cp "$file" "$work/root/modules/$number-${file##*/}"
 		number=$((number + 1))
-	done < <(module_files "$kernel")
+	done <<<"$files"
 	(cd "$work/root" && find . | cpio --quiet -o -H newc -R 0:0) >"$work/initramfs"
 }
 
@@ -100,6 +103,12 @@ cache_lock() {
 
 cache_unlock() {
 	exec 8<&-
+}
+
+# Prints an empty directory to build in; what a broken-off build left goes away. To be called under cache_lock.
+work_make() {
+	rm -rf "$CACHE"/work.*
+	mktemp -d "$CACHE/work.XXXXXX"
 }
 
 # Sets VMLINUZ, INITRAMFS and WITNESS; builds them first if they are not there.
@@ -119,7 +128,7 @@ images_make() {
 initramfs_make() {
 	local work
 	say "building the witness and its initramfs"
-	work=$(mktemp -d "$CACHE/work.XXXXXX")
+	work=$(work_make)
 	initramfs_build "$work"
 	chmod 0644 "$work/initramfs"
 	mv "$work/witness" "$WITNESS"

@@ -31,10 +31,12 @@ release_apt() {
 }
 
 release_sources() {
-	local uri suite
+	local targets uri suite
 	# shellcheck disable=SC2016 # apt's variables, not the shell's
-	apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' |
-		sort -u |
+	targets=$(apt-get indextargets --format '$(REPO_URI) $(RELEASE)' \
+		'Created-By: Packages' 'Origin: Debian' 'Component: main')
+	[[ -n $targets ]] || die "release $RELEASE: the machine has no package lists of Debian's main; run: apt-get update"
+	sort -u <<<"$targets" |
 		while read -r uri suite; do
 			printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$uri" "$suite"
 			[[ $suite == *-* ]] ||
@@ -43,15 +45,18 @@ release_sources() {
 		done
 }
 
-# All that the packages need beyond what the machine has, unpacked; /lib and the like merged into /usr.
+# All that the packages need beyond what the machine has, unpacked; /lib and the like merged into /usr. Not to be called
+# in a condition, where errexit is off.
 release_unpack() {
 	local work=$1 codename package directory
 	codename=$(. /etc/os-release && printf '%s' "$VERSION_CODENAME")
 	mkdir -p "$work/lists/partial" "$work/archives/partial" "$work/tree/usr"
 	release_sources >"$work/sources.list"
-	release_apt "$work" update
+	release_apt "$work" -o APT::Update::Error-Mode=any update ||
+		die "release $RELEASE: its package lists cannot be fetched (message above)"
 	release_apt "$work" --yes --download-only --no-install-recommends -t "$codename-backports" \
-		install "${RELEASE_PACKAGES[@]}" >/dev/null
+		install "${RELEASE_PACKAGES[@]}" >/dev/null ||
+		die "release $RELEASE: its packages cannot be fetched (message above)"
 	for package in "$work"/archives/*.deb; do
 		dpkg-deb -x "$package" "$work/tree"
 	done
@@ -82,8 +87,8 @@ release_make() {
 release_build() {
 	local work
 	say "unpacking QEMU and libvirt of $RELEASE"
-	work=$(mktemp -d "$CACHE/work.XXXXXX")
-	release_unpack "$work" || die "release $RELEASE: cannot be unpacked (message above)"
+	work=$(work_make)
+	release_unpack "$work"
 	rm -rf "$CACHE/release-$RELEASE"
 	mkdir "$CACHE/release-$RELEASE"
 	mv "$work/tree/usr" "$(release_directory)" # in one step: what is there is complete
