@@ -55,7 +55,7 @@ await_handover() {
 
 # after_release PID MS: kill -9 it MS milliseconds after the hand-over began.
 after_release() {
-	await_handover
+	await_handover || return
 	sleep "$(printf '0.%03d' "$2")"
 	kill -9 "$1" 2>/dev/null || true
 }

@@ -63,7 +63,7 @@ event() {
 # free NAME: no vCPU is traced, none stopped.
 unthrottled() {
 	local pid
-	pid=$("$TESTBED" qemu-pid a "$1")
+	pid=$("$TESTBED" qemu-pid a "$1") || return
 	! grep -L '^TracerPid:[[:space:]]*0$' /proc/"$pid"/task/*/status | grep .
 }
 

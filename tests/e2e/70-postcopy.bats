@@ -105,6 +105,7 @@ proven() {
 @test "dray receive is killed, and started again" {
 	postcopy_start
 	event '"phase":"post-copy"'
+	# shellcheck disable=SC2046 # each guard
 	kill -9 "$("$TESTBED" pgrep all "^$DRAY receive")" $("$TESTBED" pgrep all "^dray guard")
 	stop_receive
 	receive "$(other "$AT")"

@@ -16,7 +16,8 @@ other() {
 	[[ $1 == a ]] && echo b || echo a
 }
 
-# until_true SECONDS CMD...: wait for a state that nothing announces.
+# until_true SECONDS CMD...: wait for a state that nothing announces. CMD is a condition, so errexit is off inside: each of
+# its steps must be able to make it fail by itself. That holds for all functions below that judge.
 until_true() {
 	local end=$((SECONDS + $1))
 	shift
@@ -110,7 +111,7 @@ lives_on() {
 # no_trace HOST NAME: nothing of dray is left in the guest's QEMU.
 no_trace() {
 	local host=$1 name=$2 pid
-	pid=$("$TESTBED" qemu-pid "$host" "$name")
+	pid=$("$TESTBED" qemu-pid "$host" "$name") || return
 	if grep -E '^VmFlags:.* (uw|um|ui)( |$)' "/proc/$pid/smaps"; then
 		echo "QEMU $pid of $name: memory is still registered with userfaultfd" >&2
 		return 1
@@ -146,7 +147,7 @@ settled() {
 # ram_kib HOST NAME: memory that the guest's RAM files take.
 ram_kib() {
 	local pid
-	pid=$("$TESTBED" qemu-pid "$1" "$2")
+	pid=$("$TESTBED" qemu-pid "$1" "$2") || return
 	# du through the process's own map_files needs no path; tmpfs counts 512-byte blocks.
 	awk '$2 ~ /^rw-s/ && $6 ~ /ram/ {print $1}' "/proc/$pid/maps" | while read -r range; do
 		stat -L -c '%i %b' "/proc/$pid/map_files/$range"

@@ -34,7 +34,7 @@ after_handover() {
 
 # postcopy_start: from where it is, before most of its memory has moved; the rest takes seconds to follow.
 postcopy_start() {
-	receive "$(other "$AT")"
+	receive "$(other "$AT")" || return
 	migrate_start "$AT" "$GUEST" --bandwidth 24Mi --post-copy --completion-timeout-per-gib 3 "$@"
 }
 
