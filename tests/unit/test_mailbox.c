@@ -33,11 +33,11 @@ Test(mailbox, keeps_the_order_and_all_fields)
 			  .result = -EIO,
 			  .a = 1,
 			  .b = 2,
-			  .event = QEMU_EVENT_STOP},
+			  .event = QEMU_EVENT_STOP,
+			  .text = "text"},
 		    out;
 	struct mailbox *m = make();
 
-	strcpy(in.text, "text");
 	mailbox_post(m, &in);
 	mailbox_note(m, MAIL_CANCEL, -ECANCELED, "stop");
 	mailbox_note(m, MAIL_PERFORM_HELD, 0, NULL);
@@ -54,6 +54,9 @@ Test(mailbox, keeps_the_order_and_all_fields)
 	cr_assert_str_eq(out.text, "stop");
 	mailbox_take(m, later(), &out);
 	cr_assert_eq(out.kind, MAIL_PERFORM_HELD);
+	cr_assert_str_eq(out.text, "");
+	mailbox_take(m, 0, &out);
+	cr_assert_eq(out.kind, MAIL_NONE);
 	cr_assert_str_eq(out.text, "");
 	mailbox_destroy(m);
 }
@@ -140,11 +143,12 @@ Test(mailbox, many_may_post_at_once)
 Test(mailbox, destroy_releases_what_is_left)
 {
 	struct ram_block block = {.name = "pc.ram", .size = 4096, .page_size = 4096, .fd = -1};
-	struct mail mail = {.kind = MAIL_MESSAGE, .message = {.type = WIRE_PREPARE}};
+	struct wire_message message = {.type = WIRE_PREPARE};
 	struct mailbox *m = make();
 
-	cr_assert_eq(ram_map_add(&mail.message.prepare.ram, &block, NULL), 0);
-	mailbox_post(m, &mail);
+	cr_assert_eq(ram_map_add(&message.prepare.ram, &block, NULL), 0);
+	mailbox_message(m, &message);
+	cr_assert_eq(message.type, 0, "taken over");
 	mailbox_note(m, MAIL_CANCEL, 0, "x");
 	mailbox_destroy(m);
 	mailbox_destroy(NULL);

@@ -3,7 +3,6 @@
 #include "incoming_private.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include "digest.h"
 
 static void send_digest(struct incoming *in)
@@ -78,23 +77,19 @@ static void take_qemu_event(struct incoming *in, const struct mail *mail)
 
 bool incoming_mail_take(struct incoming *in, uint64_t for_us)
 {
-	struct mail *mail = malloc(sizeof(*mail));
-	bool some;
+	struct mail mail;
 
-	if (!mail)
-		abort();
-	in->world->take_mail(in->mail, in->world->now_us() + for_us, mail);
-	some = mail->kind != MAIL_NONE;
-	switch (mail->kind) {
+	in->world->take_mail(in->mail, in->world->now_us() + for_us, &mail);
+	switch (mail.kind) {
 	case MAIL_MESSAGE:
-		take_message(in, &mail->message);
+		take_message(in, &mail.message);
 		break;
 	case MAIL_CONTROL_LOST:
 		in->control_lost = true;
-		errtext_set(&in->err, mail->result, "lost the source: %s", mail->text);
+		errtext_set(&in->err, mail.result, "lost the source: %s", mail.text);
 		break;
 	case MAIL_QEMU_EVENT:
-		take_qemu_event(in, mail);
+		take_qemu_event(in, &mail);
 		break;
 	case MAIL_COMPLETE:
 		in->complete = in->released;
@@ -103,12 +98,11 @@ bool incoming_mail_take(struct incoming *in, uint64_t for_us)
 	case MAIL_STREAM_LOST:
 		if (!in->released) {
 			in->aborted = true;
-			errtext_set(&in->err, mail->result, "%s", mail->text);
+			errtext_set(&in->err, mail.result, "%s", mail.text);
 		}
 		break;
 	default:
 		break;
 	}
-	free(mail);
-	return some;
+	return mail.kind != MAIL_NONE;
 }

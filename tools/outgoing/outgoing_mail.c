@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "clock.h"
 
@@ -316,7 +315,7 @@ int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, con
 
 	while (!until(o)) {
 		uint64_t now = clock_monotonic_us(), wake = now + PROGRESS_US;
-		struct mail *mail;
+		struct mail mail;
 
 		if (o->failed && may_give_up(o))
 			return o->failed;
@@ -326,12 +325,8 @@ int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, con
 					      (double)timeout_ms / 1000, what);
 			return -ETIMEDOUT;
 		}
-		mail = malloc(sizeof(*mail));
-		if (!mail)
-			return outgoing_fail(o, -ENOMEM, "out of memory");
-		mailbox_take(o->mail, wake < deadline ? wake : deadline, mail);
-		take(o, mail);
-		free(mail);
+		mailbox_take(o->mail, wake < deadline ? wake : deadline, &mail);
+		take(o, &mail);
 		tick(o);
 	}
 	/* The mail that ends the wait may tell of a failure as well. */

@@ -353,17 +353,13 @@ int outgoing_prepare(struct outgoing *o)
 static void on_round_done(void *opaque, const struct source_round *round)
 {
 	struct outgoing *o = opaque;
-	struct mail *mail = calloc(1, sizeof(*mail));
+	const struct mail mail = {.kind = MAIL_ROUND_DONE,
+				  .result = round->result,
+				  .a = round->pages,
+				  .b = round->duration_us,
+				  .text = round->err.text};
 
-	if (!mail)
-		abort();
-	mail->kind = MAIL_ROUND_DONE;
-	mail->result = round->result;
-	mail->a = round->pages;
-	mail->b = round->duration_us;
-	snprintf(mail->text, sizeof(mail->text), "%s", round->err.text);
-	mailbox_post(o->mail, mail);
-	free(mail);
+	mailbox_post(o->mail, &mail);
 }
 
 static int quiesce(void *opaque, struct errtext *err)

@@ -13,6 +13,7 @@
 struct node {
 	struct node *next;
 	struct mail mail;
+	char text[WIRE_TEXT_MAX + 1];
 };
 
 struct mailbox {
@@ -22,6 +23,8 @@ struct mailbox {
 	pthread_cond_t wake; /* CLOCK_MONOTONIC */
 	/* under lock */
 	struct node *first, **last;
+
+	struct node *taken; /* private to the thread that takes: it has this one's text */
 };
 
 int mailbox_new(struct mailbox **out)
@@ -56,10 +59,10 @@ void mailbox_destroy(struct mailbox *m)
 	if (!m)
 		return;
 	while ((n = pop(m))) {
-		if (n->mail.kind == MAIL_MESSAGE)
-			wire_message_destroy(&n->mail.message);
+		wire_message_destroy(&n->mail.message);
 		free(n);
 	}
+	free(m->taken);
 	pthread_cond_destroy(&m->wake);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
@@ -98,33 +101,30 @@ void mailbox_post(struct mailbox *m, const struct mail *mail)
 	struct node *n = new_node();
 
 	n->mail = *mail;
+	snprintf(n->text, sizeof(n->text), "%s", mail->text ? mail->text : "");
 	append(m, n);
 }
 
-void mailbox_message(struct mailbox *m, const struct wire_message *message)
+void mailbox_message(struct mailbox *m, struct wire_message *message)
 {
 	struct node *n = new_node();
 
 	n->mail.kind = MAIL_MESSAGE;
-	n->mail.message = *message;
+	n->mail.message = wire_message_steal(message);
 	append(m, n);
 }
 
 void mailbox_qemu_event(struct mailbox *m, enum qemu_event event, uint64_t time_us)
 {
-	struct node *n = new_node();
+	const struct mail mail = {.kind = MAIL_QEMU_EVENT, .event = event, .a = time_us};
 
-	n->mail.kind = MAIL_QEMU_EVENT;
-	n->mail.a = time_us;
-	n->mail.event = event;
-	append(m, n);
+	mailbox_post(m, &mail);
 }
 
 void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char *text)
 {
-	struct mail mail = {.kind = kind, .result = result};
+	const struct mail mail = {.kind = kind, .result = result, .text = text};
 
-	snprintf(mail.text, sizeof(mail.text), "%s", text ? text : "");
 	mailbox_post(m, &mail);
 }
 
@@ -139,10 +139,10 @@ void mailbox_take(struct mailbox *m, uint64_t deadline_us, struct mail *mail)
 			break;
 	n = pop(m);
 	pthread_mutex_unlock(&m->lock);
-	mail->kind = MAIL_NONE;
-	if (n)
-		*mail = n->mail;
-	free(n);
+	free(m->taken);
+	m->taken = n;
+	*mail = n ? n->mail : (struct mail){.kind = MAIL_NONE};
+	mail->text = n ? n->text : "";
 }
 
 const atomic_bool *mailbox_urgent(const struct mailbox *m)

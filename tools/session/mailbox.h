@@ -30,23 +30,26 @@ struct mail {
 	int result;
 	enum qemu_event event;
 	uint64_t a, b;
-	char text[WIRE_TEXT_MAX + 1];
+	const char *text; /* lent: the mailbox's until the next mailbox_take; not NULL then */
 	struct wire_message message; /* owned by whoever takes the mail out */
 };
+
+_Static_assert(sizeof(struct mail) <= 384, "a mail is small");
 
 struct mailbox;
 
 int mailbox_new(struct mailbox **out);
 void mailbox_destroy(struct mailbox *m);
-/* Any thread; never blocks for long; copies *mail. */
+/* Any thread; never blocks for long; copies *mail and its text, which may be NULL. */
 void mailbox_post(struct mailbox *m, const struct mail *mail);
-/* Shorthand without a message; text may be NULL. */
+/* Shorthand. */
 void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char *text);
-/* MAIL_MESSAGE: takes the message over. */
-void mailbox_message(struct mailbox *m, const struct wire_message *message);
+/* MAIL_MESSAGE: takes the message over, *message is empty afterwards. */
+void mailbox_message(struct mailbox *m, struct wire_message *message);
 /* MAIL_QEMU_EVENT */
 void mailbox_qemu_event(struct mailbox *m, enum qemu_event event, uint64_t time_us);
 /* Turns true for good when there is mail that calls for an end: cancel, a lost peer, its ABORT. */
 const atomic_bool *mailbox_urgent(const struct mailbox *m);
-/* The oldest mail, waiting at most until the CLOCK_MONOTONIC deadline; MAIL_NONE then. */
+/* The oldest mail, waiting at most until the CLOCK_MONOTONIC deadline; MAIL_NONE then. One thread.
+ */
 void mailbox_take(struct mailbox *m, uint64_t deadline_us, struct mail *mail);
