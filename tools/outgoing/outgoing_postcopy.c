@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // Post-copy on the source: before the stop, and from the hand-over to the last page.
-#include "outgoing_private.h"
+#include "outgoing_postcopy.h"
 
 #include <errno.h>
-#include "clock.h"
+#include <stdio.h>
+#include "outgoing_await.h"
+#include "outgoing_limits.h"
+#include "outgoing_private.h"
+#include "outgoing_round.h"
+#include "outgoing_state.h"
+#include "outgoing_status.h"
 
 #define ANSWER_MS 15000
 #define STALE_MS 60000
-#define FOREVER_MS (365ull * 24 * 3600 * 1000)
 /* More than the guest has vCPUs are of no use; more than these neither, on any network seen. */
 #define FAULTS 8
 #define STALE_ROUNDS 8
 #define FEW_PAGES 256
+
+/* ---- before the stop ---- */
 
 static bool has_listening(const struct outgoing *o)
 {
@@ -42,7 +49,7 @@ static int open_link(struct outgoing *o)
 	return page_link_new(&options, &o->link, &o->err);
 }
 
-int outgoing_listen(struct outgoing *o)
+int outgoing_postcopy_listen(struct outgoing *o)
 {
 	const struct wire_message listen = {.type = WIRE_LISTEN,
 					    .listen = {.prove = o->opt->verify}};
@@ -69,17 +76,25 @@ int outgoing_listen(struct outgoing *o)
 	return ret < 0 ? outgoing_fail(o, ret, "cannot tell the destination what it lacks") : 1;
 }
 
-void outgoing_hasten(struct outgoing *o)
+void outgoing_postcopy_take_listening(struct outgoing *o, struct wire_message *m)
 {
-	for (unsigned int i = 0; i < o->opt->streams; i++)
-		uring_stream_hasten(o->streams[i]);
+	snprintf(o->listening_text, sizeof(o->listening_text), "%s", m->listening.text);
+	o->got_listening = true;
 }
 
-int outgoing_serve(struct outgoing *o)
+/* ---- from the stop on ---- */
+
+int outgoing_postcopy_serve(struct outgoing *o)
 {
 	int ret = page_link_serve(o->link, o->source, &o->err);
 
 	return ret < 0 ? outgoing_fail(o, ret, "cannot serve pages") : 0;
+}
+
+void outgoing_postcopy_push(struct outgoing *o)
+{
+	if (o->link)
+		page_link_push(o->link);
 }
 
 static bool link_is_over(const struct outgoing *o)
@@ -104,7 +119,7 @@ int outgoing_postcopy(struct outgoing *o)
 {
 	page_link_push(o->link);
 	while (!link_is_over(o))
-		outgoing_await(o, link_is_over, FOREVER_MS, NULL);
+		outgoing_await(o, link_is_over, OUTGOING_NO_LIMIT_MS, NULL);
 	if (!o->link_ended) {
 		o->finished_there = true;
 		if (o->opt->verify)
@@ -117,4 +132,33 @@ int outgoing_postcopy(struct outgoing *o)
 			     "fetched is held here no longer; see whether it runs on %s, and start "
 			     "it anew from its disks if not",
 			     o->guest.name, o->link_text, o->opt->destination);
+}
+
+void outgoing_postcopy_take_link(struct outgoing *o, struct mail *mail)
+{
+	switch ((enum page_link_state)mail->result) {
+	case PAGE_LINK_BROKEN:
+		if (!outgoing_is_handed_over(o))
+			outgoing_fail(o, -ECONNRESET, "post-copy's connections broke: %s",
+				      mail->text);
+		else
+			report_event(o->report, "disconnected", o->phase, mail->text);
+		break;
+	case PAGE_LINK_RESUMED:
+		report_event(o->report, "reconnected", o->phase, mail->text);
+		break;
+	case PAGE_LINK_ENDED:
+		o->link_ended = true;
+		snprintf(o->link_text, sizeof(o->link_text), "%s", mail->text);
+		/* fall through */
+	case PAGE_LINK_COMPLETE:
+		o->link_over = true;
+		break;
+	}
+}
+
+void outgoing_postcopy_release(struct outgoing *o)
+{
+	page_link_destroy(o->link);
+	o->link = NULL;
 }

@@ -31,6 +31,9 @@ struct outgoing {
 	struct report *report;
 	struct steering *steering;
 	struct mailbox *mail;
+	/* Notes what a mail says; outgoing_mail.c's, told by a pointer because whoever waits stands
+	 * below those who note. */
+	void (*take)(struct outgoing *o, struct mail *mail);
 	struct steering_limits limits; /* as they are now */
 	struct steering_status status;
 	enum phase phase;
@@ -110,55 +113,3 @@ struct outgoing {
 	uint64_t begun_us, turn_us, precopy_us, stopped_at_us, resumed_us, next_progress_us;
 	char verified[33];
 };
-
-/* outgoing_mail.c */
-typedef bool until_fn(const struct outgoing *o);
-/* Handle mail until `until` holds: 0. A failure ends the wait: its negative errno. Past timeout_ms:
- * -ETIMEDOUT, recorded as a failure with a text about `what`, unless what is NULL. */
-int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, const char *what);
-/* Let the status socket see what is. */
-void outgoing_show(struct outgoing *o);
-
-/* outgoing.c */
-/* Record the first failure; returns code. */
-int outgoing_fail(struct outgoing *o, int code, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
-void outgoing_enter(struct outgoing *o, enum phase phase);
-uint64_t outgoing_wire_bytes(struct outgoing *o);
-
-/* outgoing_setup.c */
-int outgoing_check(struct outgoing *o); /* touches nothing */
-int outgoing_connect(struct outgoing *o);
-int outgoing_prepare(struct outgoing *o);
-int outgoing_attach(struct outgoing *o);
-
-/* outgoing_queue.c */
-/* So many are ahead of us there: told when it changes. */
-void outgoing_show_ahead(struct outgoing *o, const char *where, unsigned int ahead);
-int outgoing_queue(struct outgoing *o); /* wait for our turn on this host */
-/* The destination has us wait for ours there, or accepts the guest. */
-int outgoing_await_prepared(struct outgoing *o);
-
-/* outgoing_rounds.c */
-/* One round to its end, while the guest runs or has just stopped. */
-int outgoing_round(struct outgoing *o, enum source_round_kind kind, uint64_t timeout_ms);
-int outgoing_precopy(struct outgoing *o);
-int outgoing_switchover(struct outgoing *o);
-int outgoing_last_pass(struct outgoing *o);
-int outgoing_verify(struct outgoing *o);
-
-/* outgoing_postcopy.c */
-/* Make everything ready for post-copy, and tell the destination what it lacks. 1: done; 0: it is
- * not possible there. */
-int outgoing_listen(struct outgoing *o);
-/* About to stop, no round under way: what the next ones say must not wait for the cap, which QEMU's
- * device state may just have used up. */
-void outgoing_hasten(struct outgoing *o);
-int outgoing_serve(struct outgoing *o); /* guest stopped: from now on pages can be asked for */
-int outgoing_postcopy(struct outgoing *o);
-
-/* outgoing_end.c */
-int outgoing_handover(struct outgoing *o);
-int outgoing_finish(struct outgoing *o);
-void outgoing_rollback(struct outgoing *o);
-bool outgoing_release_all(struct outgoing *o);

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Waiting for one's turn: so many migrations at once leave a host, and come to one.
-#include "outgoing_private.h"
+// Waiting for one's turn.
+#include "outgoing_queue.h"
 
 #include <errno.h>
 #include "clock.h"
+#include "outgoing_await.h"
+#include "outgoing_private.h"
+#include "outgoing_state.h"
+#include "outgoing_status.h"
 
 #define LOOK_MS 100
 /* The destination repeats itself once a second while it has us wait. */
@@ -29,17 +33,7 @@ static bool is_over(const struct outgoing *o, uint64_t begun_us)
 	return o->opt->queue_s && clock_monotonic_us() - begun_us >= o->opt->queue_s * 1000000ull;
 }
 
-void outgoing_show_ahead(struct outgoing *o, const char *where, unsigned int ahead)
-{
-	if (o->status.queued_ahead == ahead)
-		return;
-	o->status.queued_ahead = ahead;
-	outgoing_show(o);
-	if (ahead)
-		report_queued(o->report, where, ahead);
-}
-
-int outgoing_queue(struct outgoing *o)
+int outgoing_queue_here(struct outgoing *o)
 {
 	uint64_t begun = clock_monotonic_us();
 	unsigned int ahead;
@@ -67,7 +61,7 @@ static bool is_prepared_or_queued(const struct outgoing *o)
 	return o->got_prepared || o->queued_there;
 }
 
-int outgoing_await_prepared(struct outgoing *o)
+int outgoing_queue_there(struct outgoing *o)
 {
 	uint64_t begun = clock_monotonic_us();
 	int ret = 0;
@@ -80,4 +74,15 @@ int outgoing_await_prepared(struct outgoing *o)
 			ret = too_long(o, "destination");
 	}
 	return ret;
+}
+
+void outgoing_queue_take(struct outgoing *o, struct wire_message *m)
+{
+	o->queued_there = true;
+	outgoing_show_ahead(o, "destination", m->queued.ahead);
+}
+
+void outgoing_queue_leave(struct outgoing *o)
+{
+	slot_leave(o->slot);
 }

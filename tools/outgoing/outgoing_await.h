@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Waiting: the one place where the driving thread sleeps, and takes what the others tell it.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct outgoing;
+
+/* How often the driving thread looks up at least, to see and tell how far the migration is. */
+#define OUTGOING_TICK_US 250000
+
+typedef bool until_fn(const struct outgoing *o);
+/* Take mail until `until` holds: 0. A failure ends the wait: its negative errno. Past timeout_ms:
+ * -ETIMEDOUT, recorded as a failure with a text about `what`, unless what is NULL. After the
+ * hand-over no failure ends a wait. */
+int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, const char *what);

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The hand-over.
+//
+// What makes two running guests impossible: the destination's QEMU starts only on libvirt's Finish
+// call, which this process sends, after the source's QEMU has sent everything and libvirt has
+// recorded so. From then on libvirt resumes the source only on Confirm(cancelled), and the gate
+// holds that back unless the destination says that it never ran the guest.
+#include "outgoing_handover.h"
+
+#include <errno.h>
+#include "failure_point.h"
+#include "outgoing_await.h"
+#include "outgoing_libvirt.h"
+#include "outgoing_place.h"
+#include "outgoing_private.h"
+#include "outgoing_round.h"
+#include "outgoing_state.h"
+#include "outgoing_status.h"
+#include "ownership.h"
+
+#define HANDOVER_MS 30000
+#define SETTLE_MS 10000
+
+static bool outcome_known(const struct outgoing *o)
+{
+	return o->job_done || o->control_lost || o->confirm_held;
+}
+
+/* It runs there, but libvirt's end of the job broke: finish that by hand. The gate stays shut to
+ * Confirm(cancelled). */
+static int retire_by_hand(struct outgoing *o)
+{
+	struct domain_info info;
+	int ret;
+
+	gate_cut(o->gate);
+	outgoing_libvirt_end_job(o);
+	ret = ownership_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, &o->err);
+	if (ret == 0)
+		ret = ownership_retire(o->host, o->guest.uuid, o->persistent, &o->err);
+	return ret;
+}
+
+/* The destination never ran it: libvirt may resume the source after all. */
+static int take_back(struct outgoing *o)
+{
+	errtext_set(&o->err, 0, "%s",
+		    o->job_text[0] ? o->job_text : "the connection broke during the hand-over");
+	gate_permit(o->gate);
+	outgoing_libvirt_end_job(o);
+	return -ECONNABORTED;
+}
+
+static int give_up(struct outgoing *o, const char *why)
+{
+	errtext_set(&o->err, -EHOSTUNREACH,
+		    "the guest was handed over, and the destination no longer answers (%s). It is "
+		    "paused here and may run on %s. Do not resume it here; when the other host "
+		    "can be reached, run: dray recover %s",
+		    why, o->opt->destination, o->guest.name);
+	outgoing_enter(o, PHASE_LOST);
+	return -EHOSTUNREACH;
+}
+
+/* libvirt resumes the guest here by itself when QEMU's migration fails, which it can only do while
+ * Finish has not been sent: proof that it does not run there. */
+static bool runs_here(struct outgoing *o)
+{
+	struct domain_info info;
+
+	return host_state(o->host, o->guest.uuid, &info, NULL) == 0 && info.state == DOMAIN_RUNNING;
+}
+
+/* Ask until it is known. */
+static int resolve(struct outgoing *o)
+{
+	struct errtext err = {0};
+	enum wire_state state;
+	int ret;
+
+	if (runs_here(o))
+		return take_back(o);
+	report_event(o->report, "resolve", o->phase,
+		     "the hand-over broke off; asking the destination who has the guest");
+	forward_cut(o->tunnel); /* its half of libvirt must not wait for ours */
+	/* In post-copy to give up would be to give up the guest's memory. */
+	do
+		ret = ownership_settle(ownership_ask, &o->peer, o->guest.uuid_bytes,
+				       o->opt->resolve_ms, &state, &err);
+	while (ret < 0 && o->post_copy && !runs_here(o));
+	if (ret < 0)
+		return runs_here(o) ? take_back(o) : give_up(o, err.text);
+	if (state == WIRE_STATE_ABSENT)
+		return take_back(o);
+	o->resumed_there = true;
+	ret = retire_by_hand(o);
+	return ret < 0 ? give_up(o, o->err.text) : 0;
+}
+
+int outgoing_handover(struct outgoing *o)
+{
+	int ret = outgoing_round_check(o);
+
+	if (ret < 0)
+		return ret;
+	if (!steering_commit(o->steering)) {
+		o->cancelled = true;
+		return outgoing_fail(o, -ECANCELED, "cancelled");
+	}
+	if (!gate_forbid(o->gate))
+		return outgoing_fail(o, -EPROTO, "libvirt is already resuming the guest here");
+	ret = outgoing_place_hand_over(o);
+	if (ret < 0) {
+		gate_permit(o->gate);
+		return outgoing_fail(o, ret, "cannot record the hand-over");
+	}
+	outgoing_enter(o, PHASE_HANDOVER);
+	ret = control_send_type(o->control, WIRE_RELEASE);
+	failure_point("hand-over");
+	if (ret == 0)
+		outgoing_await(o, outcome_known, HANDOVER_MS, NULL);
+	if (o->job_done && o->job_result == 0)
+		return 0;
+	/* Frozen or cut: what the control channel still said may be the answer. */
+	if (o->resumed_there && retire_by_hand(o) == 0)
+		return 0;
+	ret = resolve(o);
+	if (ret == -ECONNABORTED)
+		outgoing_enter(o, PHASE_ROLLBACK);
+	return ret;
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// libvirt's half of a migration.
+#include "outgoing_libvirt.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "cleanup.h"
+#include "domain_xml.h"
+#include "libvirt_host.h"
+#include "outgoing_await.h"
+#include "outgoing_private.h"
+#include "outgoing_state.h"
+
+/* For libvirt to wind up by itself before its connections are cut. */
+#define WIND_UP_MS 3000
+#define CUT_MS 20000
+
+int outgoing_libvirt_open(struct outgoing *o)
+{
+	int ret = host_socket_path(o->opt->libvirt_socket, o->libvirt_socket, &o->err);
+
+	if (ret == 0)
+		ret = host_library_init(&o->err);
+	if (ret == 0)
+		ret = host_open(o->libvirt_socket, &o->host, &o->err);
+	return ret;
+}
+
+/* ---- what other threads tell ---- */
+
+static void on_perform_held(void *opaque)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_note(o->mail, MAIL_PERFORM_HELD, 0, NULL);
+}
+
+static void on_confirm_held(void *opaque)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_note(o->mail, MAIL_CONFIRM_HELD, 0, NULL);
+}
+
+static void on_qemu_stream_end(void *opaque, int result, const char *text)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_note(o->mail, MAIL_QEMU_STREAM, result, text);
+}
+
+static void on_tunnel_end(void *opaque, int result, const char *text)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_note(o->mail, MAIL_TUNNEL, result, text);
+}
+
+static void on_job_done(void *opaque, int result, const char *text)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_note(o->mail, MAIL_JOB_DONE, result, text);
+}
+
+static void on_qemu_event(void *opaque, enum qemu_event event, uint64_t time_us)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_qemu_event(o->mail, event, time_us);
+}
+
+void outgoing_libvirt_take_perform(struct outgoing *o, struct mail *mail)
+{
+	(void)mail;
+	o->perform_held = true;
+}
+
+void outgoing_libvirt_take_confirm(struct outgoing *o, struct mail *mail)
+{
+	(void)mail;
+	o->confirm_held = true;
+}
+
+void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail)
+{
+	o->job_done = true;
+	o->job_result = mail->result;
+	snprintf(o->job_text, sizeof(o->job_text), "%s", mail->text);
+	if (!outgoing_is_handed_over(o))
+		outgoing_fail(o, mail->result ? mail->result : -EPROTO, "libvirt: %s",
+			      mail->result ? mail->text : "the migration ended before its time");
+}
+
+/* libvirt's library would notice only with its next call, after the hand-over. */
+void outgoing_libvirt_take_tunnel(struct outgoing *o, struct mail *mail)
+{
+	if (outgoing_may_give_up(o))
+		outgoing_fail(o, -ECONNRESET,
+			      "the connection to libvirt on the destination broke%s%s: did "
+			      "libvirtd end there?",
+			      mail->text[0] ? ": " : "", mail->text);
+}
+
+/* ---- the beginning ---- */
+
+static int open_sockets(struct outgoing *o)
+{
+	struct gate_options gate = {.listen_path = o->dir.gate,
+				    .libvirt_path = o->libvirt_socket,
+				    .perform_held = on_perform_held,
+				    .confirm_held = on_confirm_held,
+				    .opaque = o};
+	struct forward_options tunnel = {.path = o->dir.tunnel,
+					 .owner = -1,
+					 .peer = &o->peer,
+					 .pacer = o->pacer,
+					 .kind = WIRE_KIND_TUNNEL,
+					 .ended = on_tunnel_end,
+					 .opaque = o};
+	struct forward_options qemu_stream = tunnel;
+	gid_t gid;
+	int ret = host_qemu_owner(o->host, &qemu_stream.owner, &gid, &o->err);
+
+	qemu_stream.path = o->prepared.stream_path;
+	qemu_stream.kind = WIRE_KIND_QEMU_STREAM;
+	qemu_stream.ended = on_qemu_stream_end;
+	if (ret == 0)
+		ret = host_knows_capability(o->host, o->guest.uuid, "switchover-ack",
+					    &qemu_stream.acknowledge, &o->err);
+	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
+	if (ret == 0 && strcmp(o->prepared.stream_path, o->dir.stream) != 0)
+		ret = outgoing_fail(o, -EPROTO,
+				    "the destination names %s for QEMU's stream, not %s",
+				    o->prepared.stream_path, o->dir.stream);
+	if (ret == 0)
+		ret = gate_new(&gate, &o->gate, &o->err);
+	if (ret == 0)
+		ret = forward_new(&tunnel, &o->tunnel, &o->err);
+	if (ret == 0)
+		ret = forward_new(&qemu_stream, &o->relay, &o->err);
+	return ret < 0 ? outgoing_fail(o, ret, "cannot open local sockets") : 0;
+}
+
+static int start_job(struct outgoing *o)
+{
+	_cleanup_free_ char *live = NULL, *stored = NULL;
+	_cleanup_free_ char *live_there = NULL, *stored_there = NULL;
+	struct libvirt_job_options job = {.source_socket = o->dir.gate,
+					  .destination_socket = o->dir.tunnel,
+					  .uuid = o->guest.uuid,
+					  .stream_path = o->dir.stream,
+					  .done = on_job_done,
+					  .opaque = o};
+	int ret = host_domain_xml(o->host, o->guest.uuid, false, &live, &o->err);
+
+	if (ret == 0 && o->persistent)
+		ret = host_domain_xml(o->host, o->guest.uuid, true, &stored, &o->err);
+	if (ret < 0)
+		return outgoing_fail(o, ret, "cannot read the domain's XML");
+	live_there = domain_xml_for_destination(live, o->prepared.monitor_path, &o->err);
+	stored_there = stored ? domain_xml_without_monitor(stored, &o->err) : NULL;
+	if (!live_there || (stored && !stored_there))
+		return outgoing_fail(o, -EINVAL, "cannot adapt the domain's XML");
+	job.destination_xml = live_there;
+	job.persistent_xml = stored_there;
+	return libvirt_job_start(&job, &o->job, &o->err);
+}
+
+int outgoing_libvirt_start(struct outgoing *o)
+{
+	int ret = open_sockets(o);
+
+	if (ret == 0)
+		ret = host_watch(o->host, o->guest.uuid, on_qemu_event, o, &o->err);
+	if (ret == 0) {
+		/* Through libvirt's monitor, which is closed to us once the job runs. */
+		o->ignore_shared = true;
+		ret = host_set_ignore_shared(o->host, o->guest.uuid, true, &o->err);
+	}
+	return ret < 0 ? ret : start_job(o);
+}
+
+void outgoing_libvirt_open_gate(struct outgoing *o)
+{
+	o->gate_opened = true;
+	gate_open(o->gate);
+}
+
+/* ---- the end ---- */
+
+static bool job_is_done(const struct outgoing *o)
+{
+	return o->job_done;
+}
+
+void outgoing_libvirt_end_job(struct outgoing *o)
+{
+	if (!o->job || o->job_done)
+		return;
+	forward_cut(o->tunnel);
+	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0) {
+		gate_cut(o->gate);
+		outgoing_await(o, job_is_done, CUT_MS, NULL);
+	}
+}
+
+bool outgoing_libvirt_hangs(const struct outgoing *o)
+{
+	return o->job && !o->job_done;
+}
+
+/* Before the gate opened QEMU knows of nothing, and without its client libvirt forgets the job.
+ * Later QEMU's migration fails as its stream breaks, and libvirt winds up both sides; but while
+ * the guest stands still it must not wait for the other host in that. */
+void outgoing_libvirt_undo(struct outgoing *o)
+{
+	if (!o->job)
+		return;
+	forward_cut(o->relay);
+	if (o->control_lost || o->stop_us)
+		forward_cut(o->tunnel);
+	if (!o->gate_opened)
+		gate_cut(o->gate);
+	else if (!o->job_done)
+		host_abort_job(o->host, o->guest.uuid);
+	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0)
+		outgoing_libvirt_end_job(o);
+}
+
+void outgoing_libvirt_disconnect(struct outgoing *o)
+{
+	libvirt_job_join(o->job);
+	gate_destroy(o->gate);
+	forward_destroy(o->tunnel);
+	forward_destroy(o->relay);
+}
+
+void outgoing_libvirt_close(struct outgoing *o)
+{
+	host_close(o->host);
+}

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// libvirt's half of a migration: its daemon here, its managed migration as a job, and the sockets
+// through which dray stands between the two. Driving thread only.
+#pragma once
+
+#include <stdbool.h>
+
+struct mail;
+struct outgoing;
+
+/* Connect to this host's libvirt. Negative errno; the text is set. */
+int outgoing_libvirt_open(struct outgoing *o);
+/* Open gate, tunnel and the socket for QEMU's stream, set x-ignore-shared, and start the job, which
+ * comes as far as the gate. The same. */
+int outgoing_libvirt_start(struct outgoing *o);
+/* Let QEMU's own migration begin. */
+void outgoing_libvirt_open_gate(struct outgoing *o);
+/* libvirt's library must come to an end before its connections go: cut them until it does. It may
+ * not, if the daemon hangs: outgoing_libvirt_hangs. */
+void outgoing_libvirt_end_job(struct outgoing *o);
+bool outgoing_libvirt_hangs(const struct outgoing *o);
+/* Roll-back: end the job so that libvirt runs the guest here. */
+void outgoing_libvirt_undo(struct outgoing *o);
+/* The job has ended: give back all that was between libvirt and its daemons. */
+void outgoing_libvirt_disconnect(struct outgoing *o);
+void outgoing_libvirt_close(struct outgoing *o);
+
+/* MAIL_PERFORM_HELD, MAIL_CONFIRM_HELD, MAIL_JOB_DONE, MAIL_TUNNEL */
+void outgoing_libvirt_take_perform(struct outgoing *o, struct mail *mail);
+void outgoing_libvirt_take_confirm(struct outgoing *o, struct mail *mail);
+void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail);
+void outgoing_libvirt_take_tunnel(struct outgoing *o, struct mail *mail);

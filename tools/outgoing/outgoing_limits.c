@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long things may take.
+#include "outgoing_limits.h"
+
+#include "clock.h"
+#include "outgoing_private.h"
+
+uint64_t outgoing_completion_s(const struct outgoing *o)
+{
+	uint64_t gib = (ram_map_bytes(&o->ram) + (1ull << 30) - 1) >> 30;
+
+	return o->opt->completion_s_per_gib * gib;
+}
+
+uint64_t outgoing_completion_left_ms(const struct outgoing *o)
+{
+	uint64_t limit = outgoing_completion_s(o) * 1000;
+	uint64_t spent = (clock_monotonic_us() - o->turn_us) / 1000;
+
+	if (limit == 0)
+		return OUTGOING_NO_LIMIT_MS;
+	return spent < limit ? limit - spent : 1;
+}
+
+/* A guest paused to finish has the whole time of the migration again, as in KubeVirt. */
+uint64_t outgoing_stopped_left_ms(const struct outgoing *o)
+{
+	uint64_t limit = o->opt->stopped_ms > o->limits.max_downtime_ms ? o->opt->stopped_ms
+									: o->limits.max_downtime_ms;
+	uint64_t completion_ms = outgoing_completion_s(o) * 1000;
+	uint64_t spent = (clock_monotonic_us() - o->stopped_at_us) / 1000;
+
+	if (o->paused)
+		limit = completion_ms ? completion_ms : OUTGOING_NO_LIMIT_MS;
+	return spent < limit ? limit - spent : 0;
+}
+
+void outgoing_take_set(struct outgoing *o, struct mail *mail)
+{
+	steering_limits(o->steering, &o->limits);
+	pacer_set(o->pacer, o->limits.bandwidth);
+	report_event(o->report, "set", o->phase, mail->text);
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long things may take. Driving thread only; milliseconds unless a name says otherwise.
+#pragma once
+
+#include <stdint.h>
+
+struct mail;
+struct outgoing;
+
+#define OUTGOING_NO_LIMIT_MS (365ull * 24 * 3600 * 1000)
+
+/* Seconds that the whole migration may take; 0: no limit. */
+uint64_t outgoing_completion_s(const struct outgoing *o);
+/* What is left of that, at least 1: the completion time-out holds inside a round, too. */
+uint64_t outgoing_completion_left_ms(const struct outgoing *o);
+/* What is left of the time that the last pass may take while the guest is stopped. */
+uint64_t outgoing_stopped_left_ms(const struct outgoing *o);
+/* MAIL_SET: `dray set` has changed limits. */
+void outgoing_take_set(struct outgoing *o, struct mail *mail);

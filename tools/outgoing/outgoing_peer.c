@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// The destination: the way to it, the control channel, and what it has said of itself.
+#include "outgoing_peer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "cleanup.h"
+#include "outgoing_private.h"
+#include "outgoing_state.h"
+
+int outgoing_peer_parse(struct outgoing *o)
+{
+	return socket_parse_endpoint(o->opt->destination, WIRE_PORT, o->peer.host, &o->peer.port,
+				     &o->err);
+}
+
+static void on_message(void *opaque, struct wire_message *message)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_message(o->mail, message);
+}
+
+static void on_lost(void *opaque, int result, const char *text)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_note(o->mail, MAIL_CONTROL_LOST, result, text);
+}
+
+static int check_other_host(struct outgoing *o, const struct wire_hello_reply *reply)
+{
+	uint8_t uuid[16];
+	int ret = host_uuid(o->host, uuid, &o->err);
+
+	if (ret == 0 && memcmp(uuid, reply->host_uuid, sizeof(uuid)) == 0)
+		ret = outgoing_fail(
+			o, -EINVAL,
+			"destination %s is this very host (both have the same host UUID): "
+			"name another one; cloned hosts need a host_uuid of their own "
+			"in libvirtd.conf",
+			o->opt->destination);
+	return ret;
+}
+
+static void fill_prepare(const struct outgoing *o, struct wire_message *m)
+{
+	snprintf(m->prepare.name, sizeof(m->prepare.name), "%s", o->guest.name);
+	memcpy(m->prepare.uuid, o->guest.uuid_bytes, sizeof(m->prepare.uuid));
+	m->prepare.streams = o->opt->streams;
+	m->prepare.silence_ms = o->opt->silence_ms;
+	m->prepare.running = o->was_running;
+	m->prepare.ram = o->ram; /* borrowed for the encoding */
+}
+
+/* fd: connected, hello done; becomes the control channel's. */
+static int open_control(struct outgoing *o, int fd)
+{
+	struct wire_message prepare = {.type = WIRE_PREPARE};
+	const struct control_options control = {.fd = fd,
+						.silence_ms = o->opt->silence_ms,
+						.first = &prepare,
+						.pacer = o->pacer,
+						.message = on_message,
+						.lost = on_lost,
+						.opaque = o};
+
+	fill_prepare(o, &prepare);
+	return control_new(&control, &o->control, &o->err);
+}
+
+int outgoing_peer_connect(struct outgoing *o)
+{
+	_cleanup_free_ struct wire_hello_reply *reply = calloc(1, sizeof(*reply));
+	_cleanup_close_ int fd = -1;
+	int ret = reply ? 0 : -ENOMEM;
+
+	o->peer.timeout_ms = (int)o->opt->connect_ms;
+	if (ret == 0)
+		ret = dial(&o->peer, WIRE_KIND_CONTROL, 0, &fd, reply, &o->err);
+	if (ret == 0)
+		ret = check_other_host(o, reply);
+	if (ret == 0)
+		ret = wire_cost_new(fd, o->pacer, &o->wire_cost);
+	if (ret == 0)
+		ret = open_control(o, steal_fd(&fd));
+	return ret;
+}
+
+void outgoing_peer_abort(struct outgoing *o)
+{
+	const struct wire_message m = {.type = WIRE_ABORT, .abort = {o->err.text}};
+
+	if (o->control && !o->control_lost)
+		control_send(o->control, &m);
+}
+
+void outgoing_peer_hang_up(struct outgoing *o)
+{
+	control_destroy(o->control);
+}
+
+void outgoing_peer_release(struct outgoing *o)
+{
+	wire_cost_destroy(o->wire_cost);
+}
+
+void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail)
+{
+	o->control_lost = true;
+	if (!outgoing_is_handed_over(o))
+		outgoing_fail(o, mail->result, "lost the destination %s: %s", o->opt->destination,
+			      mail->text);
+}
+
+void outgoing_peer_take_prepared(struct outgoing *o, struct wire_message *m)
+{
+	o->status.queued_ahead = 0;
+	strcpy(o->prepared.monitor_path, m->prepared.monitor_path);
+	strcpy(o->prepared.stream_path, m->prepared.stream_path);
+	o->got_prepared = true;
+}
+
+void outgoing_peer_take_ready(struct outgoing *o, struct wire_message *m)
+{
+	(void)m;
+	o->got_ready = true;
+}
+
+void outgoing_peer_take_finished(struct outgoing *o, struct wire_message *m)
+{
+	(void)m;
+	o->finished_there = true;
+}
+
+void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m)
+{
+	if (!outgoing_is_handed_over(o))
+		outgoing_fail(o, -ECONNABORTED, "the destination gave up: %s", m->abort.text);
+}

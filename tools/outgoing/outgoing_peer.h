@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The destination: the way to it, the control channel, and what it has said of itself. Driving
+// thread only.
+#pragma once
+
+struct mail;
+struct outgoing;
+struct wire_message;
+
+/* Where the destination is, of the options. Negative errno; the text is set. */
+int outgoing_peer_parse(struct outgoing *o);
+/* Dial, see that it is another host, and open the control channel with PREPARE. The same. */
+int outgoing_peer_connect(struct outgoing *o);
+/* Tell it, once, that the migration is over and why, so that it undoes its half at the same time.
+ * Nothing happens without a connection. */
+void outgoing_peer_abort(struct outgoing *o);
+void outgoing_peer_hang_up(struct outgoing *o);
+/* After all that sends by its pacer. */
+void outgoing_peer_release(struct outgoing *o);
+
+/* MAIL_CONTROL_LOST */
+void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail);
+/* PREPARED, READY, FINISHED, ABORT */
+void outgoing_peer_take_prepared(struct outgoing *o, struct wire_message *m);
+void outgoing_peer_take_ready(struct outgoing *o, struct wire_message *m);
+void outgoing_peer_take_finished(struct outgoing *o, struct wire_message *m);
+void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m);

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must outlive a killed dray.
+#include "outgoing_place.h"
+
+#include <stdio.h>
+#include "guard.h"
+#include "outgoing_private.h"
+
+int outgoing_place_open(struct outgoing *o)
+{
+	uid_t uid;
+	gid_t gid;
+	int ret = host_qemu_owner(o->host, &uid, &gid, &o->err);
+
+	return ret < 0 ? ret : guest_dir_open(&o->dir, o->guest.uuid, uid, gid, &o->err);
+}
+
+static int write_record(struct outgoing *o, enum phase phase)
+{
+	struct record *r = &o->record;
+
+	snprintf(r->phase, sizeof(r->phase), "%s", phase_name(phase));
+	return record_write(&o->dir, RECORD_OUTGOING, r, &o->err);
+}
+
+static void fill_record(struct outgoing *o)
+{
+	struct record *r = &o->record;
+
+	snprintf(r->domain, sizeof(r->domain), "%s", o->guest.name);
+	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.uuid);
+	snprintf(r->host, sizeof(r->host), "%s", o->peer.host);
+	r->port = o->peer.port;
+	snprintf(r->bind, sizeof(r->bind), "%s", o->opt->socket.bind);
+	record_session(o->peer.session, r->session);
+	r->persistent = o->persistent;
+	r->running = o->was_running;
+}
+
+int outgoing_place_hold(struct outgoing *o)
+{
+	int ret = ram_keep_describe(&o->ram, &o->record.ram, &o->err);
+
+	if (ret == 0)
+		ret = guard_start(o->guest.uuid, o->opt->libvirt_socket, &o->record.ram, &o->guard,
+				  &o->record.keeper, &o->err);
+	if (ret < 0)
+		return ret;
+	fill_record(o);
+	return write_record(o, o->phase);
+}
+
+int outgoing_place_hand_over(struct outgoing *o)
+{
+	o->record.released = true;
+	o->record.post_copy = o->post_copy;
+	return write_record(o, PHASE_HANDOVER);
+}
+
+void outgoing_place_forget(struct outgoing *o)
+{
+	if (o->record.uuid[0]) /* ours, written under our lock */
+		record_remove(&o->dir, RECORD_OUTGOING);
+}
+
+void outgoing_place_close(struct outgoing *o)
+{
+	guest_dir_close(&o->dir);
+}
+
+void outgoing_place_dismiss(struct outgoing *o, bool tidy)
+{
+	record_destroy(&o->record);
+	guest_dir_close(&o->dir);
+	if (tidy || o->guard < 0)
+		guard_done(o->guard);
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What must outlive a killed dray: the guest's directory with the record of this migration, and the
+// guard, a process that tidies up by that record. Driving thread only.
+#pragma once
+
+#include <stdbool.h>
+
+struct outgoing;
+
+/* Open the guest's directory and take its lock. Negative errno; the text is set. */
+int outgoing_place_open(struct outgoing *o);
+/* Start the guard, which holds the guest's RAM as well, and write the record. The same. */
+int outgoing_place_hold(struct outgoing *o);
+/* Write down that the destination may own the guest from now on. The same. */
+int outgoing_place_hand_over(struct outgoing *o);
+/* This migration has left nothing to settle: remove its record, if it has written one. */
+void outgoing_place_forget(struct outgoing *o);
+/* Give the lock back; the guard needs it if it is to tidy up. */
+void outgoing_place_close(struct outgoing *o);
+/* tidy: the guard has nothing to do. Otherwise it reads the end of the pipe when this process
+ * ends, and takes over. */
+void outgoing_place_dismiss(struct outgoing *o, bool tidy);

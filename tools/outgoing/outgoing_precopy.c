@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pre-copy: rounds while the guest runs.
+#include "outgoing_precopy.h"
+
+#include <errno.h>
+#include "clock.h"
+#include "failure_point.h"
+#include "outgoing_limits.h"
+#include "outgoing_postcopy.h"
+#include "outgoing_private.h"
+#include "outgoing_round.h"
+#include "outgoing_state.h"
+
+/* The estimate of a stop's fixed cost (device state, libvirt's round trips) before any is known. */
+#define FIXED_US 20000
+
+/* ---- the vCPUs ---- */
+
+/* A debugger on QEMU, say: its vCPUs run free, and the migration does without. */
+static bool may_throttle(struct outgoing *o)
+{
+	struct errtext err = {0};
+
+	if (!o->opt->auto_converge || o->unthrottleable)
+		return false;
+	if (o->throttle && throttle_result(o->throttle, &err) < 0) {
+		report_event(o->report, "warning", o->phase, err.text);
+		o->unthrottleable = true;
+		o->throttle_percent = 0;
+	}
+	return !o->unthrottleable;
+}
+
+static int slow_down(struct outgoing *o)
+{
+	struct errtext err = {0};
+
+	if (!o->throttle && throttle_new(o->qemu, &o->throttle, &err) < 0) {
+		report_event(o->report, "warning", o->phase, err.text);
+		o->unthrottleable = true;
+		return 0;
+	}
+	o->throttle_percent = o->convergence.throttle_percent;
+	if (o->throttle_percent > o->most_throttled)
+		o->most_throttled = o->throttle_percent;
+	throttle_set(o->throttle, o->throttle_percent);
+	return 0;
+}
+
+void outgoing_precopy_free_vcpus(struct outgoing *o)
+{
+	if (o->throttle)
+		throttle_set(o->throttle, 0);
+}
+
+void outgoing_precopy_release(struct outgoing *o)
+{
+	throttle_destroy(o->throttle);
+	o->throttle = NULL;
+}
+
+/* ---- what to do next ---- */
+
+/* A paused guest writes nothing: pre-copy suffices. */
+static bool may_post_copy(const struct outgoing *o)
+{
+	return o->was_running && !o->post_copy_refused;
+}
+
+static void limits_now(struct outgoing *o, struct convergence_limits *limits)
+{
+	*limits = (struct convergence_limits){
+		.max_downtime_ms = o->limits.max_downtime_ms,
+		.completion_s = (uint32_t)outgoing_completion_s(o),
+		.post_copy = may_post_copy(o) && o->limits.post_copy,
+		.post_copy_now = may_post_copy(o) && o->opt->post_copy_now,
+		.disruption = o->opt->disruption,
+		.auto_converge = may_throttle(o),
+	};
+}
+
+static enum convergence_verdict judge(struct outgoing *o)
+{
+	struct convergence_limits limits;
+	const struct convergence_round round = {
+		.round = o->round,
+		.bytes = o->round_pages * RAM_PAGE_SIZE,
+		.duration_us = o->last_round_us,
+		.elapsed_us = clock_monotonic_us() - o->turn_us,
+		.fixed_us = FIXED_US,
+		.throttle_percent = o->throttle_percent,
+	};
+	enum convergence_verdict verdict;
+
+	limits_now(o, &limits);
+	verdict = convergence_decide(&o->convergence, &limits, &round);
+	progress_round(&o->progress, clock_monotonic_us(), o->convergence.remaining_bytes);
+	return verdict;
+}
+
+/* The time is up inside a round: let it end early, what it leaves is found later. */
+static enum convergence_verdict expire(struct outgoing *o)
+{
+	struct convergence_limits limits;
+
+	limits_now(o, &limits);
+	outgoing_round_hurry(o);
+	return convergence_expired(&o->convergence, &limits, clock_monotonic_us() - o->turn_us);
+}
+
+/* Act on a verdict. 1: on to the switch-over; 0: another round. */
+static int act(struct outgoing *o, enum convergence_verdict verdict)
+{
+	if (o->convergence.tell)
+		report_event(o->report, "decision", o->phase, o->convergence.reason);
+	switch (verdict) {
+	case CONVERGENCE_CONTINUE:
+		return 0;
+	case CONVERGENCE_THROTTLE:
+		return slow_down(o);
+	case CONVERGENCE_SWITCH:
+		return 1;
+	case CONVERGENCE_PAUSE:
+		o->paused = true;
+		o->mode = "Paused";
+		return 1;
+	case CONVERGENCE_POST_COPY:
+		return outgoing_postcopy_listen(o);
+	case CONVERGENCE_ABORT:
+		break;
+	}
+	o->cancelled = true;
+	return outgoing_fail(o, -ETIMEDOUT, "%s (--completion-timeout-per-gib %u)",
+			     o->convergence.reason, o->opt->completion_s_per_gib);
+}
+
+/* ---- the rounds ---- */
+
+static int live_round(struct outgoing *o)
+{
+	enum convergence_verdict verdict;
+	int ret;
+
+	outgoing_round_start(o, SOURCE_ROUND_LIVE);
+	if (failure_point(o->round == 1 ? "first-round" : "later-round") < 0)
+		return outgoing_fail(o, -EIO, "failure asked for in round %u", o->round);
+	ret = outgoing_round_await(o, outgoing_completion_left_ms(o));
+	if (ret < 0 && (ret != -ETIMEDOUT || o->failed))
+		return ret;
+	verdict = ret < 0 ? expire(o) : judge(o);
+	if (ret < 0 && verdict != CONVERGENCE_ABORT) {
+		ret = outgoing_round_await(o, OUTGOING_NO_LIMIT_MS);
+		if (ret < 0)
+			return ret;
+	}
+	return act(o, verdict);
+}
+
+int outgoing_precopy(struct outgoing *o)
+{
+	int ret;
+
+	o->precopy_us = clock_monotonic_us();
+	do
+		ret = live_round(o);
+	while (ret == 0);
+	return ret < 0 ? ret : 0;
+}
+
+/* A migration that gets nowhere shall not block the way for as long as a large guest may take. */
+void outgoing_precopy_check_progress(struct outgoing *o, uint64_t now_us, uint64_t remaining)
+{
+	char reason[PROGRESS_REASON_SIZE];
+
+	if (o->phase != PHASE_PRECOPY)
+		return;
+	progress_note(&o->progress, now_us, remaining, outgoing_round_acked(o));
+	if (o->failed || !progress_stuck(&o->progress, now_us, o->opt->progress_s, reason))
+		return;
+	o->cancelled = true;
+	outgoing_fail(o, -ETIMEDOUT, "%s (--progress-timeout %u)", reason, o->opt->progress_s);
+}

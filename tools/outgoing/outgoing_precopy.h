@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pre-copy: rounds while the guest runs, until convergence.h says what to do next. Driving thread
+// only.
+#pragma once
+
+#include <stdint.h>
+
+struct outgoing;
+
+/* The phase. Negative errno, recorded. */
+int outgoing_precopy(struct outgoing *o);
+/* Time without progress is a time-out of its own. remaining: bytes still to be sent. */
+void outgoing_precopy_check_progress(struct outgoing *o, uint64_t now_us, uint64_t remaining);
+/* The guest's vCPUs run free, for as long as the migration may still slow them. */
+void outgoing_precopy_free_vcpus(struct outgoing *o);
+/* ... and for good. */
+void outgoing_precopy_release(struct outgoing *o);

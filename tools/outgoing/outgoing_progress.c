@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// How far a migration is, measured a few times a second.
+#include "outgoing_progress.h"
+
+#include "clock.h"
+#include "outgoing_await.h"
+#include "outgoing_precopy.h"
+#include "outgoing_private.h"
+#include "outgoing_round.h"
+#include "outgoing_state.h"
+#include "outgoing_status.h"
+
+uint64_t outgoing_progress_bytes(const struct outgoing *o)
+{
+	uint64_t bytes = outgoing_round_bytes(o);
+
+	bytes += o->link ? page_link_bytes(o->link) : 0;
+	bytes += o->tunnel ? forward_bytes(o->tunnel) : 0;
+	bytes += o->relay ? forward_bytes(o->relay) : 0;
+	return bytes;
+}
+
+/* What is still to be sent, by what is known now. */
+static uint64_t remaining_bytes(const struct outgoing *o)
+{
+	const struct convergence *c = &o->convergence;
+	uint64_t total = ram_map_bytes(&o->ram);
+	uint64_t moved = outgoing_round_moved(o);
+
+	if (c->rounds)
+		return moved < c->remaining_bytes ? c->remaining_bytes - moved : 0;
+	return moved < total ? total - moved : 0;
+}
+
+static uint64_t unsent_bytes(const struct outgoing *o)
+{
+	struct page_server_stats stats;
+
+	page_link_stats(o->link, &stats);
+	return stats.pages_left * RAM_PAGE_SIZE;
+}
+
+static void measure(struct outgoing *o, uint64_t now)
+{
+	struct steering_status *s = &o->status;
+	const struct convergence *c = &o->convergence;
+
+	s->transferred_bytes = outgoing_progress_bytes(o);
+	s->bytes_per_s = c->bytes_per_s;
+	if (c->rounds == 0 && now > o->precopy_us)
+		s->bytes_per_s = s->transferred_bytes * 1000000 / (now - o->precopy_us);
+	s->dirty_bytes_per_s = c->dirty_bytes_per_s;
+	s->remaining_bytes = o->phase == PHASE_POSTCOPY ? unsent_bytes(o) : remaining_bytes(o);
+	s->eta_ms = s->bytes_per_s ? s->remaining_bytes * 1000 / s->bytes_per_s : 0;
+}
+
+static void tell(struct outgoing *o)
+{
+	const struct steering_status *s = &o->status;
+
+	report_progress(o->report, &(struct report_progress){
+					   .phase = o->phase,
+					   .round = o->round,
+					   .total_bytes = s->total_bytes,
+					   .transferred_bytes = s->transferred_bytes,
+					   .remaining_bytes = s->remaining_bytes,
+					   .bytes_per_s = s->bytes_per_s,
+					   .dirty_bytes_per_s = s->dirty_bytes_per_s,
+					   .eta_ms = s->eta_ms,
+				   });
+}
+
+void outgoing_progress_tick(struct outgoing *o)
+{
+	uint64_t now = clock_monotonic_us();
+
+	if (now < o->next_progress_us || !o->source ||
+	    (outgoing_is_handed_over(o) && o->phase != PHASE_POSTCOPY))
+		return;
+	o->next_progress_us = now + OUTGOING_TICK_US;
+	measure(o, now);
+	outgoing_show(o);
+	outgoing_round_account(o);
+	outgoing_precopy_check_progress(o, now, o->status.remaining_bytes);
+	tell(o);
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a migration came to.
+#include "outgoing_result.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "clock.h"
+#include "outgoing_private.h"
+#include "outgoing_progress.h"
+
+enum exit_status outgoing_result_status(enum phase phase, bool damaged)
+{
+	switch (phase) {
+	case PHASE_COMPLETED:
+		return damaged ? EXIT_OPERATOR : EXIT_COMPLETED;
+	case PHASE_LOST:
+		return EXIT_OPERATOR;
+	case PHASE_ABORTED:
+		return EXIT_ABORTED;
+	default:
+		return EXIT_FAILED;
+	}
+}
+
+const char *outgoing_result_word(enum phase phase, bool damaged)
+{
+	switch (phase) {
+	case PHASE_COMPLETED:
+		return damaged ? "lost" : "completed";
+	case PHASE_ABORTED:
+		return "aborted";
+	case PHASE_LOST:
+		return "lost";
+	default:
+		return "failed";
+	}
+}
+
+bool outgoing_result_is_passing(int code)
+{
+	switch (code) {
+	case -ECONNREFUSED:
+	case -ECONNRESET:
+	case -EHOSTUNREACH:
+	case -ENETUNREACH:
+	case -ETIMEDOUT:
+	case -ECONNABORTED: /* it may still tidy up after the attempt before */
+	case -ENODATA:
+	case -EPIPE:
+	case -EAGAIN:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void fill_times(const struct outgoing *o, struct report_result *r)
+{
+	uint64_t now = clock_monotonic_us();
+
+	r->total_ms = ((o->resumed_us ? o->resumed_us : now) - o->begun_us) / 1000;
+	r->tidy_ms = o->resumed_us ? (now - o->resumed_us) / 1000 : 0;
+	r->setup_ms = ((o->precopy_us ? o->precopy_us : now) - o->begun_us) / 1000;
+	if (o->resume_us > o->stop_us && o->stop_us)
+		r->downtime_ms = (double)(o->resume_us - o->stop_us) / 1000;
+}
+
+static void fill_pages(struct outgoing *o, struct report_result *r)
+{
+	struct source_stats stats = {0};
+
+	if (o->source)
+		source_stats(o->source, &stats);
+	r->pages_sent = stats.pages_sent;
+	r->pages_zero = stats.pages_zero;
+	r->pages_skipped = stats.pages_skipped;
+	if (!o->link)
+		return;
+	page_link_result(o->link, &r->post_copy);
+	page_link_proof(o->link, &r->proven);
+	r->proof = o->opt->verify;
+}
+
+void outgoing_result_fill(struct outgoing *o, const char *word, struct report_result *r)
+{
+	*r = (struct report_result){
+		.result = word,
+		.lane = "direct",
+		.mode = o->mode,
+		.rounds = o->round,
+		.ram_bytes = ram_map_bytes(&o->ram),
+		.wire_bytes = outgoing_progress_bytes(o),
+		.streams = o->opt->streams,
+		.guest_on = phase_owner_name(phase_owner(o->phase)),
+		.host = o->opt->destination,
+		.throttle_percent = o->most_throttled,
+	};
+	snprintf(r->domain, sizeof(r->domain), "%s",
+		 o->guest.name[0] ? o->guest.name : o->opt->domain);
+	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.uuid);
+	snprintf(r->reason, sizeof(r->reason), "%s", o->err.text);
+	memcpy(r->verified, o->verified, sizeof(r->verified));
+	fill_times(o, r);
+	fill_pages(o, r);
+}

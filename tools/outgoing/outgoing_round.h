@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rounds over guest memory: what finds written pages, what sends them, and one round from its
+// start to the destination's acknowledgement. Driving thread only; negative errno, recorded, unless
+// it says otherwise.
+#pragma once
+
+#include <stdint.h>
+#include "source.h"
+
+struct mail;
+struct outgoing;
+struct wire_message;
+
+/* Connect the RAM streams. */
+int outgoing_round_open_streams(struct outgoing *o);
+/* Begin to track what the guest writes. */
+int outgoing_round_attach(struct outgoing *o);
+
+void outgoing_round_start(struct outgoing *o, enum source_round_kind kind);
+/* Wait for the end of a round that began while the guest ran, and may have stopped since.
+ * -ETIMEDOUT without a failure recorded: timeout_ms are over, and the round goes on. */
+int outgoing_round_await(struct outgoing *o, uint64_t timeout_ms);
+/* The same while the guest stands still: for as long as that may take. */
+int outgoing_round_await_stopped(struct outgoing *o, const char *what);
+/* One round to its end, while the guest runs or has just stopped. */
+int outgoing_round(struct outgoing *o, enum source_round_kind kind, uint64_t timeout_ms);
+/* The guest has stopped and all was sent: -EAGAIN if its memory was written since. */
+int outgoing_round_check(struct outgoing *o);
+/* Let a live round end early: the guest stands still, or the time is up. */
+void outgoing_round_hurry(struct outgoing *o);
+/* What is sent from now on must not wait for the cap. No round may be under way. */
+void outgoing_round_hasten(struct outgoing *o);
+
+/* Bytes on the RAM streams so far; bytes of RAM that the round has dealt with; bytes of them that
+ * the destination's kernel has. */
+uint64_t outgoing_round_bytes(const struct outgoing *o);
+uint64_t outgoing_round_moved(const struct outgoing *o);
+uint64_t outgoing_round_acked(const struct outgoing *o);
+/* Tell the pacer what headers cost. */
+void outgoing_round_account(struct outgoing *o);
+
+/* Make the round under way, if any, fail, and wait for that. */
+void outgoing_round_stop(struct outgoing *o);
+void outgoing_round_untrack(struct outgoing *o);
+/* Give back the tracker and what uses it; and the streams. */
+void outgoing_round_release(struct outgoing *o);
+void outgoing_round_close_streams(struct outgoing *o);
+
+/* MAIL_ROUND_DONE; SYNCED */
+void outgoing_round_take_done(struct outgoing *o, struct mail *mail);
+void outgoing_round_take_synced(struct outgoing *o, struct wire_message *m);

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// The beginning of a migration. Driving thread only; negative errno, recorded.
+#pragma once
+
+struct outgoing;
+
+/* Before the first phase: can this guest be moved at all? Touches nothing. */
+int outgoing_check(struct outgoing *o);
+/* The phases until the guest's memory is tracked. */
+int outgoing_connect(struct outgoing *o);
+int outgoing_prepare(struct outgoing *o);

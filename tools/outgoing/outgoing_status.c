@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// What others see of a migration.
+#include "outgoing_status.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include "outgoing_private.h"
+
+void outgoing_enter(struct outgoing *o, enum phase phase)
+{
+	if (phase_move(&o->phase, phase) < 0)
+		abort(); /* the table of steps is wrong */
+	report_event(o->report, "phase", phase, phase_name(phase));
+	outgoing_show(o);
+}
+
+void outgoing_show(struct outgoing *o)
+{
+	struct steering_status *s = &o->status;
+
+	snprintf(s->domain, sizeof(s->domain), "%s", o->guest.name);
+	snprintf(s->uuid, sizeof(s->uuid), "%s", o->guest.uuid);
+	snprintf(s->host, sizeof(s->host), "%s", o->opt->destination);
+	s->phase = o->phase;
+	s->mode = o->mode;
+	s->lane = "direct";
+	s->round = o->round;
+	s->throttle_percent = o->throttle_percent;
+	s->total_bytes = ram_map_bytes(&o->ram);
+	snprintf(s->decision, sizeof(s->decision), "%s", o->convergence.reason);
+	steering_show(o->steering, s);
+}
+
+void outgoing_show_ahead(struct outgoing *o, const char *where, unsigned int ahead)
+{
+	if (o->status.queued_ahead == ahead)
+		return;
+	o->status.queued_ahead = ahead;
+	outgoing_show(o);
+	if (ahead)
+		report_queued(o->report, where, ahead);
+}

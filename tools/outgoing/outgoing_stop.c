@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stop: from the gate's opening to the last page.
+#include "outgoing_stop.h"
+
+#include <errno.h>
+#include "clock.h"
+#include "failure_point.h"
+#include "outgoing_await.h"
+#include "outgoing_libvirt.h"
+#include "outgoing_postcopy.h"
+#include "outgoing_precopy.h"
+#include "outgoing_private.h"
+#include "outgoing_round.h"
+#include "outgoing_state.h"
+
+/* Between gate and stop: a round needs time to find something. */
+#define CHASE_MS 5
+#define STOP_MS 30000
+
+static bool has_stopped(const struct outgoing *o)
+{
+	return o->stopped;
+}
+
+/* QEMU takes a while from the gate's opening to the stop; rounds go on, so that the last pass
+ * finds only what was written in the last few milliseconds. */
+int outgoing_stop_switchover(struct outgoing *o)
+{
+	uint64_t end = clock_monotonic_us() + STOP_MS * 1000ull;
+
+	if (failure_point("switch-over") < 0)
+		return outgoing_fail(o, -EIO, "failure asked for at switch-over");
+	/* What the next rounds say must not wait for the cap, which QEMU's device state may just
+	 * have used up. */
+	if (o->post_copy)
+		outgoing_round_hasten(o);
+	outgoing_libvirt_open_gate(o);
+	while (!o->stopped) {
+		int ret;
+
+		ret = outgoing_round(o, o->post_copy ? SOURCE_ROUND_STALE : SOURCE_ROUND_LIVE,
+				     STOP_MS);
+		if (ret == 0)
+			ret = outgoing_await(o, has_stopped, CHASE_MS, NULL);
+		if (ret < 0 && ret != -ETIMEDOUT)
+			return ret;
+		if (o->failed)
+			return o->failed;
+		if (clock_monotonic_us() > end)
+			return outgoing_fail(o, -ETIMEDOUT,
+					     "waited %d s for QEMU to stop the guest",
+					     STOP_MS / 1000);
+	}
+	return 0;
+}
+
+int outgoing_stop_last_pass(struct outgoing *o)
+{
+	int ret;
+
+	if (failure_point("last-pass") < 0)
+		return outgoing_fail(o, -EIO, "failure asked for in the last pass");
+	outgoing_round_start(o, o->post_copy ? SOURCE_ROUND_STALE_LAST : SOURCE_ROUND_LAST);
+	ret = outgoing_round_await_stopped(o,
+					   "the destination to take the last pages, guest stopped");
+	return ret == 0 && o->post_copy ? outgoing_postcopy_serve(o) : ret;
+}
+
+/* STOP comes when the vCPUs stand still; QEMU then waits for disk I/O in flight, which may still
+ * write guest memory. Only the migration state after that says that memory is at rest. */
+void outgoing_stop_take_event(struct outgoing *o, struct mail *mail)
+{
+	/* Its user may pause it and let it go on: only the last stop is ours. */
+	if (mail->event == QEMU_EVENT_RESUME && !o->stopped)
+		o->stop_us = o->stopped_at_us = 0;
+	if (mail->event == QEMU_EVENT_STOP && o->stop_us == 0) {
+		o->stop_us = mail->a;
+		o->stopped_at_us = clock_monotonic_us();
+		outgoing_precopy_free_vcpus(o);
+	}
+	if (mail->event == QEMU_EVENT_AT_REST && !o->stopped) {
+		o->stopped = true;
+		if (o->stopped_at_us == 0)
+			o->stopped_at_us = clock_monotonic_us();
+		outgoing_round_hurry(o);
+		control_set_silence(o->control, o->opt->stopped_ms);
+	}
+}
+
+void outgoing_stop_take_resumed(struct outgoing *o, struct wire_message *m)
+{
+	int64_t offset;
+	uint64_t trip;
+
+	control_clock(o->control, &offset, &trip);
+	o->resume_us = m->resumed.time_us - (uint64_t)offset;
+	o->resumed_there = true;
+	o->resumed_us = clock_monotonic_us();
+	outgoing_postcopy_push(o);
+	report_event(o->report, "resumed", o->phase,
+		     o->post_copy ? "the guest runs on the destination, and its memory follows"
+				  : "the guest runs on the destination");
+}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// --verify: both hosts compute a digest of all guest RAM while the guest stands still. Driving
+// thread only.
+#pragma once
+
+struct outgoing;
+struct wire_message;
+
+/* The phase. Negative errno, recorded: -EBADMSG if the memories differ. */
+int outgoing_verify(struct outgoing *o);
+/* DIGEST */
+void outgoing_verify_take_digest(struct outgoing *o, struct wire_message *m);
