@@ -13,8 +13,6 @@
 
 #define ANSWER_MS 15000
 #define STALE_MS 60000
-/* More than the guest has vCPUs are of no use; more than these neither, on any network seen. */
-#define FAULTS 8
 #define STALE_ROUNDS 8
 #define FEW_PAGES 256
 
@@ -37,7 +35,7 @@ static int open_link(struct outgoing *o)
 	struct page_link_options options = {.peer = &o->peer,
 					    .ram = &o->ram,
 					    .pacer = o->pacer,
-					    .faults = FAULTS,
+					    .faults = PAGE_LINK_FAULTS,
 					    .pushes = o->opt->streams,
 					    .silence_ms = o->opt->silence_ms,
 					    .no_prefetch = o->opt->no_prefetch,

@@ -18,6 +18,7 @@
 #include "pacer.h"
 #include "scheduling.h"
 #include "uring_stream.h"
+#include "wire_cost.h"
 
 #define PAUSE_FIRST_MS 50
 #define PAUSE_MOST_MS 5000
@@ -38,6 +39,7 @@ struct lane {
 struct page_link {
 	/* constant after init */
 	struct page_link_options opt;
+	bool resumed; /* nobody else has a connection by which to find what a byte costs */
 	pthread_t keeper;
 	bool kept; /* there is one; the caller's, not the threads' */
 
@@ -220,6 +222,8 @@ static int open_lane(struct page_link *l, unsigned int i, struct errtext *err)
 	lane.index = lane.urgent ? i : i - l->opt.faults;
 	ret = dial(l->opt.peer, lane.urgent ? WIRE_KIND_FAULT : WIRE_KIND_PUSH, lane.index, &fd,
 		   NULL, err);
+	if (ret == 0 && l->resumed && l->opt.pacer)
+		pacer_set_cost(l->opt.pacer, wire_cost_full_segments(fd));
 	if (ret == 0)
 		ret = uring_stream_new(fd, &options, &lane.stream, err);
 	if (ret < 0)
@@ -460,7 +464,7 @@ int page_link_resume(const struct page_link_options *options, struct page_link *
 
 	if (ret < 0)
 		return ret;
-	(*out)->broken = true;
+	(*out)->resumed = (*out)->broken = true;
 	snprintf((*out)->text, sizeof((*out)->text), "dray ended");
 	return start_keeper(*out, err);
 }

@@ -31,7 +31,8 @@ struct page_link_options {
 	const struct ram_map *ram; /* borrowed, mapped readable; from page_link_serve on nobody
 				    * writes it */
 	struct pacer *pacer;	   /* borrowed, may be NULL: pushed pages wait for it, those asked
-				    * for are only charged */
+				    * for are only charged. What a byte costs its owner finds;
+				    * page_link_resume takes full segments for it */
 	unsigned int faults;	   /* connections, 1..PAGE_LINK_STREAMS_MAX */
 	unsigned int pushes;	   /* the same */
 	uint32_t silence_ms;	   /* the destination counts as lost after so long */
@@ -42,6 +43,8 @@ struct page_link_options {
 };
 
 #define PAGE_LINK_STREAMS_MAX 16u
+/* More than the guest has vCPUs are of no use; more than these neither, on any network seen. */
+#define PAGE_LINK_FAULTS 8u
 
 /* Connect; nothing is served yet. */
 int page_link_new(const struct page_link_options *options, struct page_link **out,
