@@ -9,6 +9,7 @@
 #include "exit_status.h"
 #include "libvirt_host.h"
 #include "recover.h"
+#include "recover_world.h"
 
 static const char usage[] =
 	"usage: dray recover [--wait SECONDS] [--libvirt-socket PATH] DOMAIN\n"
@@ -36,7 +37,7 @@ int command_recover(int argc, char **argv)
 					      {"libvirt-socket", required_argument, NULL, 'l'},
 					      {"help", no_argument, NULL, 'h'},
 					      {0}};
-	struct recover_options options = {.wait_ms = 30000};
+	struct recover_options options = {.wait_ms = 30000, .world = recover_world_real()};
 	struct errtext told = {0};
 	int c, ret;
 

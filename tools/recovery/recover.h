@@ -5,10 +5,13 @@
 #include <stdint.h>
 #include "errtext.h"
 
+struct recover_world;
+
 struct recover_options {
 	const char *domain;	    /* name or UUID */
 	const char *libvirt_socket; /* NULL: the usual one */
-	uint32_t wait_ms;	    /* for daemons to settle, and for the destination to answer */
+	uint32_t wait_ms;	    /* for daemons to settle, for the destination to answer */
+	const struct recover_world *world; /* recover_world_real(), but for tests */
 };
 
 /* After host_library_init. 0: settled; the errtext then says how it was found, or what was done.

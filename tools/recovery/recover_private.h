@@ -1,28 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-// What recover.c and recover_postcopy.c share.
+// What the recover_*.c files share.
+//
+// All of it runs in the one thread that called recover_run, and holds the guest's lock.
 #pragma once
 
+#include <stdbool.h>
+#include "dial.h"
 #include "host.h"
-#include "record.h"
 #include "recover.h"
-#include "wire.h"
+#include "recover_world.h"
+#include "record.h"
 
-/* recover.c */
-/* The source's side: who has the guest of this record, by libvirt here and, if need be, by the
- * destination; then resume or remove the one here. 0: settled; *elsewhere: it lives there, as far
- * as can be known. */
-int recover_settle_departure(struct host *host, const struct record *r, uint32_t wait_ms,
-			     bool *elsewhere, struct errtext *told);
+/* recover_reach.c */
+/* This host's libvirt: the caller's, to host_close. */
+int recover_reach_host(const struct recover_options *options, struct host **out,
+		       struct errtext *err);
+/* The destination that an outgoing record names, reached as the migration was. timeout_ms: for
+ * connecting and for an answer. */
+void recover_reach_peer(const struct record *r, int timeout_ms, struct peer *peer);
 
-/* recover_postcopy.c */
-/* This host's libvirt. */
-int recover_open_host(const struct recover_options *options, struct host **out,
-		      struct errtext *err);
-/* The guest was handed over, and memory that it lacks may be here: hold that, serve it, and settle
- * what libvirt has here. Returns as recover_run. */
-int recover_serve_pages(const struct recover_options *options, const struct guest_dir *dir,
-			const struct record *r, struct errtext *told);
-/* The guest was handed over to here, and memory is still to come. host may be NULL. Gives the lock
- * back. -EINPROGRESS: somebody else is at it, or nobody can be. */
-int recover_await_pages(const struct recover_options *options, struct host *host,
-			struct guest_dir *dir, struct record *r, struct errtext *told);
+/* recover_settle.c: the same return as recover_run's. */
+/* The source: who has the guest of this record, by libvirt here and, if need be, by the
+ * destination; then resume or remove the one here. *elsewhere: it lives there, as far as can be
+ * known; valid if it is settled. */
+int recover_settle_departure(const struct recover_options *options, struct host *host,
+			     const struct record *r, bool *elsewhere, struct errtext *told);
+/* The destination: the guest came here, or did not; libvirt has settled that when its job is
+ * over. */
+int recover_settle_arrival(const struct recover_options *options, struct host *host,
+			   const struct guest_dir *dir, struct record *r, struct errtext *told);
+
+/* recover_serve.c: the source in post-copy. The guest was handed over, and memory that it lacks may
+ * be here: hold that, serve it, and settle what libvirt has here. The same return. */
+int recover_serve(const struct recover_options *options, const struct guest_dir *dir,
+		  const struct record *r, struct errtext *told);
+
+/* recover_fetch.c: the destination in post-copy. The guest was handed over to here, and memory is
+ * still to come. host may be NULL. Gives the lock back. -EINPROGRESS: somebody else is at it, or
+ * nobody can be. */
+int recover_fetch(const struct recover_options *options, struct host *host, struct guest_dir *dir,
+		  struct record *r, struct errtext *told);

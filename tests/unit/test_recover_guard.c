@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The guard gives up only when nobody needs it, or the guest has ended.
+#include "recover_guard.h"
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include "fake_recovery.h"
+
+TestSuite(recover_guard, .timeout = 20);
+
+static int guard(void)
+{
+	const struct recover_options options = fake_recovery_options(0);
+
+	return recover_guard(&options);
+}
+
+static struct record held(struct ram_keep_block *block)
+{
+	struct record r = fake_recovery_record();
+
+	*block =
+		(struct ram_keep_block){.name = "pc.ram", .size = 4096, .page_size = 4096, .fd = 9};
+	r.ram = (struct ram_keep){.count = 1, .blocks = block};
+	return r;
+}
+
+Test(recover_guard, ends_when_all_is_settled)
+{
+	struct record r = fake_recovery_record();
+
+	fake_recovery_setup(DOMAIN_RUNNING);
+	cr_assert_eq(guard(), 0, "nothing to do");
+	r.post_copy = false;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(guard(), 0);
+	cr_assert_eq(fake.pauses, 0);
+	fake_recovery_teardown();
+}
+
+/* The guest's memory is not what is at stake: an operator must decide. */
+Test(recover_guard, tries_once_if_no_memory_is_at_stake)
+{
+	struct record r = fake_recovery_record();
+
+	fake_recovery_setup(DOMAIN_PAUSED_MIGRATION);
+	fake.answers[0] = NOBODY;
+	r.post_copy = false;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(guard(), -EHOSTUNREACH);
+	cr_assert_eq(fake.pauses, 0);
+	fake_recovery_teardown();
+}
+
+Test(recover_guard, ends_when_the_guest_has_ended)
+{
+	struct ram_keep_block block;
+	struct record r = held(&block);
+
+	fake_recovery_setup(DOMAIN_ABSENT);
+	fake.link_end = PAGE_LINK_ENDED;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(guard(), -ECONNABORTED);
+	cr_assert_eq(fake.pauses, 0);
+	fake_recovery_teardown();
+}
+
+static void memory_is_found_at_the_third_pause(void)
+{
+	cr_assert(fake_recovery_has_record(RECORD_OUTGOING));
+	if (fake.pauses == 3)
+		fake.ram_own = 0;
+}
+
+Test(recover_guard, does_not_give_up_memory_that_may_be_here)
+{
+	struct ram_keep_block block;
+	struct record r = held(&block);
+
+	fake_recovery_setup(DOMAIN_ABSENT);
+	fake.ram_own = -EBADF;
+	fake.link_end = PAGE_LINK_COMPLETE;
+	fake.on_pause = memory_is_found_at_the_third_pause;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(guard(), 0);
+	cr_assert_eq(fake.pauses, 3);
+	cr_assert_not(fake_recovery_has_record(RECORD_OUTGOING));
+	fake_recovery_teardown();
+}
+
+static void somebody_else_settles_it(void)
+{
+	record_remove(&fake.dir, RECORD_OUTGOING);
+}
+
+Test(recover_guard, ends_when_another_has_settled_it)
+{
+	struct ram_keep_block block;
+	struct record r = held(&block);
+
+	fake_recovery_setup(DOMAIN_ABSENT);
+	fake.ram_own = -EBADF;
+	fake.on_pause = somebody_else_settles_it;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(guard(), 0);
+	cr_assert_eq(fake.pauses, 1);
+	fake_recovery_teardown();
+}
+
+static void complete_it(void)
+{
+	struct record r = fake_recovery_record();
+
+	if (fake.servers < 4)
+		return;
+	r.resumed = r.complete = true;
+	fake_recovery_write(RECORD_INCOMING, &r);
+}
+
+Test(recover_guard, does_not_give_up_memory_that_is_to_come)
+{
+	struct record r = fake_recovery_record();
+
+	fake_recovery_setup(DOMAIN_RUNNING);
+	fake.server_ret = -EADDRINUSE;
+	fake.on_server = complete_it;
+	fake_recovery_write(RECORD_INCOMING, &r);
+	cr_assert_eq(guard(), 0);
+	cr_assert_eq(fake.servers, 4);
+	fake_recovery_teardown();
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// After a crash in post-copy, on the source: carry on.
+//
+// The source may be the last to hold the guest's memory. So it is held before anything else is
+// done, and served while libvirt's side is settled: a daemon that does not answer must not keep the
+// guest waiting. To offer pages to a destination that has no such guest does no harm.
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+#include "pacer.h"
+#include "recover_private.h"
+
+#define CONNECT_MS 10000
+#define AGAIN_US 5000000
+
+struct waiting {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* under lock */
+	bool over, ended;
+	char text[WIRE_TEXT_MAX + 1];
+};
+
+static void on_link(void *opaque, enum page_link_state state, const char *text)
+{
+	struct waiting *w = opaque;
+
+	if (state != PAGE_LINK_COMPLETE && state != PAGE_LINK_ENDED)
+		return;
+	pthread_mutex_lock(&w->lock);
+	w->over = true;
+	w->ended = state == PAGE_LINK_ENDED;
+	snprintf(w->text, sizeof(w->text), "%s", text);
+	pthread_cond_signal(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* ---- memory ---- */
+
+/* The guest's QEMU may still stand here, paused. */
+static int find_ram(const struct recover_options *options, const struct record *r,
+		    struct ram_map *ram, struct errtext *err)
+{
+	struct domain_info info;
+	struct host *host = NULL;
+	pid_t pid;
+	int ret = recover_reach_host(options, &host, err);
+
+	if (ret == 0)
+		ret = ownership_wait_job(host, r->uuid, options->wait_ms, &info, err);
+	if (ret == 0)
+		ret = host_qemu_pid(host, r->uuid, &pid, err);
+	if (ret == 0)
+		ret = options->world->find_ram(pid, false, ram, err);
+	host_close(host);
+	return ret;
+}
+
+/* Our own copies if we are the guard, or those of a guard that still lives. */
+static int hold_ram(const struct recover_options *options, const struct record *r,
+		    struct ram_map *ram, struct errtext *told)
+{
+	struct errtext why = {0};
+	int ret = -ENOENT;
+
+	if (r->ram.count)
+		ret = options->world->reopen_ram(getpid(), &r->ram, ram, NULL);
+	if (ret < 0 && r->ram.count && r->keeper > 0)
+		ret = options->world->reopen_ram(r->keeper, &r->ram, ram, NULL);
+	if (ret < 0)
+		ret = find_ram(options, r, ram, &why);
+	if (ret == 0)
+		return 0;
+	return errtext_set(told, -ENODATA,
+			   "domain %s was handed over to %s before all of its memory, and no "
+			   "process here is known to hold that (%s); nothing was changed. If it "
+			   "does not run on %s, only its disks are left",
+			   r->domain, r->host, why.text, r->host);
+}
+
+/* ---- libvirt ---- */
+
+static int settle_here(const struct recover_options *options, const struct record *r,
+		       bool *elsewhere, struct errtext *told)
+{
+	struct host *host = NULL;
+	int ret = recover_reach_host(options, &host, told);
+
+	if (ret == 0)
+		ret = recover_settle_departure(options, host, r, elsewhere, told);
+	host_close(host);
+	return ret;
+}
+
+/* However long it takes. Each new reason why not is told once. */
+static void settle_at_last(const struct recover_options *options, const struct record *r,
+			   bool *elsewhere, struct errtext *told)
+{
+	struct errtext last = {0};
+
+	for (;;) {
+		*told = (struct errtext){0};
+		if (settle_here(options, r, elsewhere, told) == 0)
+			return;
+		if (strcmp(told->text, last.text) != 0)
+			syslog(LOG_WARNING, "domain %s, in post-copy to %s: %s", r->domain, r->host,
+			       told->text);
+		last = *told;
+		options->world->pause(AGAIN_US);
+	}
+}
+
+/* ---- */
+
+static void await_end(struct waiting *w)
+{
+	pthread_mutex_lock(&w->lock);
+	while (!w->over)
+		pthread_cond_wait(&w->changed, &w->lock);
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* Until both libvirt here and the destination have no more use for us. */
+static int see_it_through(const struct recover_options *options, const struct record *r,
+			  struct page_link *link, struct waiting *w, struct errtext *told)
+{
+	bool elsewhere;
+
+	settle_at_last(options, r, &elsewhere, told);
+	if (!elsewhere)
+		return 0;
+	await_end(w);
+	*told = (struct errtext){0};
+	if (w->ended)
+		return errtext_set(told, -ECONNABORTED, "domain %s: post-copy to %s: %s", r->domain,
+				   r->host, w->text);
+	if (options->world->judge_link(link, r->domain, r->host, told) < 0)
+		return -EBADMSG;
+	return errtext_set(told, 0, "domain %s lives on %s, and all of its memory has arrived",
+			   r->domain, r->host);
+}
+
+static unsigned int pushes(const struct record *r)
+{
+	if (r->streams == 0)
+		return 1;
+	return r->streams < PAGE_LINK_STREAMS_MAX ? r->streams : PAGE_LINK_STREAMS_MAX;
+}
+
+/* ram is held. */
+static int serve(const struct recover_options *options, const struct record *r,
+		 const struct ram_map *ram, struct errtext *told)
+{
+	struct waiting w = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+	struct peer peer;
+	struct page_link_options link_options = {.peer = &peer,
+						 .ram = ram,
+						 .faults = PAGE_LINK_FAULTS,
+						 .pushes = pushes(r),
+						 .silence_ms = r->silence_ms,
+						 .no_prefetch = r->no_prefetch,
+						 .changed = on_link,
+						 .opaque = &w};
+	struct page_link *link = NULL;
+	int ret = pacer_new(r->bandwidth, &link_options.pacer);
+
+	recover_reach_peer(r, CONNECT_MS, &peer);
+	if (ret == 0)
+		ret = options->world->resume_link(&link_options, &link, told);
+	if (ret == 0)
+		ret = see_it_through(options, r, link, &w, told);
+	options->world->destroy_link(link);
+	pacer_destroy(link_options.pacer);
+	return ret;
+}
+
+int recover_serve(const struct recover_options *options, const struct guest_dir *dir,
+		  const struct record *r, struct errtext *told)
+{
+	struct ram_map ram = {0};
+	int ret = hold_ram(options, r, &ram, told);
+
+	if (ret == 0)
+		ret = serve(options, r, &ram, told);
+	ram_map_destroy(&ram);
+	if (ret == 0 || ret == -EBADMSG) /* nothing is left to be done here */
+		record_remove(dir, RECORD_OUTGOING);
+	return ret;
+}

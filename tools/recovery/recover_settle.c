@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// After a crash: what libvirt has here, and what is to become of it.
+//
+//   here                         there                   so
+//   running                      (not asked)             the migration failed; tidy up
+//   paused by a migration        running                 it arrived: remove the one here
+//     "                          ran, has ended          the same
+//     "                          incoming                wait; give it up there; then as absent
+//     "                          absent                  it never ran there: resume it here
+//     "                          no answer               only the destination knows: leave all
+//   paused by its user           as above                as above
+//   absent or shut off           (not asked)             it arrived; tidy up
+//   in another's migration       (not asked)             leave all
+//
+// A guest that was never released is resumed without asking. Which state of libvirt is which of
+// these: ownership_table.c.
+#include <errno.h>
+#include "ownership_table.h"
+#include "recover_private.h"
+
+#define POLL_US 50000
+#define ANSWER_MS 3000
+
+/* ---- the source ---- */
+
+static int resume_here(struct host *host, const struct record *r, const struct domain_info *info,
+		       struct errtext *told)
+{
+	int ret = r->running ? host_resume(host, info->uuid, told) : 0;
+
+	if (ret == 0)
+		ret = ownership_tidy_running(host, info, told);
+	return ret < 0 ? ret
+		       : errtext_set(told, 0, "domain %s never ran on %s: it runs here again",
+				     info->name, r->host);
+}
+
+/* Only the destination knows who has the guest that stands here paused. */
+static int ask_and_act(const struct recover_options *options, struct host *host,
+		       const struct record *r, const struct domain_info *info,
+		       enum wire_state *state, struct errtext *told)
+{
+	struct peer peer;
+	int ret;
+
+	recover_reach_peer(r, ANSWER_MS, &peer);
+	ret = ownership_settle(options->world->ask, &peer, info->uuid_bytes, options->wait_ms,
+			       state, told);
+	if (ret < 0)
+		return ret;
+	if (*state == WIRE_STATE_ABSENT)
+		return resume_here(host, r, info, told);
+	ret = ownership_retire(host, info->uuid, r->persistent, told);
+	return ret < 0 ? ret
+		       : errtext_set(told, 0, "domain %s %s on %s: the paused one here was removed",
+				     info->name,
+				     *state == WIRE_STATE_RUNNING ? "runs" : "ran, and has ended,",
+				     r->host);
+}
+
+/* What libvirt has here, as soon as that is more than a passing state. */
+static int await_departure(const struct recover_options *options, struct host *host,
+			   const struct record *r, struct domain_info *info,
+			   enum ownership_departure *departure, struct errtext *told)
+{
+	uint64_t end = options->world->now_us() + options->wait_ms * 1000ull;
+
+	for (;;) {
+		int ret = ownership_wait_job(host, r->uuid, options->wait_ms, info, told);
+
+		if (ret < 0)
+			return ret;
+		*departure = ownership_table_departure(info->state, r->released);
+		if (*departure != DEPARTURE_WAIT || options->world->now_us() >= end)
+			return 0;
+		options->world->pause(POLL_US);
+	}
+}
+
+static int leave_alone(const struct record *r, const struct domain_info *info, struct errtext *told)
+{
+	return errtext_set(told, -EBUSY,
+			   "domain %s is %s, in which dray has no part: nothing was changed. When "
+			   "that is over, run `dray recover %s` again",
+			   r->domain, ownership_table_text(info->state), r->domain);
+}
+
+int recover_settle_departure(const struct recover_options *options, struct host *host,
+			     const struct record *r, bool *elsewhere, struct errtext *told)
+{
+	enum ownership_departure departure;
+	enum wire_state state = WIRE_STATE_ABSENT;
+	struct domain_info info;
+	int ret = await_departure(options, host, r, &info, &departure, told);
+
+	if (ret < 0)
+		return ret;
+	switch (departure) {
+	case DEPARTURE_LEFT:
+		state = WIRE_STATE_RUNNING; /* as far as this host knows */
+		errtext_set(told, 0, "domain %s has left this host", r->domain);
+		break;
+	case DEPARTURE_STAYED:
+		ret = ownership_tidy_running(host, &info, told);
+		if (ret == 0)
+			errtext_set(told, 0, "domain %s runs here, as before the migration",
+				    r->domain);
+		break;
+	case DEPARTURE_RESUME:
+		ret = resume_here(host, r, &info, told);
+		break;
+	case DEPARTURE_ASK:
+		ret = ask_and_act(options, host, r, &info, &state, told);
+		break;
+	case DEPARTURE_WAIT:
+	case DEPARTURE_FOREIGN:
+		ret = leave_alone(r, &info, told);
+		break;
+	}
+	*elsewhere = state == WIRE_STATE_RUNNING;
+	return ret;
+}
+
+/* ---- the destination ---- */
+
+static int welcome(struct host *host, const struct guest_dir *dir, struct record *r,
+		   const struct domain_info *info, struct errtext *told)
+{
+	int ret = ownership_tidy_running(host, info, told);
+
+	r->resumed = true;
+	if (ret == 0)
+		ret = record_write(dir, RECORD_INCOMING, r, told);
+	return ret < 0 ? ret
+		       : errtext_set(told, 0, "domain %s has arrived and lives here", r->domain);
+}
+
+int recover_settle_arrival(const struct recover_options *options, struct host *host,
+			   const struct guest_dir *dir, struct record *r, struct errtext *told)
+{
+	uint64_t end = options->world->now_us() + options->wait_ms * 1000ull;
+	struct domain_info info;
+	int ret;
+
+	while ((ret = ownership_wait_job(host, r->uuid, options->wait_ms, &info, told)) == 0 &&
+	       ownership_table_arrival(info.state) == ARRIVAL_PENDING &&
+	       options->world->now_us() < end)
+		options->world->pause(POLL_US);
+	if (ret < 0)
+		return ret;
+	switch (ownership_table_arrival(info.state)) {
+	case ARRIVAL_NONE:
+		return errtext_set(told, 0, "domain %s is not here", r->domain);
+	case ARRIVAL_LIVES:
+		return welcome(host, dir, r, &info, told);
+	case ARRIVAL_PENDING:
+		break;
+	}
+	return errtext_set(told, -EBUSY,
+			   "domain %s is %s: libvirt here neither lets it run nor ends it. `dray "
+			   "recover %s` on the host that it comes from decides, if `dray receive` "
+			   "runs here",
+			   r->domain, ownership_table_text(info.state), r->domain);
+}
