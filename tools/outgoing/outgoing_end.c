@@ -25,7 +25,7 @@
 
 static bool all_said(const struct outgoing *o)
 {
-	return (o->resumed_there || !o->was_running) || o->control_lost;
+	return (o->resumed_there || !o->guest.was_running) || o->control_lost;
 }
 
 static bool said_finished(const struct outgoing *o)
@@ -44,9 +44,10 @@ static int retire_leftover(struct outgoing *o, struct errtext *err)
 		int ret;
 
 		*err = (struct errtext){0};
-		ret = ownership_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, err);
+		ret = ownership_wait_job(o->host, o->guest.info.uuid, SETTLE_MS, &info, err);
 		if (ret == 0)
-			ret = ownership_retire(o->host, o->guest.uuid, o->persistent, err);
+			ret = ownership_retire(o->host, o->guest.info.uuid,
+					       o->guest.info.persistent, err);
 		if (ret == 0 || ret == -EEXIST || clock_monotonic_us() >= end)
 			return ret;
 		usleep(AGAIN_US);
@@ -81,12 +82,12 @@ static void make_sure_it_runs(struct outgoing *o)
 {
 	struct errtext err = {0};
 	struct domain_info info;
-	int ret = ownership_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, &err);
+	int ret = ownership_wait_job(o->host, o->guest.info.uuid, SETTLE_MS, &info, &err);
 
-	if (ret == 0 && info.state == DOMAIN_PAUSED_MIGRATION && o->was_running)
-		ret = host_resume(o->host, o->guest.uuid, &err);
+	if (ret == 0 && info.state == DOMAIN_PAUSED_MIGRATION && o->guest.was_running)
+		ret = host_resume(o->host, o->guest.info.uuid, &err);
 	if (ret == 0 && o->ignore_shared)
-		ret = host_set_ignore_shared(o->host, o->guest.uuid, false, &err);
+		ret = host_set_ignore_shared(o->host, o->guest.info.uuid, false, &err);
 	if (ret == 0) {
 		o->ignore_shared = false;
 		outgoing_place_forget(o);

@@ -13,7 +13,7 @@ static int open_monitor(struct outgoing *o, const struct guest_facts *facts)
 {
 	if (!facts->xml.direct_disks)
 		return 0;
-	return qmp_open(facts->monitor_path, ANSWER_MS, &o->monitor, &o->err);
+	return qmp_open(facts->monitor_path, ANSWER_MS, &o->guest.monitor, &o->err);
 }
 
 int outgoing_guest_check(struct outgoing *o)
@@ -21,16 +21,15 @@ int outgoing_guest_check(struct outgoing *o)
 	struct guest_facts facts = {0};
 	int ret = guest_check(o->host, o->opt->domain, &facts, &o->err);
 
-	o->guest = facts.info;
+	o->guest.info = facts.info;
 	if (ret == 0)
 		ret = open_monitor(o, &facts);
 	if (ret == 0) {
-		o->ram = facts.ram;
+		o->guest.ram = facts.ram;
 		facts.ram = (struct ram_map){0}; /* moved */
-		o->qemu = facts.qemu;
-		o->direct_disks = facts.xml.direct_disks;
-		o->was_running = facts.info.state == DOMAIN_RUNNING;
-		o->persistent = facts.info.persistent;
+		o->guest.qemu = facts.qemu;
+		o->guest.direct_disks = facts.xml.direct_disks;
+		o->guest.was_running = facts.info.state == DOMAIN_RUNNING;
 	}
 	guest_facts_destroy(&facts);
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
@@ -39,14 +38,15 @@ int outgoing_guest_check(struct outgoing *o)
 int outgoing_guest_check_again(struct outgoing *o)
 {
 	struct guest_facts facts = {0};
-	int ret = guest_check(o->host, o->guest.uuid, &facts, &o->err);
+	int ret = guest_check(o->host, o->guest.info.uuid, &facts, &o->err);
 
-	if (ret == 0 && (facts.qemu != o->qemu || facts.xml.direct_disks != o->direct_disks ||
-			 ram_map_match(&facts.ram, &o->ram, NULL) < 0))
+	if (ret == 0 &&
+	    (facts.qemu != o->guest.qemu || facts.xml.direct_disks != o->guest.direct_disks ||
+	     ram_map_match(&facts.ram, &o->guest.ram, NULL) < 0))
 		ret = errtext_set(&o->err, -EAGAIN,
 				  "domain %s was restarted, or changed, while it waited for its "
 				  "turn: try again",
-				  o->guest.name);
+				  o->guest.info.name);
 	guest_facts_destroy(&facts);
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
 }
@@ -55,15 +55,15 @@ int outgoing_guest_drain(void *opaque, struct errtext *err)
 {
 	struct outgoing *o = opaque;
 
-	return qmp_drain_io(o->monitor, (int)o->opt->silence_ms, err);
+	return qmp_drain_io(o->guest.monitor, (int)o->opt->silence_ms, err);
 }
 
 void outgoing_guest_close_monitor(struct outgoing *o)
 {
-	qmp_close(o->monitor);
+	qmp_close(o->guest.monitor);
 }
 
 void outgoing_guest_forget(struct outgoing *o)
 {
-	ram_map_destroy(&o->ram);
+	ram_map_destroy(&o->guest.ram);
 }

@@ -2,8 +2,23 @@
 // The guest on this host, as it was found. Driving thread only, except where it says otherwise.
 #pragma once
 
+#include <stdbool.h>
+#include <sys/types.h>
+#include "host.h"
+#include "qmp.h"
+#include "ram_map.h"
+
 struct errtext;
 struct outgoing;
+
+struct outgoing_guest {
+	struct domain_info info; /* as it was at the check */
+	struct ram_map ram;	 /* mapped read-only */
+	pid_t qemu;
+	unsigned int direct_disks; /* read past the page cache, as there were at the check */
+	bool was_running;	   /* not paused by its user */
+	struct qmp *monitor;	   /* the private one, to drain I/O; NULL if there is no need */
+};
 
 /* Find the guest and see whether it can be migrated; touches nothing. Negative errno, recorded. */
 int outgoing_guest_check(struct outgoing *o);

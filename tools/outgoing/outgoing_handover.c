@@ -35,9 +35,10 @@ static int retire_by_hand(struct outgoing *o)
 
 	gate_cut(o->gate);
 	outgoing_libvirt_end_job(o);
-	ret = ownership_wait_job(o->host, o->guest.uuid, SETTLE_MS, &info, &o->err);
+	ret = ownership_wait_job(o->host, o->guest.info.uuid, SETTLE_MS, &info, &o->err);
 	if (ret == 0)
-		ret = ownership_retire(o->host, o->guest.uuid, o->persistent, &o->err);
+		ret = ownership_retire(o->host, o->guest.info.uuid, o->guest.info.persistent,
+				       &o->err);
 	return ret;
 }
 
@@ -57,7 +58,7 @@ static int give_up(struct outgoing *o, const char *why)
 		    "the guest was handed over, and the destination no longer answers (%s). It is "
 		    "paused here and may run on %s. Do not resume it here; when the other host "
 		    "can be reached, run: dray recover %s",
-		    why, o->opt->destination, o->guest.name);
+		    why, o->opt->destination, o->guest.info.name);
 	outgoing_enter(o, PHASE_LOST);
 	return -EHOSTUNREACH;
 }
@@ -68,7 +69,8 @@ static bool runs_here(struct outgoing *o)
 {
 	struct domain_info info;
 
-	return host_state(o->host, o->guest.uuid, &info, NULL) == 0 && info.state == DOMAIN_RUNNING;
+	return host_state(o->host, o->guest.info.uuid, &info, NULL) == 0 &&
+	       info.state == DOMAIN_RUNNING;
 }
 
 /* Ask until it is known. */
@@ -85,7 +87,7 @@ static int resolve(struct outgoing *o)
 	forward_cut(o->tunnel); /* its half of libvirt must not wait for ours */
 	/* In post-copy to give up would be to give up the guest's memory. */
 	do
-		ret = ownership_settle(ownership_ask, &o->peer, o->guest.uuid_bytes,
+		ret = ownership_settle(ownership_ask, &o->peer, o->guest.info.uuid_bytes,
 				       o->opt->resolve_ms, &state, &err);
 	while (ret < 0 && o->post_copy && !runs_here(o));
 	if (ret < 0)

@@ -127,7 +127,7 @@ static int open_sockets(struct outgoing *o)
 	qemu_stream.kind = WIRE_KIND_QEMU_STREAM;
 	qemu_stream.ended = on_qemu_stream_end;
 	if (ret == 0)
-		ret = host_knows_capability(o->host, o->guest.uuid, "switchover-ack",
+		ret = host_knows_capability(o->host, o->guest.info.uuid, "switchover-ack",
 					    &qemu_stream.acknowledge, &o->err);
 	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
 	if (ret == 0 && strcmp(o->prepared.stream_path, o->dir.stream) != 0)
@@ -149,14 +149,14 @@ static int start_job(struct outgoing *o)
 	_cleanup_free_ char *live_there = NULL, *stored_there = NULL;
 	struct libvirt_job_options job = {.source_socket = o->dir.gate,
 					  .destination_socket = o->dir.tunnel,
-					  .uuid = o->guest.uuid,
+					  .uuid = o->guest.info.uuid,
 					  .stream_path = o->dir.stream,
 					  .done = on_job_done,
 					  .opaque = o};
-	int ret = host_domain_xml(o->host, o->guest.uuid, false, &live, &o->err);
+	int ret = host_domain_xml(o->host, o->guest.info.uuid, false, &live, &o->err);
 
-	if (ret == 0 && o->persistent)
-		ret = host_domain_xml(o->host, o->guest.uuid, true, &stored, &o->err);
+	if (ret == 0 && o->guest.info.persistent)
+		ret = host_domain_xml(o->host, o->guest.info.uuid, true, &stored, &o->err);
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot read the domain's XML");
 	live_there = domain_xml_for_destination(live, o->prepared.monitor_path, &o->err);
@@ -173,11 +173,11 @@ int outgoing_libvirt_start(struct outgoing *o)
 	int ret = open_sockets(o);
 
 	if (ret == 0)
-		ret = host_watch(o->host, o->guest.uuid, on_qemu_event, o, &o->err);
+		ret = host_watch(o->host, o->guest.info.uuid, on_qemu_event, o, &o->err);
 	if (ret == 0) {
 		/* Through libvirt's monitor, which is closed to us once the job runs. */
 		o->ignore_shared = true;
-		ret = host_set_ignore_shared(o->host, o->guest.uuid, true, &o->err);
+		ret = host_set_ignore_shared(o->host, o->guest.info.uuid, true, &o->err);
 	}
 	return ret < 0 ? ret : start_job(o);
 }
@@ -224,7 +224,7 @@ void outgoing_libvirt_undo(struct outgoing *o)
 	if (!o->gate_opened)
 		gate_cut(o->gate);
 	else if (!o->job_done)
-		host_abort_job(o->host, o->guest.uuid);
+		host_abort_job(o->host, o->guest.info.uuid);
 	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0)
 		outgoing_libvirt_end_job(o);
 }

@@ -7,7 +7,7 @@
 
 uint64_t outgoing_completion_s(const struct outgoing *o)
 {
-	uint64_t gib = (ram_map_bytes(&o->ram) + (1ull << 30) - 1) >> 30;
+	uint64_t gib = (ram_map_bytes(&o->guest.ram) + (1ull << 30) - 1) >> 30;
 
 	return o->opt->completion_s_per_gib * gib;
 }

@@ -48,12 +48,12 @@ static int check_other_host(struct outgoing *o, const struct wire_hello_reply *r
 
 static void fill_prepare(const struct outgoing *o, struct wire_message *m)
 {
-	snprintf(m->prepare.name, sizeof(m->prepare.name), "%s", o->guest.name);
-	memcpy(m->prepare.uuid, o->guest.uuid_bytes, sizeof(m->prepare.uuid));
+	snprintf(m->prepare.name, sizeof(m->prepare.name), "%s", o->guest.info.name);
+	memcpy(m->prepare.uuid, o->guest.info.uuid_bytes, sizeof(m->prepare.uuid));
 	m->prepare.streams = o->opt->streams;
 	m->prepare.silence_ms = o->opt->silence_ms;
-	m->prepare.running = o->was_running;
-	m->prepare.ram = o->ram; /* borrowed for the encoding */
+	m->prepare.running = o->guest.was_running;
+	m->prepare.ram = o->guest.ram; /* borrowed for the encoding */
 }
 
 /* fd: connected, hello done; becomes the control channel's. */

@@ -12,7 +12,7 @@ int outgoing_place_open(struct outgoing *o)
 	gid_t gid;
 	int ret = host_qemu_owner(o->host, &uid, &gid, &o->err);
 
-	return ret < 0 ? ret : guest_dir_open(&o->dir, o->guest.uuid, uid, gid, &o->err);
+	return ret < 0 ? ret : guest_dir_open(&o->dir, o->guest.info.uuid, uid, gid, &o->err);
 }
 
 static int write_record(struct outgoing *o, enum phase phase)
@@ -27,23 +27,23 @@ static void fill_record(struct outgoing *o)
 {
 	struct record *r = &o->record;
 
-	snprintf(r->domain, sizeof(r->domain), "%s", o->guest.name);
-	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.uuid);
+	snprintf(r->domain, sizeof(r->domain), "%s", o->guest.info.name);
+	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.info.uuid);
 	snprintf(r->host, sizeof(r->host), "%s", o->peer.host);
 	r->port = o->peer.port;
 	snprintf(r->bind, sizeof(r->bind), "%s", o->opt->socket.bind);
 	record_session(o->peer.session, r->session);
-	r->persistent = o->persistent;
-	r->running = o->was_running;
+	r->persistent = o->guest.info.persistent;
+	r->running = o->guest.was_running;
 }
 
 int outgoing_place_hold(struct outgoing *o)
 {
-	int ret = ram_keep_describe(&o->ram, &o->record.ram, &o->err);
+	int ret = ram_keep_describe(&o->guest.ram, &o->record.ram, &o->err);
 
 	if (ret == 0)
-		ret = guard_start(o->guest.uuid, o->opt->libvirt_socket, &o->record.ram, &o->guard,
-				  &o->record.keeper, &o->err);
+		ret = guard_start(o->guest.info.uuid, o->opt->libvirt_socket, &o->record.ram,
+				  &o->guard, &o->record.keeper, &o->err);
 	if (ret < 0)
 		return ret;
 	fill_record(o);

@@ -33,7 +33,7 @@ static void on_link(void *opaque, enum page_link_state state, const char *text)
 static int open_link(struct outgoing *o)
 {
 	struct page_link_options options = {.peer = &o->peer,
-					    .ram = &o->ram,
+					    .ram = &o->guest.ram,
 					    .pacer = o->pacer,
 					    .faults = PAGE_LINK_FAULTS,
 					    .pushes = o->opt->streams,
@@ -106,7 +106,7 @@ static void judge_proof(struct outgoing *o)
 	struct proof_result r;
 
 	page_link_proof(o->link, &r);
-	o->damaged = page_link_judge(o->link, o->guest.name, o->opt->destination, &o->err) < 0;
+	o->damaged = page_link_judge(o->link, o->guest.info.name, o->opt->destination, &o->err) < 0;
 	if (!o->damaged && !r.complete)
 		report_event(
 			o->report, "warning", o->phase,
@@ -129,7 +129,7 @@ int outgoing_postcopy(struct outgoing *o)
 			     "post-copy of domain %s cannot be finished: %s. What it had not "
 			     "fetched is held here no longer; see whether it runs on %s, and start "
 			     "it anew from its disks if not",
-			     o->guest.name, o->link_text, o->opt->destination);
+			     o->guest.info.name, o->link_text, o->opt->destination);
 }
 
 void outgoing_postcopy_take_link(struct outgoing *o, struct mail *mail)

@@ -35,7 +35,7 @@ static int slow_down(struct outgoing *o)
 {
 	struct errtext err = {0};
 
-	if (!o->throttle && throttle_new(o->qemu, &o->throttle, &err) < 0) {
+	if (!o->throttle && throttle_new(o->guest.qemu, &o->throttle, &err) < 0) {
 		report_event(o->report, "warning", o->phase, err.text);
 		o->unthrottleable = true;
 		return 0;
@@ -64,7 +64,7 @@ void outgoing_precopy_release(struct outgoing *o)
 /* A paused guest writes nothing: pre-copy suffices. */
 static bool may_post_copy(const struct outgoing *o)
 {
-	return o->was_running && !o->post_copy_refused;
+	return o->guest.was_running && !o->post_copy_refused;
 }
 
 static void limits_now(struct outgoing *o, struct convergence_limits *limits)

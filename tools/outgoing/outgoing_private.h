@@ -11,14 +11,13 @@
 #include "dial.h"
 #include "forward.h"
 #include "gate.h"
-#include "host.h"
 #include "libvirt_job.h"
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_guest.h"
 #include "pacer.h"
 #include "page_link.h"
 #include "progress.h"
-#include "qmp.h"
 #include "record.h"
 #include "slot.h"
 #include "source.h"
@@ -42,20 +41,11 @@ struct outgoing {
 	bool cancelled;	    /* ... which was a request, or a time-out */
 	const char *mode;   /* PreCopy, Paused, PostCopy */
 
-	/* the guest */
-	struct domain_info guest;
-	struct ram_map ram;
-	pid_t qemu;
-	unsigned int direct_disks; /* as there were at the check */
-	bool was_running;
-	bool persistent;
-
 	/* this host; owned, NULL until made */
 	char libvirt_socket[108];
 	struct host *host;
 	struct guest_dir dir;
 	struct record record;
-	struct qmp *monitor; /* the private one; only to drain I/O */
 	bool gate_opened;
 	bool left_behind;   /* it has arrived, and libvirt here still has it */
 	bool ignore_shared; /* set on the source's QEMU, to be taken back */
@@ -112,4 +102,7 @@ struct outgoing {
 	/* times, CLOCK_MONOTONIC */
 	uint64_t begun_us, turn_us, precopy_us, stopped_at_us, resumed_us, next_progress_us;
 	char verified[33];
+
+	/* its parts */
+	struct outgoing_guest guest;
 };

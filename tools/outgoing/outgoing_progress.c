@@ -24,7 +24,7 @@ uint64_t outgoing_progress_bytes(const struct outgoing *o)
 static uint64_t remaining_bytes(const struct outgoing *o)
 {
 	const struct convergence *c = &o->convergence;
-	uint64_t total = ram_map_bytes(&o->ram);
+	uint64_t total = ram_map_bytes(&o->guest.ram);
 	uint64_t moved = outgoing_round_moved(o);
 
 	if (c->rounds)

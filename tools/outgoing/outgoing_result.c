@@ -89,7 +89,7 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 		.lane = "direct",
 		.mode = o->mode,
 		.rounds = o->round,
-		.ram_bytes = ram_map_bytes(&o->ram),
+		.ram_bytes = ram_map_bytes(&o->guest.ram),
 		.wire_bytes = outgoing_progress_bytes(o),
 		.streams = o->opt->streams,
 		.guest_on = phase_owner_name(phase_owner(o->phase)),
@@ -97,8 +97,8 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 		.throttle_percent = o->most_throttled,
 	};
 	snprintf(r->domain, sizeof(r->domain), "%s",
-		 o->guest.name[0] ? o->guest.name : o->opt->domain);
-	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.uuid);
+		 o->guest.info.name[0] ? o->guest.info.name : o->opt->domain);
+	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.info.uuid);
 	snprintf(r->reason, sizeof(r->reason), "%s", o->err.text);
 	memcpy(r->verified, o->verified, sizeof(r->verified));
 	fill_times(o, r);

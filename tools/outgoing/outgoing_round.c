@@ -58,23 +58,24 @@ int outgoing_round_attach(struct outgoing *o)
 {
 	const unsigned long long features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
 					    UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
-	struct source_options options = {.ram = &o->ram,
+	struct source_options options = {.ram = &o->guest.ram,
 					 .streams = o->streams,
 					 .stream_count = o->opt->streams,
-					 .quiesce = o->monitor ? outgoing_guest_drain : NULL,
+					 .quiesce = o->guest.monitor ? outgoing_guest_drain : NULL,
 					 .round_done = on_round_done,
 					 .opaque = o};
 	int uffd = -1;
-	int ret = attach_userfaultfd(o->qemu, features, false, &uffd, NULL, &o->err);
+	int ret = attach_userfaultfd(o->guest.qemu, features, false, &uffd, NULL, &o->err);
 
 	if (ret == 0)
-		ret = tracker_new(uffd, o->qemu, &o->ram, &o->tracker, &o->err);
+		ret = tracker_new(uffd, o->guest.qemu, &o->guest.ram, &o->tracker, &o->err);
 	options.tracker = o->tracker;
 	if (ret == 0)
 		ret = source_new(&options, &o->source, &o->err);
 	if (ret == 0 && failure_point("attach") < 0)
 		ret = outgoing_fail(o, -EIO, "failure asked for at attach");
-	return ret < 0 ? outgoing_fail(o, ret, "cannot attach to QEMU, process %d", o->qemu) : 0;
+	return ret < 0 ? outgoing_fail(o, ret, "cannot attach to QEMU, process %d", o->guest.qemu)
+		       : 0;
 }
 
 /* ---- run ---- */

@@ -18,15 +18,15 @@ void outgoing_show(struct outgoing *o)
 {
 	struct steering_status *s = &o->status;
 
-	snprintf(s->domain, sizeof(s->domain), "%s", o->guest.name);
-	snprintf(s->uuid, sizeof(s->uuid), "%s", o->guest.uuid);
+	snprintf(s->domain, sizeof(s->domain), "%s", o->guest.info.name);
+	snprintf(s->uuid, sizeof(s->uuid), "%s", o->guest.info.uuid);
 	snprintf(s->host, sizeof(s->host), "%s", o->opt->destination);
 	s->phase = o->phase;
 	s->mode = o->mode;
 	s->lane = "direct";
 	s->round = o->round;
 	s->throttle_percent = o->throttle_percent;
-	s->total_bytes = ram_map_bytes(&o->ram);
+	s->total_bytes = ram_map_bytes(&o->guest.ram);
 	snprintf(s->decision, sizeof(s->decision), "%s", o->convergence.reason);
 	steering_show(o->steering, s);
 }

@@ -29,7 +29,7 @@ static int compare_digests(struct outgoing *o, const struct wire_digest *ours)
 			return outgoing_fail(o, -EBADMSG,
 					     "RAM block %s differs between the hosts: not handed "
 					     "over; please report this as a bug in dray",
-					     o->ram.blocks[i].name);
+					     o->guest.ram.blocks[i].name);
 	for (int i = 0; i < 16; i++)
 		snprintf(o->verified + 2 * i, 3, "%02x", ours->digest[0][i]);
 	return 0;
@@ -44,7 +44,8 @@ int outgoing_verify(struct outgoing *o)
 	int ret = control_send_type(o->control, WIRE_DIGEST_REQUEST);
 
 	if (ret == 0)
-		ret = digest_ram(&o->ram, o->opt->streams, mailbox_urgent(o->mail), &ours, &err);
+		ret = digest_ram(&o->guest.ram, o->opt->streams, mailbox_urgent(o->mail), &ours,
+				 &err);
 	/* Cancelled: the mail that asked for it is taken now. */
 	if (ret == 0 || ret == -ECANCELED)
 		ret = outgoing_await(o, has_digest, VERIFY_MS, "the destination's digest");
