@@ -15,6 +15,7 @@
 #include "outgoing_end.h"
 #include "outgoing_handover.h"
 #include "outgoing_mail.h"
+#include "outgoing_place.h"
 #include "outgoing_postcopy.h"
 #include "outgoing_precopy.h"
 #include "outgoing_private.h"
@@ -112,8 +113,7 @@ int outgoing_run(const struct outgoing_options *options, struct steering *steeri
 	o->steering = steering;
 	o->take = outgoing_mail_take;
 	o->mode = "PreCopy";
-	o->guard = -1;
-	o->dir.lock = -1;
+	outgoing_place_init(o);
 	o->begun_us = clock_monotonic_us();
 	o->peer.socket = options->socket;
 	o->peer.socket.user_timeout_ms = 2 * options->silence_ms;

@@ -107,12 +107,12 @@ void outgoing_libvirt_take_tunnel(struct outgoing *o, struct mail *mail)
 
 static int open_sockets(struct outgoing *o)
 {
-	struct gate_options gate = {.listen_path = o->dir.gate,
+	struct gate_options gate = {.listen_path = o->place.dir.gate,
 				    .libvirt_path = o->libvirt_socket,
 				    .perform_held = on_perform_held,
 				    .confirm_held = on_confirm_held,
 				    .opaque = o};
-	struct forward_options tunnel = {.path = o->dir.tunnel,
+	struct forward_options tunnel = {.path = o->place.dir.tunnel,
 					 .owner = -1,
 					 .peer = &o->peer,
 					 .pacer = o->pacer,
@@ -130,10 +130,10 @@ static int open_sockets(struct outgoing *o)
 		ret = host_knows_capability(o->host, o->guest.info.uuid, "switchover-ack",
 					    &qemu_stream.acknowledge, &o->err);
 	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
-	if (ret == 0 && strcmp(o->prepared.stream_path, o->dir.stream) != 0)
+	if (ret == 0 && strcmp(o->prepared.stream_path, o->place.dir.stream) != 0)
 		ret = outgoing_fail(o, -EPROTO,
 				    "the destination names %s for QEMU's stream, not %s",
-				    o->prepared.stream_path, o->dir.stream);
+				    o->prepared.stream_path, o->place.dir.stream);
 	if (ret == 0)
 		ret = gate_new(&gate, &o->gate, &o->err);
 	if (ret == 0)
@@ -147,10 +147,10 @@ static int start_job(struct outgoing *o)
 {
 	_cleanup_free_ char *live = NULL, *stored = NULL;
 	_cleanup_free_ char *live_there = NULL, *stored_there = NULL;
-	struct libvirt_job_options job = {.source_socket = o->dir.gate,
-					  .destination_socket = o->dir.tunnel,
+	struct libvirt_job_options job = {.source_socket = o->place.dir.gate,
+					  .destination_socket = o->place.dir.tunnel,
 					  .uuid = o->guest.info.uuid,
-					  .stream_path = o->dir.stream,
+					  .stream_path = o->place.dir.stream,
 					  .done = on_job_done,
 					  .opaque = o};
 	int ret = host_domain_xml(o->host, o->guest.info.uuid, false, &live, &o->err);

@@ -6,26 +6,32 @@
 #include "guard.h"
 #include "outgoing_private.h"
 
+void outgoing_place_init(struct outgoing *o)
+{
+	o->place.guard = -1;
+	o->place.dir.lock = -1;
+}
+
 int outgoing_place_open(struct outgoing *o)
 {
 	uid_t uid;
 	gid_t gid;
 	int ret = host_qemu_owner(o->host, &uid, &gid, &o->err);
 
-	return ret < 0 ? ret : guest_dir_open(&o->dir, o->guest.info.uuid, uid, gid, &o->err);
+	return ret < 0 ? ret : guest_dir_open(&o->place.dir, o->guest.info.uuid, uid, gid, &o->err);
 }
 
 static int write_record(struct outgoing *o, enum phase phase)
 {
-	struct record *r = &o->record;
+	struct record *r = &o->place.record;
 
 	snprintf(r->phase, sizeof(r->phase), "%s", phase_name(phase));
-	return record_write(&o->dir, RECORD_OUTGOING, r, &o->err);
+	return record_write(&o->place.dir, RECORD_OUTGOING, r, &o->err);
 }
 
 static void fill_record(struct outgoing *o)
 {
-	struct record *r = &o->record;
+	struct record *r = &o->place.record;
 
 	snprintf(r->domain, sizeof(r->domain), "%s", o->guest.info.name);
 	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.info.uuid);
@@ -39,11 +45,11 @@ static void fill_record(struct outgoing *o)
 
 int outgoing_place_hold(struct outgoing *o)
 {
-	int ret = ram_keep_describe(&o->guest.ram, &o->record.ram, &o->err);
+	int ret = ram_keep_describe(&o->guest.ram, &o->place.record.ram, &o->err);
 
 	if (ret == 0)
-		ret = guard_start(o->guest.info.uuid, o->opt->libvirt_socket, &o->record.ram,
-				  &o->guard, &o->record.keeper, &o->err);
+		ret = guard_start(o->guest.info.uuid, o->opt->libvirt_socket, &o->place.record.ram,
+				  &o->place.guard, &o->place.record.keeper, &o->err);
 	if (ret < 0)
 		return ret;
 	fill_record(o);
@@ -52,26 +58,26 @@ int outgoing_place_hold(struct outgoing *o)
 
 int outgoing_place_hand_over(struct outgoing *o)
 {
-	o->record.released = true;
-	o->record.post_copy = o->post_copy;
+	o->place.record.released = true;
+	o->place.record.post_copy = o->post_copy;
 	return write_record(o, PHASE_HANDOVER);
 }
 
 void outgoing_place_forget(struct outgoing *o)
 {
-	if (o->record.uuid[0]) /* ours, written under our lock */
-		record_remove(&o->dir, RECORD_OUTGOING);
+	if (o->place.record.uuid[0]) /* ours, written under our lock */
+		record_remove(&o->place.dir, RECORD_OUTGOING);
 }
 
 void outgoing_place_close(struct outgoing *o)
 {
-	guest_dir_close(&o->dir);
+	guest_dir_close(&o->place.dir);
 }
 
 void outgoing_place_dismiss(struct outgoing *o, bool tidy)
 {
-	record_destroy(&o->record);
-	guest_dir_close(&o->dir);
-	if (tidy || o->guard < 0)
-		guard_done(o->guard);
+	record_destroy(&o->place.record);
+	guest_dir_close(&o->place.dir);
+	if (tidy || o->place.guard < 0)
+		guard_done(o->place.guard);
 }

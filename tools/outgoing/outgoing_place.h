@@ -4,9 +4,19 @@
 #pragma once
 
 #include <stdbool.h>
+#include "guest_dir.h"
+#include "record.h"
 
 struct outgoing;
 
+struct outgoing_place {
+	struct guest_dir dir;
+	struct record record;
+	int guard; /* pipe to the guard process, or -1 */
+};
+
+/* Nothing is open yet. */
+void outgoing_place_init(struct outgoing *o);
 /* Open the guest's directory and take its lock. Negative errno; the text is set. */
 int outgoing_place_open(struct outgoing *o);
 /* Start the guard, which holds the guest's RAM as well, and write the record. The same. */

@@ -14,11 +14,11 @@
 #include "libvirt_job.h"
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_place.h"
 #include "outgoing_guest.h"
 #include "pacer.h"
 #include "page_link.h"
 #include "progress.h"
-#include "record.h"
 #include "slot.h"
 #include "source.h"
 #include "throttle.h"
@@ -44,12 +44,9 @@ struct outgoing {
 	/* this host; owned, NULL until made */
 	char libvirt_socket[108];
 	struct host *host;
-	struct guest_dir dir;
-	struct record record;
 	bool gate_opened;
 	bool left_behind;   /* it has arrived, and libvirt here still has it */
 	bool ignore_shared; /* set on the source's QEMU, to be taken back */
-	int guard;	    /* pipe to the guard process, or -1 */
 
 	/* the other host */
 	struct peer peer;
@@ -104,5 +101,6 @@ struct outgoing {
 	char verified[33];
 
 	/* its parts */
+	struct outgoing_place place;
 	struct outgoing_guest guest;
 };

@@ -41,7 +41,7 @@ int outgoing_connect(struct outgoing *o)
 	ret = outgoing_place_open(o);
 	outgoing_show(o);
 	if (ret == 0)
-		ret = steering_listen(o->steering, o->dir.control, &o->err);
+		ret = steering_listen(o->steering, o->place.dir.control, &o->err);
 	if (ret == 0)
 		ret = outgoing_queue_here(o);
 	if (ret == 0)
