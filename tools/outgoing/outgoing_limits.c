@@ -15,7 +15,7 @@ uint64_t outgoing_completion_s(const struct outgoing *o)
 uint64_t outgoing_completion_left_ms(const struct outgoing *o)
 {
 	uint64_t limit = outgoing_completion_s(o) * 1000;
-	uint64_t spent = (clock_monotonic_us() - o->turn_us) / 1000;
+	uint64_t spent = (clock_monotonic_us() - o->turn.came_us) / 1000;
 
 	if (limit == 0)
 		return OUTGOING_NO_LIMIT_MS;

@@ -86,7 +86,7 @@ static enum convergence_verdict judge(struct outgoing *o)
 		.round = o->round,
 		.bytes = o->round_pages * RAM_PAGE_SIZE,
 		.duration_us = o->last_round_us,
-		.elapsed_us = clock_monotonic_us() - o->turn_us,
+		.elapsed_us = clock_monotonic_us() - o->turn.came_us,
 		.fixed_us = FIXED_US,
 		.throttle_percent = o->throttle_percent,
 	};
@@ -105,7 +105,8 @@ static enum convergence_verdict expire(struct outgoing *o)
 
 	limits_now(o, &limits);
 	outgoing_round_hurry(o);
-	return convergence_expired(&o->convergence, &limits, clock_monotonic_us() - o->turn_us);
+	return convergence_expired(&o->convergence, &limits,
+				   clock_monotonic_us() - o->turn.came_us);
 }
 
 /* Act on a verdict. 1: on to the switch-over; 0: another round. */

@@ -14,12 +14,12 @@
 #include "libvirt_job.h"
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_queue.h"
 #include "outgoing_place.h"
 #include "outgoing_guest.h"
 #include "pacer.h"
 #include "page_link.h"
 #include "progress.h"
-#include "slot.h"
 #include "source.h"
 #include "throttle.h"
 #include "uring_stream.h"
@@ -57,7 +57,6 @@ struct outgoing {
 	} prepared; /* as the destination says in PREPARED */
 
 	/* machinery; owned, NULL until made */
-	struct slot *slot;
 	struct pacer *pacer;
 	struct wire_cost *wire_cost;
 	struct throttle *throttle;
@@ -71,7 +70,6 @@ struct outgoing {
 	struct libvirt_job *job;
 
 	/* what the mail said */
-	bool queued_there;
 	bool got_prepared, got_ready, got_digest, resumed_there, finished_there;
 	bool perform_held, confirm_held, job_done, control_lost;
 	int job_result;
@@ -97,10 +95,11 @@ struct outgoing {
 	struct progress progress;
 
 	/* times, CLOCK_MONOTONIC */
-	uint64_t begun_us, turn_us, precopy_us, stopped_at_us, resumed_us, next_progress_us;
+	uint64_t begun_us, precopy_us, stopped_at_us, resumed_us, next_progress_us;
 	char verified[33];
 
 	/* its parts */
+	struct outgoing_turn turn;
 	struct outgoing_place place;
 	struct outgoing_guest guest;
 };

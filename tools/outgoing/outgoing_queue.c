@@ -37,10 +37,10 @@ int outgoing_queue_here(struct outgoing *o)
 {
 	uint64_t begun = clock_monotonic_us();
 	unsigned int ahead;
-	int ret = slot_join(GUEST_DIR_ROOT "/outbound", &o->slot, &o->err);
+	int ret = slot_join(GUEST_DIR_ROOT "/outbound", &o->turn.slot, &o->err);
 
 	while (ret == 0) {
-		ret = slot_ahead(o->slot, &ahead);
+		ret = slot_ahead(o->turn.slot, &ahead);
 		if (ret < 0)
 			return outgoing_fail(o, ret, "cannot count this host's migrations");
 		ahead = ahead < o->opt->max_outbound ? 0 : ahead - o->opt->max_outbound + 1;
@@ -58,7 +58,7 @@ int outgoing_queue_here(struct outgoing *o)
 
 static bool is_prepared_or_queued(const struct outgoing *o)
 {
-	return o->got_prepared || o->queued_there;
+	return o->got_prepared || o->turn.queued_there;
 }
 
 int outgoing_queue_there(struct outgoing *o)
@@ -67,7 +67,7 @@ int outgoing_queue_there(struct outgoing *o)
 	int ret = 0;
 
 	while (ret == 0 && !o->got_prepared) {
-		o->queued_there = false;
+		o->turn.queued_there = false;
 		ret = outgoing_await(o, is_prepared_or_queued, ANSWER_MS,
 				     "the destination to accept the guest");
 		if (ret == 0 && !o->got_prepared && is_over(o, begun))
@@ -78,11 +78,16 @@ int outgoing_queue_there(struct outgoing *o)
 
 void outgoing_queue_take(struct outgoing *o, struct wire_message *m)
 {
-	o->queued_there = true;
+	o->turn.queued_there = true;
 	outgoing_show_ahead(o, "destination", m->queued.ahead);
+}
+
+void outgoing_queue_note_turn(struct outgoing *o)
+{
+	o->turn.came_us = clock_monotonic_us();
 }
 
 void outgoing_queue_leave(struct outgoing *o)
 {
-	slot_leave(o->slot);
+	slot_leave(o->turn.slot);
 }

@@ -3,8 +3,18 @@
 // only; negative errno, recorded.
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+#include "slot.h"
+
 struct outgoing;
 struct wire_message;
+
+struct outgoing_turn {
+	struct slot *slot;
+	bool queued_there; /* the destination has said so, since it was last looked at */
+	uint64_t came_us;  /* CLOCK_MONOTONIC: from then on the completion time-out counts */
+};
 
 /* Wait for our turn on this host. */
 int outgoing_queue_here(struct outgoing *o);
@@ -12,4 +22,6 @@ int outgoing_queue_here(struct outgoing *o);
 int outgoing_queue_there(struct outgoing *o);
 /* QUEUED: so many are before us there. */
 void outgoing_queue_take(struct outgoing *o, struct wire_message *m);
+/* It is our turn on both hosts. */
+void outgoing_queue_note_turn(struct outgoing *o);
 void outgoing_queue_leave(struct outgoing *o);

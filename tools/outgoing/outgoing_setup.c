@@ -51,7 +51,7 @@ int outgoing_connect(struct outgoing *o)
 	ret = outgoing_queue_there(o);
 	if (ret == 0 && clock_monotonic_us() - o->begun_us > LONG_US)
 		ret = outgoing_guest_check_again(o);
-	o->turn_us = clock_monotonic_us();
+	outgoing_queue_note_turn(o);
 	return ret;
 }
 
