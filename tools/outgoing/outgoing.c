@@ -9,12 +9,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 #include "clock.h"
 #include "outgoing_end.h"
 #include "outgoing_handover.h"
 #include "outgoing_mail.h"
+#include "outgoing_peer.h"
 #include "outgoing_place.h"
 #include "outgoing_postcopy.h"
 #include "outgoing_precopy.h"
@@ -94,7 +94,7 @@ static int run(struct outgoing *o, struct report_result *result, bool *may_pass)
 	status = outgoing_result_status(o->phase, o->damaged);
 	/* A receiver that cannot be reached, or will not do, is found before anything is touched.
 	 */
-	refused = status == EXIT_FAILED && !o->got_prepared;
+	refused = status == EXIT_FAILED && !o->peer.accepted;
 	*may_pass = status == EXIT_FAILED && (!refused || outgoing_result_is_passing(o->failed));
 	outgoing_result_fill(o, outgoing_result_word(o->phase, o->damaged), result);
 	return refused ? EXIT_REFUSED : status;
@@ -115,17 +115,13 @@ int outgoing_run(const struct outgoing_options *options, struct steering *steeri
 	o->mode = "PreCopy";
 	outgoing_place_init(o);
 	o->begun_us = clock_monotonic_us();
-	o->peer.socket = options->socket;
-	o->peer.socket.user_timeout_ms = 2 * options->silence_ms;
 	steering_limits(steering, &o->limits);
-	if (pacer_new(o->limits.bandwidth, &o->pacer) < 0 ||
-	    getrandom(o->peer.session, sizeof(o->peer.session), 0) < 0)
+	if (outgoing_peer_init(o) < 0)
 		abort();
 	steering_attach(steering, o->mail);
 	status = run(o, result, may_pass);
 	steering_attach(steering, NULL);
 	if (outgoing_release_all(o)) {
-		pacer_destroy(o->pacer);
 		mailbox_destroy(o->mail);
 		free(o);
 	}

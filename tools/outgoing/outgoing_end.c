@@ -25,12 +25,12 @@
 
 static bool all_said(const struct outgoing *o)
 {
-	return (o->resumed_there || !o->guest.was_running) || o->control_lost;
+	return (o->resumed_there || !o->guest.was_running) || o->peer.lost;
 }
 
 static bool said_finished(const struct outgoing *o)
 {
-	return o->finished_there || o->control_lost;
+	return o->peer.finished || o->peer.lost;
 }
 
 /* libvirt's library calls a migration done also when its last call, on which the daemon here
@@ -60,9 +60,9 @@ int outgoing_finish(struct outgoing *o)
 	struct errtext err;
 
 	outgoing_await(o, all_said, SETTLE_MS, NULL);
-	if (!o->finished_there && control_send_type(o->control, WIRE_FINISH) == 0)
+	if (!o->peer.finished && control_send_type(o->peer.control, WIRE_FINISH) == 0)
 		outgoing_await(o, said_finished, SETTLE_MS, NULL);
-	if (!o->finished_there)
+	if (!o->peer.finished)
 		report_event(o->report, "warning", o->phase,
 			     "the guest runs on the destination, which did not confirm that it has "
 			     "tidied up: run `dray recover` for it there");

@@ -23,7 +23,7 @@
 
 static bool outcome_known(const struct outgoing *o)
 {
-	return o->job_done || o->control_lost || o->confirm_held;
+	return o->job_done || o->peer.lost || o->confirm_held;
 }
 
 /* It runs there, but libvirt's end of the job broke: finish that by hand. The gate stays shut to
@@ -87,7 +87,7 @@ static int resolve(struct outgoing *o)
 	forward_cut(o->tunnel); /* its half of libvirt must not wait for ours */
 	/* In post-copy to give up would be to give up the guest's memory. */
 	do
-		ret = ownership_settle(ownership_ask, &o->peer, o->guest.info.uuid_bytes,
+		ret = ownership_settle(ownership_ask, &o->peer.at, o->guest.info.uuid_bytes,
 				       o->opt->resolve_ms, &state, &err);
 	while (ret < 0 && o->post_copy && !runs_here(o));
 	if (ret < 0)
@@ -117,7 +117,7 @@ int outgoing_handover(struct outgoing *o)
 		return outgoing_fail(o, ret, "cannot record the hand-over");
 	}
 	outgoing_enter(o, PHASE_HANDOVER);
-	ret = control_send_type(o->control, WIRE_RELEASE);
+	ret = control_send_type(o->peer.control, WIRE_RELEASE);
 	failure_point("hand-over");
 	if (ret == 0)
 		outgoing_await(o, outcome_known, HANDOVER_MS, NULL);

@@ -114,8 +114,8 @@ static int open_sockets(struct outgoing *o)
 				    .opaque = o};
 	struct forward_options tunnel = {.path = o->place.dir.tunnel,
 					 .owner = -1,
-					 .peer = &o->peer,
-					 .pacer = o->pacer,
+					 .peer = &o->peer.at,
+					 .pacer = o->peer.pacer,
 					 .kind = WIRE_KIND_TUNNEL,
 					 .ended = on_tunnel_end,
 					 .opaque = o};
@@ -123,17 +123,17 @@ static int open_sockets(struct outgoing *o)
 	gid_t gid;
 	int ret = host_qemu_owner(o->host, &qemu_stream.owner, &gid, &o->err);
 
-	qemu_stream.path = o->prepared.stream_path;
+	qemu_stream.path = o->peer.stream_path;
 	qemu_stream.kind = WIRE_KIND_QEMU_STREAM;
 	qemu_stream.ended = on_qemu_stream_end;
 	if (ret == 0)
 		ret = host_knows_capability(o->host, o->guest.info.uuid, "switchover-ack",
 					    &qemu_stream.acknowledge, &o->err);
 	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
-	if (ret == 0 && strcmp(o->prepared.stream_path, o->place.dir.stream) != 0)
+	if (ret == 0 && strcmp(o->peer.stream_path, o->place.dir.stream) != 0)
 		ret = outgoing_fail(o, -EPROTO,
 				    "the destination names %s for QEMU's stream, not %s",
-				    o->prepared.stream_path, o->place.dir.stream);
+				    o->peer.stream_path, o->place.dir.stream);
 	if (ret == 0)
 		ret = gate_new(&gate, &o->gate, &o->err);
 	if (ret == 0)
@@ -159,7 +159,7 @@ static int start_job(struct outgoing *o)
 		ret = host_domain_xml(o->host, o->guest.info.uuid, true, &stored, &o->err);
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot read the domain's XML");
-	live_there = domain_xml_for_destination(live, o->prepared.monitor_path, &o->err);
+	live_there = domain_xml_for_destination(live, o->peer.monitor_path, &o->err);
 	stored_there = stored ? domain_xml_without_monitor(stored, &o->err) : NULL;
 	if (!live_there || (stored && !stored_there))
 		return outgoing_fail(o, -EINVAL, "cannot adapt the domain's XML");
@@ -219,7 +219,7 @@ void outgoing_libvirt_undo(struct outgoing *o)
 	if (!o->job)
 		return;
 	forward_cut(o->relay);
-	if (o->control_lost || o->stop_us)
+	if (o->peer.lost || o->stop_us)
 		forward_cut(o->tunnel);
 	if (!o->gate_opened)
 		gate_cut(o->gate);

@@ -38,6 +38,6 @@ uint64_t outgoing_stopped_left_ms(const struct outgoing *o)
 void outgoing_take_set(struct outgoing *o, struct mail *mail)
 {
 	steering_limits(o->steering, &o->limits);
-	pacer_set(o->pacer, o->limits.bandwidth);
+	pacer_set(o->peer.pacer, o->limits.bandwidth);
 	report_event(o->report, "set", o->phase, mail->text);
 }

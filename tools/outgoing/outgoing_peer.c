@@ -6,15 +6,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 #include "cleanup.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 
+int outgoing_peer_init(struct outgoing *o)
+{
+	o->peer.at.socket = o->opt->socket;
+	o->peer.at.socket.user_timeout_ms = 2 * o->opt->silence_ms;
+	if (getrandom(o->peer.at.session, sizeof(o->peer.at.session), 0) < 0)
+		return -errno;
+	return pacer_new(o->limits.bandwidth, &o->peer.pacer);
+}
+
 int outgoing_peer_parse(struct outgoing *o)
 {
-	return socket_parse_endpoint(o->opt->destination, WIRE_PORT, o->peer.host, &o->peer.port,
-				     &o->err);
+	return socket_parse_endpoint(o->opt->destination, WIRE_PORT, o->peer.at.host,
+				     &o->peer.at.port, &o->err);
 }
 
 static void on_message(void *opaque, struct wire_message *message)
@@ -63,13 +73,13 @@ static int open_control(struct outgoing *o, int fd)
 	const struct control_options control = {.fd = fd,
 						.silence_ms = o->opt->silence_ms,
 						.first = &prepare,
-						.pacer = o->pacer,
+						.pacer = o->peer.pacer,
 						.message = on_message,
 						.lost = on_lost,
 						.opaque = o};
 
 	fill_prepare(o, &prepare);
-	return control_new(&control, &o->control, &o->err);
+	return control_new(&control, &o->peer.control, &o->err);
 }
 
 int outgoing_peer_connect(struct outgoing *o)
@@ -78,13 +88,13 @@ int outgoing_peer_connect(struct outgoing *o)
 	_cleanup_close_ int fd = -1;
 	int ret = reply ? 0 : -ENOMEM;
 
-	o->peer.timeout_ms = (int)o->opt->connect_ms;
+	o->peer.at.timeout_ms = (int)o->opt->connect_ms;
 	if (ret == 0)
-		ret = dial(&o->peer, WIRE_KIND_CONTROL, 0, &fd, reply, &o->err);
+		ret = dial(&o->peer.at, WIRE_KIND_CONTROL, 0, &fd, reply, &o->err);
 	if (ret == 0)
 		ret = check_other_host(o, reply);
 	if (ret == 0)
-		ret = wire_cost_new(fd, o->pacer, &o->wire_cost);
+		ret = wire_cost_new(fd, o->peer.pacer, &o->peer.cost);
 	if (ret == 0)
 		ret = open_control(o, steal_fd(&fd));
 	return ret;
@@ -94,23 +104,24 @@ void outgoing_peer_abort(struct outgoing *o)
 {
 	const struct wire_message m = {.type = WIRE_ABORT, .abort = {o->err.text}};
 
-	if (o->control && !o->control_lost)
-		control_send(o->control, &m);
+	if (o->peer.control && !o->peer.lost)
+		control_send(o->peer.control, &m);
 }
 
 void outgoing_peer_hang_up(struct outgoing *o)
 {
-	control_destroy(o->control);
+	control_destroy(o->peer.control);
 }
 
 void outgoing_peer_release(struct outgoing *o)
 {
-	wire_cost_destroy(o->wire_cost);
+	wire_cost_destroy(o->peer.cost);
+	pacer_destroy(o->peer.pacer);
 }
 
 void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail)
 {
-	o->control_lost = true;
+	o->peer.lost = true;
 	if (!outgoing_is_handed_over(o))
 		outgoing_fail(o, mail->result, "lost the destination %s: %s", o->opt->destination,
 			      mail->text);
@@ -119,21 +130,21 @@ void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail)
 void outgoing_peer_take_prepared(struct outgoing *o, struct wire_message *m)
 {
 	o->status.queued_ahead = 0;
-	strcpy(o->prepared.monitor_path, m->prepared.monitor_path);
-	strcpy(o->prepared.stream_path, m->prepared.stream_path);
-	o->got_prepared = true;
+	strcpy(o->peer.monitor_path, m->prepared.monitor_path);
+	strcpy(o->peer.stream_path, m->prepared.stream_path);
+	o->peer.accepted = true;
 }
 
 void outgoing_peer_take_ready(struct outgoing *o, struct wire_message *m)
 {
 	(void)m;
-	o->got_ready = true;
+	o->peer.ready = true;
 }
 
 void outgoing_peer_take_finished(struct outgoing *o, struct wire_message *m)
 {
 	(void)m;
-	o->finished_there = true;
+	o->peer.finished = true;
 }
 
 void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m)

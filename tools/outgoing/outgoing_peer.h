@@ -3,10 +3,32 @@
 // thread only.
 #pragma once
 
+#include <stdbool.h>
+#include "control.h"
+#include "dial.h"
+#include "pacer.h"
+#include "wire.h"
+#include "wire_cost.h"
+
 struct mail;
 struct outgoing;
 struct wire_message;
 
+struct outgoing_peer {
+	struct peer at;
+	struct pacer *pacer;	/* of all that is sent there */
+	struct wire_cost *cost; /* NULL until connected, as is control */
+	struct control *control;
+	/* what it has said */
+	bool accepted; /* PREPARED: the guest may come, with these paths */
+	char monitor_path[WIRE_TEXT_MAX + 1], stream_path[WIRE_TEXT_MAX + 1];
+	bool ready;    /* READY: it is attached to the guest's QEMU there */
+	bool finished; /* it has tidied up */
+	bool lost;     /* the control channel; it says nothing any more */
+};
+
+/* A new session, and the pacer. -ENOMEM and the like. */
+int outgoing_peer_init(struct outgoing *o);
 /* Where the destination is, of the options. Negative errno; the text is set. */
 int outgoing_peer_parse(struct outgoing *o);
 /* Dial, see that it is another host, and open the control channel with PREPARE. The same. */

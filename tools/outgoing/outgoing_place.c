@@ -35,10 +35,10 @@ static void fill_record(struct outgoing *o)
 
 	snprintf(r->domain, sizeof(r->domain), "%s", o->guest.info.name);
 	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.info.uuid);
-	snprintf(r->host, sizeof(r->host), "%s", o->peer.host);
-	r->port = o->peer.port;
+	snprintf(r->host, sizeof(r->host), "%s", o->peer.at.host);
+	r->port = o->peer.at.port;
 	snprintf(r->bind, sizeof(r->bind), "%s", o->opt->socket.bind);
-	record_session(o->peer.session, r->session);
+	record_session(o->peer.at.session, r->session);
 	r->persistent = o->guest.info.persistent;
 	r->running = o->guest.was_running;
 }

@@ -32,9 +32,9 @@ static void on_link(void *opaque, enum page_link_state state, const char *text)
 
 static int open_link(struct outgoing *o)
 {
-	struct page_link_options options = {.peer = &o->peer,
+	struct page_link_options options = {.peer = &o->peer.at,
 					    .ram = &o->guest.ram,
-					    .pacer = o->pacer,
+					    .pacer = o->peer.pacer,
 					    .faults = PAGE_LINK_FAULTS,
 					    .pushes = o->opt->streams,
 					    .silence_ms = o->opt->silence_ms,
@@ -51,7 +51,7 @@ int outgoing_postcopy_listen(struct outgoing *o)
 {
 	const struct wire_message listen = {.type = WIRE_LISTEN,
 					    .listen = {.prove = o->opt->verify}};
-	int ret = control_send(o->control, &listen);
+	int ret = control_send(o->peer.control, &listen);
 
 	if (ret == 0)
 		ret = outgoing_await(o, has_listening, ANSWER_MS,
@@ -119,7 +119,7 @@ int outgoing_postcopy(struct outgoing *o)
 	while (!link_is_over(o))
 		outgoing_await(o, link_is_over, OUTGOING_NO_LIMIT_MS, NULL);
 	if (!o->link_ended) {
-		o->finished_there = true;
+		o->peer.finished = true;
 		if (o->opt->verify)
 			judge_proof(o);
 		return 0;

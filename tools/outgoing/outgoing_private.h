@@ -6,24 +6,21 @@
 #pragma once
 
 #include "byte_stream.h"
-#include "control.h"
 #include "convergence.h"
-#include "dial.h"
 #include "forward.h"
 #include "gate.h"
 #include "libvirt_job.h"
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_peer.h"
 #include "outgoing_queue.h"
 #include "outgoing_place.h"
 #include "outgoing_guest.h"
-#include "pacer.h"
 #include "page_link.h"
 #include "progress.h"
 #include "source.h"
 #include "throttle.h"
 #include "uring_stream.h"
-#include "wire_cost.h"
 
 struct outgoing {
 	const struct outgoing_options *opt;
@@ -48,17 +45,8 @@ struct outgoing {
 	bool left_behind;   /* it has arrived, and libvirt here still has it */
 	bool ignore_shared; /* set on the source's QEMU, to be taken back */
 
-	/* the other host */
-	struct peer peer;
-	struct control *control;
 	struct byte_stream **streams;
-	struct {
-		char monitor_path[WIRE_TEXT_MAX + 1], stream_path[WIRE_TEXT_MAX + 1];
-	} prepared; /* as the destination says in PREPARED */
-
 	/* machinery; owned, NULL until made */
-	struct pacer *pacer;
-	struct wire_cost *wire_cost;
 	struct throttle *throttle;
 	unsigned int throttle_percent, most_throttled;
 	bool unthrottleable;
@@ -70,8 +58,8 @@ struct outgoing {
 	struct libvirt_job *job;
 
 	/* what the mail said */
-	bool got_prepared, got_ready, got_digest, resumed_there, finished_there;
-	bool perform_held, confirm_held, job_done, control_lost;
+	bool got_digest, resumed_there;
+	bool perform_held, confirm_held, job_done;
 	int job_result;
 	char job_text[WIRE_TEXT_MAX + 1];
 	bool got_listening, post_copy_refused;
@@ -99,6 +87,7 @@ struct outgoing {
 	char verified[33];
 
 	/* its parts */
+	struct outgoing_peer peer;
 	struct outgoing_turn turn;
 	struct outgoing_place place;
 	struct outgoing_guest guest;

@@ -58,7 +58,7 @@ int outgoing_queue_here(struct outgoing *o)
 
 static bool is_prepared_or_queued(const struct outgoing *o)
 {
-	return o->got_prepared || o->turn.queued_there;
+	return o->peer.accepted || o->turn.queued_there;
 }
 
 int outgoing_queue_there(struct outgoing *o)
@@ -66,11 +66,11 @@ int outgoing_queue_there(struct outgoing *o)
 	uint64_t begun = clock_monotonic_us();
 	int ret = 0;
 
-	while (ret == 0 && !o->got_prepared) {
+	while (ret == 0 && !o->peer.accepted) {
 		o->turn.queued_there = false;
 		ret = outgoing_await(o, is_prepared_or_queued, ANSWER_MS,
 				     "the destination to accept the guest");
-		if (ret == 0 && !o->got_prepared && is_over(o, begun))
+		if (ret == 0 && !o->peer.accepted && is_over(o, begun))
 			ret = too_long(o, "destination");
 	}
 	return ret;

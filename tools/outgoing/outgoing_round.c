@@ -24,14 +24,14 @@
 
 int outgoing_round_open_streams(struct outgoing *o)
 {
-	const struct uring_stream_options options = {.pacer = o->pacer};
+	const struct uring_stream_options options = {.pacer = o->peer.pacer};
 
 	o->streams = calloc(o->opt->streams, sizeof(*o->streams));
 	if (!o->streams)
 		return outgoing_fail(o, -ENOMEM, "out of memory");
 	for (unsigned int i = 0; i < o->opt->streams; i++) {
 		_cleanup_close_ int fd = -1;
-		int ret = dial(&o->peer, WIRE_KIND_RAM, i, &fd, NULL, &o->err);
+		int ret = dial(&o->peer.at, WIRE_KIND_RAM, i, &fd, NULL, &o->err);
 
 		if (ret == 0)
 			ret = uring_stream_new(fd, &options, &o->streams[i], &o->err);
@@ -223,7 +223,7 @@ void outgoing_round_account(struct outgoing *o)
 
 	for (unsigned int i = 0; i < o->opt->streams; i++)
 		wire_totals_add(&totals, uring_stream_socket(o->streams[i]));
-	wire_cost_tick(o->wire_cost, &totals);
+	wire_cost_tick(o->peer.cost, &totals);
 }
 
 /* ---- given back ---- */

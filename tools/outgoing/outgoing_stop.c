@@ -83,7 +83,7 @@ void outgoing_stop_take_event(struct outgoing *o, struct mail *mail)
 		if (o->stopped_at_us == 0)
 			o->stopped_at_us = clock_monotonic_us();
 		outgoing_round_hurry(o);
-		control_set_silence(o->control, o->opt->stopped_ms);
+		control_set_silence(o->peer.control, o->opt->stopped_ms);
 	}
 }
 
@@ -92,7 +92,7 @@ void outgoing_stop_take_resumed(struct outgoing *o, struct wire_message *m)
 	int64_t offset;
 	uint64_t trip;
 
-	control_clock(o->control, &offset, &trip);
+	control_clock(o->peer.control, &offset, &trip);
 	o->resume_us = m->resumed.time_us - (uint64_t)offset;
 	o->resumed_there = true;
 	o->resumed_us = clock_monotonic_us();

@@ -41,7 +41,7 @@ int outgoing_verify(struct outgoing *o)
 {
 	struct wire_digest ours = {0};
 	struct errtext err = {0};
-	int ret = control_send_type(o->control, WIRE_DIGEST_REQUEST);
+	int ret = control_send_type(o->peer.control, WIRE_DIGEST_REQUEST);
 
 	if (ret == 0)
 		ret = digest_ram(&o->guest.ram, o->opt->streams, mailbox_urgent(o->mail), &ours,
