@@ -44,14 +44,15 @@ static int retire_leftover(struct outgoing *o, struct errtext *err)
 		int ret;
 
 		*err = (struct errtext){0};
-		ret = ownership_wait_job(o->host, o->guest.info.uuid, SETTLE_MS, &info, err);
+		ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info,
+					 err);
 		if (ret == 0)
-			ret = ownership_retire(o->host, o->guest.info.uuid,
+			ret = ownership_retire(o->libvirt.host, o->guest.info.uuid,
 					       o->guest.info.persistent, err);
 		if (ret == 0 || ret == -EEXIST || clock_monotonic_us() >= end)
 			return ret;
 		usleep(AGAIN_US);
-		host_reopen(o->host, NULL);
+		host_reopen(o->libvirt.host, NULL);
 	}
 }
 
@@ -66,9 +67,9 @@ int outgoing_finish(struct outgoing *o)
 		report_event(o->report, "warning", o->phase,
 			     "the guest runs on the destination, which did not confirm that it has "
 			     "tidied up: run `dray recover` for it there");
-	o->ignore_shared = false; /* goes with the source's QEMU */
-	o->left_behind = retire_leftover(o, &err) < 0;
-	if (o->left_behind) /* the guard tries on */
+	o->libvirt.ignore_shared = false; /* goes with the source's QEMU */
+	o->libvirt.left_behind = retire_leftover(o, &err) < 0;
+	if (o->libvirt.left_behind) /* the guard tries on */
 		report_event(o->report, "warning", o->phase, err.text);
 	else
 		outgoing_place_forget(o);
@@ -82,14 +83,14 @@ static void make_sure_it_runs(struct outgoing *o)
 {
 	struct errtext err = {0};
 	struct domain_info info;
-	int ret = ownership_wait_job(o->host, o->guest.info.uuid, SETTLE_MS, &info, &err);
+	int ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, &err);
 
 	if (ret == 0 && info.state == DOMAIN_PAUSED_MIGRATION && o->guest.was_running)
-		ret = host_resume(o->host, o->guest.info.uuid, &err);
-	if (ret == 0 && o->ignore_shared)
-		ret = host_set_ignore_shared(o->host, o->guest.info.uuid, false, &err);
+		ret = host_resume(o->libvirt.host, o->guest.info.uuid, &err);
+	if (ret == 0 && o->libvirt.ignore_shared)
+		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, &err);
 	if (ret == 0) {
-		o->ignore_shared = false;
+		o->libvirt.ignore_shared = false;
 		outgoing_place_forget(o);
 		return;
 	}
@@ -106,7 +107,7 @@ void outgoing_rollback(struct outgoing *o)
 	outgoing_round_stop(o);
 	outgoing_libvirt_undo(o);
 	outgoing_round_untrack(o);
-	if (o->ignore_shared || o->job)
+	if (o->libvirt.ignore_shared || o->libvirt.job)
 		make_sure_it_runs(o);
 	else
 		outgoing_place_forget(o);
@@ -117,8 +118,8 @@ void outgoing_rollback(struct outgoing *o)
 
 bool outgoing_release_all(struct outgoing *o)
 {
-	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST && !o->ignore_shared &&
-		    !o->left_behind;
+	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST &&
+		    !o->libvirt.ignore_shared && !o->libvirt.left_behind;
 
 	outgoing_precopy_release(o);
 	outgoing_postcopy_release(o);

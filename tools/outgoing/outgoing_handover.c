@@ -23,7 +23,7 @@
 
 static bool outcome_known(const struct outgoing *o)
 {
-	return o->job_done || o->peer.lost || o->confirm_held;
+	return o->libvirt.done || o->peer.lost || o->libvirt.confirm_held;
 }
 
 /* It runs there, but libvirt's end of the job broke: finish that by hand. The gate stays shut to
@@ -33,12 +33,12 @@ static int retire_by_hand(struct outgoing *o)
 	struct domain_info info;
 	int ret;
 
-	gate_cut(o->gate);
+	gate_cut(o->libvirt.gate);
 	outgoing_libvirt_end_job(o);
-	ret = ownership_wait_job(o->host, o->guest.info.uuid, SETTLE_MS, &info, &o->err);
+	ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, &o->err);
 	if (ret == 0)
-		ret = ownership_retire(o->host, o->guest.info.uuid, o->guest.info.persistent,
-				       &o->err);
+		ret = ownership_retire(o->libvirt.host, o->guest.info.uuid,
+				       o->guest.info.persistent, &o->err);
 	return ret;
 }
 
@@ -46,8 +46,9 @@ static int retire_by_hand(struct outgoing *o)
 static int take_back(struct outgoing *o)
 {
 	errtext_set(&o->err, 0, "%s",
-		    o->job_text[0] ? o->job_text : "the connection broke during the hand-over");
-	gate_permit(o->gate);
+		    o->libvirt.text[0] ? o->libvirt.text
+				       : "the connection broke during the hand-over");
+	gate_permit(o->libvirt.gate);
 	outgoing_libvirt_end_job(o);
 	return -ECONNABORTED;
 }
@@ -69,7 +70,7 @@ static bool runs_here(struct outgoing *o)
 {
 	struct domain_info info;
 
-	return host_state(o->host, o->guest.info.uuid, &info, NULL) == 0 &&
+	return host_state(o->libvirt.host, o->guest.info.uuid, &info, NULL) == 0 &&
 	       info.state == DOMAIN_RUNNING;
 }
 
@@ -84,7 +85,7 @@ static int resolve(struct outgoing *o)
 		return take_back(o);
 	report_event(o->report, "resolve", o->phase,
 		     "the hand-over broke off; asking the destination who has the guest");
-	forward_cut(o->tunnel); /* its half of libvirt must not wait for ours */
+	forward_cut(o->libvirt.tunnel); /* its half of libvirt must not wait for ours */
 	/* In post-copy to give up would be to give up the guest's memory. */
 	do
 		ret = ownership_settle(ownership_ask, &o->peer.at, o->guest.info.uuid_bytes,
@@ -109,11 +110,11 @@ int outgoing_handover(struct outgoing *o)
 		o->cancelled = true;
 		return outgoing_fail(o, -ECANCELED, "cancelled");
 	}
-	if (!gate_forbid(o->gate))
+	if (!gate_forbid(o->libvirt.gate))
 		return outgoing_fail(o, -EPROTO, "libvirt is already resuming the guest here");
 	ret = outgoing_place_hand_over(o);
 	if (ret < 0) {
-		gate_permit(o->gate);
+		gate_permit(o->libvirt.gate);
 		return outgoing_fail(o, ret, "cannot record the hand-over");
 	}
 	outgoing_enter(o, PHASE_HANDOVER);
@@ -121,7 +122,7 @@ int outgoing_handover(struct outgoing *o)
 	failure_point("hand-over");
 	if (ret == 0)
 		outgoing_await(o, outcome_known, HANDOVER_MS, NULL);
-	if (o->job_done && o->job_result == 0)
+	if (o->libvirt.done && o->libvirt.result == 0)
 		return 0;
 	/* Frozen or cut: what the control channel still said may be the answer. */
 	if (o->resumed_there && retire_by_hand(o) == 0)

@@ -18,12 +18,12 @@
 
 int outgoing_libvirt_open(struct outgoing *o)
 {
-	int ret = host_socket_path(o->opt->libvirt_socket, o->libvirt_socket, &o->err);
+	int ret = host_socket_path(o->opt->libvirt_socket, o->libvirt.socket, &o->err);
 
 	if (ret == 0)
 		ret = host_library_init(&o->err);
 	if (ret == 0)
-		ret = host_open(o->libvirt_socket, &o->host, &o->err);
+		ret = host_open(o->libvirt.socket, &o->libvirt.host, &o->err);
 	return ret;
 }
 
@@ -74,20 +74,20 @@ static void on_qemu_event(void *opaque, enum qemu_event event, uint64_t time_us)
 void outgoing_libvirt_take_perform(struct outgoing *o, struct mail *mail)
 {
 	(void)mail;
-	o->perform_held = true;
+	o->libvirt.perform_held = true;
 }
 
 void outgoing_libvirt_take_confirm(struct outgoing *o, struct mail *mail)
 {
 	(void)mail;
-	o->confirm_held = true;
+	o->libvirt.confirm_held = true;
 }
 
 void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail)
 {
-	o->job_done = true;
-	o->job_result = mail->result;
-	snprintf(o->job_text, sizeof(o->job_text), "%s", mail->text);
+	o->libvirt.done = true;
+	o->libvirt.result = mail->result;
+	snprintf(o->libvirt.text, sizeof(o->libvirt.text), "%s", mail->text);
 	if (!outgoing_is_handed_over(o))
 		outgoing_fail(o, mail->result ? mail->result : -EPROTO, "libvirt: %s",
 			      mail->result ? mail->text : "the migration ended before its time");
@@ -108,7 +108,7 @@ void outgoing_libvirt_take_tunnel(struct outgoing *o, struct mail *mail)
 static int open_sockets(struct outgoing *o)
 {
 	struct gate_options gate = {.listen_path = o->place.dir.gate,
-				    .libvirt_path = o->libvirt_socket,
+				    .libvirt_path = o->libvirt.socket,
 				    .perform_held = on_perform_held,
 				    .confirm_held = on_confirm_held,
 				    .opaque = o};
@@ -121,13 +121,13 @@ static int open_sockets(struct outgoing *o)
 					 .opaque = o};
 	struct forward_options qemu_stream = tunnel;
 	gid_t gid;
-	int ret = host_qemu_owner(o->host, &qemu_stream.owner, &gid, &o->err);
+	int ret = host_qemu_owner(o->libvirt.host, &qemu_stream.owner, &gid, &o->err);
 
 	qemu_stream.path = o->peer.stream_path;
 	qemu_stream.kind = WIRE_KIND_QEMU_STREAM;
 	qemu_stream.ended = on_qemu_stream_end;
 	if (ret == 0)
-		ret = host_knows_capability(o->host, o->guest.info.uuid, "switchover-ack",
+		ret = host_knows_capability(o->libvirt.host, o->guest.info.uuid, "switchover-ack",
 					    &qemu_stream.acknowledge, &o->err);
 	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
 	if (ret == 0 && strcmp(o->peer.stream_path, o->place.dir.stream) != 0)
@@ -135,11 +135,11 @@ static int open_sockets(struct outgoing *o)
 				    "the destination names %s for QEMU's stream, not %s",
 				    o->peer.stream_path, o->place.dir.stream);
 	if (ret == 0)
-		ret = gate_new(&gate, &o->gate, &o->err);
+		ret = gate_new(&gate, &o->libvirt.gate, &o->err);
 	if (ret == 0)
-		ret = forward_new(&tunnel, &o->tunnel, &o->err);
+		ret = forward_new(&tunnel, &o->libvirt.tunnel, &o->err);
 	if (ret == 0)
-		ret = forward_new(&qemu_stream, &o->relay, &o->err);
+		ret = forward_new(&qemu_stream, &o->libvirt.qemu_stream, &o->err);
 	return ret < 0 ? outgoing_fail(o, ret, "cannot open local sockets") : 0;
 }
 
@@ -153,10 +153,10 @@ static int start_job(struct outgoing *o)
 					  .stream_path = o->place.dir.stream,
 					  .done = on_job_done,
 					  .opaque = o};
-	int ret = host_domain_xml(o->host, o->guest.info.uuid, false, &live, &o->err);
+	int ret = host_domain_xml(o->libvirt.host, o->guest.info.uuid, false, &live, &o->err);
 
 	if (ret == 0 && o->guest.info.persistent)
-		ret = host_domain_xml(o->host, o->guest.info.uuid, true, &stored, &o->err);
+		ret = host_domain_xml(o->libvirt.host, o->guest.info.uuid, true, &stored, &o->err);
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot read the domain's XML");
 	live_there = domain_xml_for_destination(live, o->peer.monitor_path, &o->err);
@@ -165,7 +165,7 @@ static int start_job(struct outgoing *o)
 		return outgoing_fail(o, -EINVAL, "cannot adapt the domain's XML");
 	job.destination_xml = live_there;
 	job.persistent_xml = stored_there;
-	return libvirt_job_start(&job, &o->job, &o->err);
+	return libvirt_job_start(&job, &o->libvirt.job, &o->err);
 }
 
 int outgoing_libvirt_start(struct outgoing *o)
@@ -173,42 +173,42 @@ int outgoing_libvirt_start(struct outgoing *o)
 	int ret = open_sockets(o);
 
 	if (ret == 0)
-		ret = host_watch(o->host, o->guest.info.uuid, on_qemu_event, o, &o->err);
+		ret = host_watch(o->libvirt.host, o->guest.info.uuid, on_qemu_event, o, &o->err);
 	if (ret == 0) {
 		/* Through libvirt's monitor, which is closed to us once the job runs. */
-		o->ignore_shared = true;
-		ret = host_set_ignore_shared(o->host, o->guest.info.uuid, true, &o->err);
+		o->libvirt.ignore_shared = true;
+		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, true, &o->err);
 	}
 	return ret < 0 ? ret : start_job(o);
 }
 
 void outgoing_libvirt_open_gate(struct outgoing *o)
 {
-	o->gate_opened = true;
-	gate_open(o->gate);
+	o->libvirt.gate_opened = true;
+	gate_open(o->libvirt.gate);
 }
 
 /* ---- the end ---- */
 
 static bool job_is_done(const struct outgoing *o)
 {
-	return o->job_done;
+	return o->libvirt.done;
 }
 
 void outgoing_libvirt_end_job(struct outgoing *o)
 {
-	if (!o->job || o->job_done)
+	if (!o->libvirt.job || o->libvirt.done)
 		return;
-	forward_cut(o->tunnel);
+	forward_cut(o->libvirt.tunnel);
 	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0) {
-		gate_cut(o->gate);
+		gate_cut(o->libvirt.gate);
 		outgoing_await(o, job_is_done, CUT_MS, NULL);
 	}
 }
 
 bool outgoing_libvirt_hangs(const struct outgoing *o)
 {
-	return o->job && !o->job_done;
+	return o->libvirt.job && !o->libvirt.done;
 }
 
 /* Before the gate opened QEMU knows of nothing, and without its client libvirt forgets the job.
@@ -216,28 +216,28 @@ bool outgoing_libvirt_hangs(const struct outgoing *o)
  * the guest stands still it must not wait for the other host in that. */
 void outgoing_libvirt_undo(struct outgoing *o)
 {
-	if (!o->job)
+	if (!o->libvirt.job)
 		return;
-	forward_cut(o->relay);
+	forward_cut(o->libvirt.qemu_stream);
 	if (o->peer.lost || o->stop_us)
-		forward_cut(o->tunnel);
-	if (!o->gate_opened)
-		gate_cut(o->gate);
-	else if (!o->job_done)
-		host_abort_job(o->host, o->guest.info.uuid);
+		forward_cut(o->libvirt.tunnel);
+	if (!o->libvirt.gate_opened)
+		gate_cut(o->libvirt.gate);
+	else if (!o->libvirt.done)
+		host_abort_job(o->libvirt.host, o->guest.info.uuid);
 	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0)
 		outgoing_libvirt_end_job(o);
 }
 
 void outgoing_libvirt_disconnect(struct outgoing *o)
 {
-	libvirt_job_join(o->job);
-	gate_destroy(o->gate);
-	forward_destroy(o->tunnel);
-	forward_destroy(o->relay);
+	libvirt_job_join(o->libvirt.job);
+	gate_destroy(o->libvirt.gate);
+	forward_destroy(o->libvirt.tunnel);
+	forward_destroy(o->libvirt.qemu_stream);
 }
 
 void outgoing_libvirt_close(struct outgoing *o)
 {
-	host_close(o->host);
+	host_close(o->libvirt.host);
 }

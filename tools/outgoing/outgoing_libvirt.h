@@ -4,9 +4,33 @@
 #pragma once
 
 #include <stdbool.h>
+#include "forward.h"
+#include "gate.h"
+#include "host.h"
+#include "libvirt_job.h"
+#include "wire.h"
 
 struct mail;
 struct outgoing;
+
+struct outgoing_libvirt {
+	char socket[108]; /* of the daemon here */
+	/* owned, NULL until made */
+	struct host *host;
+	struct gate *gate;
+	struct forward *tunnel;	     /* the library's calls to the daemon there */
+	struct forward *qemu_stream; /* QEMU's own stream */
+	struct libvirt_job *job;
+	/* done to it */
+	bool gate_opened;
+	bool ignore_shared; /* set on the guest's QEMU here, to be taken back */
+	bool left_behind;   /* the guest has arrived, and libvirt here still has it */
+	/* what it has come to */
+	bool perform_held, confirm_held; /* by the gate */
+	bool done;			 /* the job, with this result and libvirt's words */
+	int result;
+	char text[WIRE_TEXT_MAX + 1];
+};
 
 /* Connect to this host's libvirt. Negative errno; the text is set. */
 int outgoing_libvirt_open(struct outgoing *o);

@@ -44,7 +44,7 @@ static void on_lost(void *opaque, int result, const char *text)
 static int check_other_host(struct outgoing *o, const struct wire_hello_reply *reply)
 {
 	uint8_t uuid[16];
-	int ret = host_uuid(o->host, uuid, &o->err);
+	int ret = host_uuid(o->libvirt.host, uuid, &o->err);
 
 	if (ret == 0 && memcmp(uuid, reply->host_uuid, sizeof(uuid)) == 0)
 		ret = outgoing_fail(

@@ -16,7 +16,7 @@ int outgoing_place_open(struct outgoing *o)
 {
 	uid_t uid;
 	gid_t gid;
-	int ret = host_qemu_owner(o->host, &uid, &gid, &o->err);
+	int ret = host_qemu_owner(o->libvirt.host, &uid, &gid, &o->err);
 
 	return ret < 0 ? ret : guest_dir_open(&o->place.dir, o->guest.info.uuid, uid, gid, &o->err);
 }

@@ -7,11 +7,9 @@
 
 #include "byte_stream.h"
 #include "convergence.h"
-#include "forward.h"
-#include "gate.h"
-#include "libvirt_job.h"
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_libvirt.h"
 #include "outgoing_peer.h"
 #include "outgoing_queue.h"
 #include "outgoing_place.h"
@@ -38,13 +36,6 @@ struct outgoing {
 	bool cancelled;	    /* ... which was a request, or a time-out */
 	const char *mode;   /* PreCopy, Paused, PostCopy */
 
-	/* this host; owned, NULL until made */
-	char libvirt_socket[108];
-	struct host *host;
-	bool gate_opened;
-	bool left_behind;   /* it has arrived, and libvirt here still has it */
-	bool ignore_shared; /* set on the source's QEMU, to be taken back */
-
 	struct byte_stream **streams;
 	/* machinery; owned, NULL until made */
 	struct throttle *throttle;
@@ -53,15 +44,9 @@ struct outgoing {
 	struct page_link *link; /* of post-copy */
 	struct tracker *tracker;
 	struct source *source;
-	struct forward *tunnel, *relay;
-	struct gate *gate;
-	struct libvirt_job *job;
 
 	/* what the mail said */
 	bool got_digest, resumed_there;
-	bool perform_held, confirm_held, job_done;
-	int job_result;
-	char job_text[WIRE_TEXT_MAX + 1];
 	bool got_listening, post_copy_refused;
 	char listening_text[WIRE_TEXT_MAX + 1]; /* why not */
 	bool post_copy;				/* decided */
@@ -87,6 +72,7 @@ struct outgoing {
 	char verified[33];
 
 	/* its parts */
+	struct outgoing_libvirt libvirt;
 	struct outgoing_peer peer;
 	struct outgoing_turn turn;
 	struct outgoing_place place;

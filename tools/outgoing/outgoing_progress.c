@@ -15,8 +15,8 @@ uint64_t outgoing_progress_bytes(const struct outgoing *o)
 	uint64_t bytes = outgoing_round_bytes(o);
 
 	bytes += o->link ? page_link_bytes(o->link) : 0;
-	bytes += o->tunnel ? forward_bytes(o->tunnel) : 0;
-	bytes += o->relay ? forward_bytes(o->relay) : 0;
+	bytes += o->libvirt.tunnel ? forward_bytes(o->libvirt.tunnel) : 0;
+	bytes += o->libvirt.qemu_stream ? forward_bytes(o->libvirt.qemu_stream) : 0;
 	return bytes;
 }
 

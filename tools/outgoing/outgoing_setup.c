@@ -57,7 +57,7 @@ int outgoing_connect(struct outgoing *o)
 
 static bool is_ready(const struct outgoing *o)
 {
-	return o->peer.ready && o->perform_held;
+	return o->peer.ready && o->libvirt.perform_held;
 }
 
 int outgoing_prepare(struct outgoing *o)
