@@ -69,7 +69,8 @@ int outgoing_postcopy_listen(struct outgoing *o)
 	o->post_copy = true;
 	o->mode = "PostCopy";
 	/* What is known before the stop need not be done in it. */
-	for (int i = 0; ret == 0 && i < STALE_ROUNDS && (i == 0 || o->round_pages > FEW_PAGES); i++)
+	for (int i = 0; ret == 0 && i < STALE_ROUNDS && (i == 0 || o->rounds.pages > FEW_PAGES);
+	     i++)
 		ret = outgoing_round(o, SOURCE_ROUND_STALE, STALE_MS);
 	return ret < 0 ? outgoing_fail(o, ret, "cannot tell the destination what it lacks") : 1;
 }
@@ -84,7 +85,7 @@ void outgoing_postcopy_take_listening(struct outgoing *o, struct wire_message *m
 
 int outgoing_postcopy_serve(struct outgoing *o)
 {
-	int ret = page_link_serve(o->link, o->source, &o->err);
+	int ret = page_link_serve(o->link, o->rounds.source, &o->err);
 
 	return ret < 0 ? outgoing_fail(o, ret, "cannot serve pages") : 0;
 }

@@ -83,9 +83,9 @@ static enum convergence_verdict judge(struct outgoing *o)
 {
 	struct convergence_limits limits;
 	const struct convergence_round round = {
-		.round = o->round,
-		.bytes = o->round_pages * RAM_PAGE_SIZE,
-		.duration_us = o->last_round_us,
+		.round = o->rounds.number,
+		.bytes = o->rounds.pages * RAM_PAGE_SIZE,
+		.duration_us = o->rounds.last_us,
 		.elapsed_us = clock_monotonic_us() - o->turn.came_us,
 		.fixed_us = FIXED_US,
 		.throttle_percent = o->throttle_percent,
@@ -143,8 +143,8 @@ static int live_round(struct outgoing *o)
 	int ret;
 
 	outgoing_round_start(o, SOURCE_ROUND_LIVE);
-	if (failure_point(o->round == 1 ? "first-round" : "later-round") < 0)
-		return outgoing_fail(o, -EIO, "failure asked for in round %u", o->round);
+	if (failure_point(o->rounds.number == 1 ? "first-round" : "later-round") < 0)
+		return outgoing_fail(o, -EIO, "failure asked for in round %u", o->rounds.number);
 	ret = outgoing_round_await(o, outgoing_completion_left_ms(o));
 	if (ret < 0 && (ret != -ETIMEDOUT || o->failed))
 		return ret;

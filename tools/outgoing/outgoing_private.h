@@ -5,10 +5,10 @@
 // event loop, round workers, signal catcher) only post to the mailbox.
 #pragma once
 
-#include "byte_stream.h"
 #include "convergence.h"
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_round.h"
 #include "outgoing_libvirt.h"
 #include "outgoing_peer.h"
 #include "outgoing_queue.h"
@@ -16,9 +16,7 @@
 #include "outgoing_guest.h"
 #include "page_link.h"
 #include "progress.h"
-#include "source.h"
 #include "throttle.h"
-#include "uring_stream.h"
 
 struct outgoing {
 	const struct outgoing_options *opt;
@@ -36,14 +34,11 @@ struct outgoing {
 	bool cancelled;	    /* ... which was a request, or a time-out */
 	const char *mode;   /* PreCopy, Paused, PostCopy */
 
-	struct byte_stream **streams;
 	/* machinery; owned, NULL until made */
 	struct throttle *throttle;
 	unsigned int throttle_percent, most_throttled;
 	bool unthrottleable;
 	struct page_link *link; /* of post-copy */
-	struct tracker *tracker;
-	struct source *source;
 
 	/* what the mail said */
 	bool got_digest, resumed_there;
@@ -59,11 +54,6 @@ struct outgoing {
 	struct wire_digest digest;
 
 	/* rounds */
-	uint32_t round;
-	bool round_running;
-	unsigned int synced; /* streams that acknowledged the round */
-	uint64_t round_pages, round_started_us, last_round_us;
-	uint64_t round_begin; /* bytes sent or found zero before it began */
 	struct convergence convergence;
 	struct progress progress;
 
@@ -72,6 +62,7 @@ struct outgoing {
 	char verified[33];
 
 	/* its parts */
+	struct outgoing_rounds rounds;
 	struct outgoing_libvirt libvirt;
 	struct outgoing_peer peer;
 	struct outgoing_turn turn;

@@ -60,7 +60,7 @@ static void tell(struct outgoing *o)
 
 	report_progress(o->report, &(struct report_progress){
 					   .phase = o->phase,
-					   .round = o->round,
+					   .round = o->rounds.number,
 					   .total_bytes = s->total_bytes,
 					   .transferred_bytes = s->transferred_bytes,
 					   .remaining_bytes = s->remaining_bytes,
@@ -74,7 +74,7 @@ void outgoing_progress_tick(struct outgoing *o)
 {
 	uint64_t now = clock_monotonic_us();
 
-	if (now < o->next_progress_us || !o->source ||
+	if (now < o->next_progress_us || !o->rounds.source ||
 	    (outgoing_is_handed_over(o) && o->phase != PHASE_POSTCOPY))
 		return;
 	o->next_progress_us = now + OUTGOING_TICK_US;

@@ -70,8 +70,8 @@ static void fill_pages(struct outgoing *o, struct report_result *r)
 {
 	struct source_stats stats = {0};
 
-	if (o->source)
-		source_stats(o->source, &stats);
+	if (o->rounds.source)
+		source_stats(o->rounds.source, &stats);
 	r->pages_sent = stats.pages_sent;
 	r->pages_zero = stats.pages_zero;
 	r->pages_skipped = stats.pages_skipped;
@@ -88,7 +88,7 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 		.result = word,
 		.lane = "direct",
 		.mode = o->mode,
-		.rounds = o->round,
+		.rounds = o->rounds.number,
 		.ram_bytes = ram_map_bytes(&o->guest.ram),
 		.wire_bytes = outgoing_progress_bytes(o),
 		.streams = o->opt->streams,

@@ -26,15 +26,15 @@ int outgoing_round_open_streams(struct outgoing *o)
 {
 	const struct uring_stream_options options = {.pacer = o->peer.pacer};
 
-	o->streams = calloc(o->opt->streams, sizeof(*o->streams));
-	if (!o->streams)
+	o->rounds.streams = calloc(o->opt->streams, sizeof(*o->rounds.streams));
+	if (!o->rounds.streams)
 		return outgoing_fail(o, -ENOMEM, "out of memory");
 	for (unsigned int i = 0; i < o->opt->streams; i++) {
 		_cleanup_close_ int fd = -1;
 		int ret = dial(&o->peer.at, WIRE_KIND_RAM, i, &fd, NULL, &o->err);
 
 		if (ret == 0)
-			ret = uring_stream_new(fd, &options, &o->streams[i], &o->err);
+			ret = uring_stream_new(fd, &options, &o->rounds.streams[i], &o->err);
 		if (ret < 0)
 			return outgoing_fail(o, ret, "cannot open RAM stream %u", i);
 		steal_fd(&fd);
@@ -59,7 +59,7 @@ int outgoing_round_attach(struct outgoing *o)
 	const unsigned long long features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
 					    UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
 	struct source_options options = {.ram = &o->guest.ram,
-					 .streams = o->streams,
+					 .streams = o->rounds.streams,
 					 .stream_count = o->opt->streams,
 					 .quiesce = o->guest.monitor ? outgoing_guest_drain : NULL,
 					 .round_done = on_round_done,
@@ -68,10 +68,10 @@ int outgoing_round_attach(struct outgoing *o)
 	int ret = attach_userfaultfd(o->guest.qemu, features, false, &uffd, NULL, &o->err);
 
 	if (ret == 0)
-		ret = tracker_new(uffd, o->guest.qemu, &o->guest.ram, &o->tracker, &o->err);
-	options.tracker = o->tracker;
+		ret = tracker_new(uffd, o->guest.qemu, &o->guest.ram, &o->rounds.tracker, &o->err);
+	options.tracker = o->rounds.tracker;
 	if (ret == 0)
-		ret = source_new(&options, &o->source, &o->err);
+		ret = source_new(&options, &o->rounds.source, &o->err);
 	if (ret == 0 && failure_point("attach") < 0)
 		ret = outgoing_fail(o, -EIO, "failure asked for at attach");
 	return ret < 0 ? outgoing_fail(o, ret, "cannot attach to QEMU, process %d", o->guest.qemu)
@@ -82,7 +82,7 @@ int outgoing_round_attach(struct outgoing *o)
 
 static bool round_over(const struct outgoing *o)
 {
-	return !o->round_running && o->synced >= o->opt->streams;
+	return !o->rounds.running && o->rounds.synced >= o->opt->streams;
 }
 
 static bool round_over_or_stopped(const struct outgoing *o)
@@ -92,34 +92,35 @@ static bool round_over_or_stopped(const struct outgoing *o)
 
 static bool round_is_idle(const struct outgoing *o)
 {
-	return !o->round_running;
+	return !o->rounds.running;
 }
 
 static uint64_t dealt_with(const struct outgoing *o)
 {
 	struct source_stats stats = {0};
 
-	if (o->source)
-		source_stats(o->source, &stats);
+	if (o->rounds.source)
+		source_stats(o->rounds.source, &stats);
 	return (stats.pages_sent + stats.pages_zero) * RAM_PAGE_SIZE;
 }
 
 void outgoing_round_start(struct outgoing *o, enum source_round_kind kind)
 {
-	o->round_begin = dealt_with(o);
-	o->round++;
-	o->synced = 0;
-	o->round_running = true;
-	o->round_started_us = clock_monotonic_us();
-	source_round_start(o->source, o->round, kind);
+	o->rounds.begin = dealt_with(o);
+	o->rounds.number++;
+	o->rounds.synced = 0;
+	o->rounds.running = true;
+	o->rounds.started_us = clock_monotonic_us();
+	source_round_start(o->rounds.source, o->rounds.number, kind);
 }
 
 static int end_round(struct outgoing *o)
 {
-	o->last_round_us = clock_monotonic_us() - o->round_started_us;
+	o->rounds.last_us = clock_monotonic_us() - o->rounds.started_us;
 	/* The last pass has no time for words. */
 	if (!o->stopped)
-		report_round(o->report, o->round, o->round_pages * RAM_PAGE_SIZE, o->last_round_us);
+		report_round(o->report, o->rounds.number, o->rounds.pages * RAM_PAGE_SIZE,
+			     o->rounds.last_us);
 	return 0;
 }
 
@@ -153,42 +154,42 @@ int outgoing_round(struct outgoing *o, enum source_round_kind kind, uint64_t tim
  * device may too: guest memory that no longer fits the device state must not be handed over. */
 int outgoing_round_check(struct outgoing *o)
 {
-	o->round_running = true;
-	source_round_start(o->source, o->round, SOURCE_ROUND_CHECK);
+	o->rounds.running = true;
+	source_round_start(o->rounds.source, o->rounds.number, SOURCE_ROUND_CHECK);
 	if (outgoing_await(o, round_is_idle, SETTLE_MS, "the last look at guest memory") < 0)
 		return o->failed;
-	if (o->round_pages)
+	if (o->rounds.pages)
 		return outgoing_fail(
 			o, -EAGAIN,
 			"a device wrote guest memory after the guest had stopped (%llu "
 			"pages; input on a virtio console?): try again",
-			(unsigned long long)o->round_pages);
+			(unsigned long long)o->rounds.pages);
 	return 0;
 }
 
 void outgoing_round_hurry(struct outgoing *o)
 {
-	if (o->source)
-		source_hurry(o->source);
+	if (o->rounds.source)
+		source_hurry(o->rounds.source);
 }
 
 void outgoing_round_hasten(struct outgoing *o)
 {
 	for (unsigned int i = 0; i < o->opt->streams; i++)
-		uring_stream_hasten(o->streams[i]);
+		uring_stream_hasten(o->rounds.streams[i]);
 }
 
 void outgoing_round_take_done(struct outgoing *o, struct mail *mail)
 {
-	o->round_running = false;
-	o->round_pages = mail->a;
+	o->rounds.running = false;
+	o->rounds.pages = mail->a;
 	if (mail->result < 0)
 		outgoing_fail(o, mail->result, "%s", mail->text);
 }
 
 void outgoing_round_take_synced(struct outgoing *o, struct wire_message *m)
 {
-	o->synced += m->synced.round == o->round;
+	o->rounds.synced += m->synced.round == o->rounds.number;
 }
 
 /* ---- measured ---- */
@@ -197,15 +198,15 @@ uint64_t outgoing_round_bytes(const struct outgoing *o)
 {
 	uint64_t bytes = 0;
 
-	for (unsigned int i = 0; o->streams && i < o->opt->streams; i++)
-		if (o->streams[i])
-			bytes += uring_stream_bytes(o->streams[i]);
+	for (unsigned int i = 0; o->rounds.streams && i < o->opt->streams; i++)
+		if (o->rounds.streams[i])
+			bytes += uring_stream_bytes(o->rounds.streams[i]);
 	return bytes;
 }
 
 uint64_t outgoing_round_moved(const struct outgoing *o)
 {
-	return dealt_with(o) - o->round_begin;
+	return dealt_with(o) - o->rounds.begin;
 }
 
 uint64_t outgoing_round_acked(const struct outgoing *o)
@@ -213,7 +214,7 @@ uint64_t outgoing_round_acked(const struct outgoing *o)
 	uint64_t acked = 0;
 
 	for (unsigned int i = 0; i < o->opt->streams; i++)
-		acked += uring_stream_bytes_acked(o->streams[i]);
+		acked += uring_stream_bytes_acked(o->rounds.streams[i]);
 	return acked;
 }
 
@@ -222,7 +223,7 @@ void outgoing_round_account(struct outgoing *o)
 	struct wire_totals totals = {0};
 
 	for (unsigned int i = 0; i < o->opt->streams; i++)
-		wire_totals_add(&totals, uring_stream_socket(o->streams[i]));
+		wire_totals_add(&totals, uring_stream_socket(o->rounds.streams[i]));
 	wire_cost_tick(o->peer.cost, &totals);
 }
 
@@ -230,31 +231,31 @@ void outgoing_round_account(struct outgoing *o)
 
 void outgoing_round_stop(struct outgoing *o)
 {
-	if (!o->source)
+	if (!o->rounds.source)
 		return;
-	source_abort(o->source);
+	source_abort(o->rounds.source);
 	outgoing_await(o, round_is_idle, SETTLE_MS, NULL);
 }
 
 void outgoing_round_untrack(struct outgoing *o)
 {
-	tracker_destroy(o->tracker);
-	o->tracker = NULL;
+	tracker_destroy(o->rounds.tracker);
+	o->rounds.tracker = NULL;
 }
 
 void outgoing_round_release(struct outgoing *o)
 {
-	if (o->source)
-		source_abort(o->source);
-	source_destroy(o->source);
-	o->source = NULL;
+	if (o->rounds.source)
+		source_abort(o->rounds.source);
+	source_destroy(o->rounds.source);
+	o->rounds.source = NULL;
 	outgoing_round_untrack(o);
 }
 
 void outgoing_round_close_streams(struct outgoing *o)
 {
-	for (unsigned int i = 0; o->streams && i < o->opt->streams; i++)
-		if (o->streams[i])
-			o->streams[i]->ops->destroy(o->streams[i]);
-	free(o->streams);
+	for (unsigned int i = 0; o->rounds.streams && i < o->opt->streams; i++)
+		if (o->rounds.streams[i])
+			o->rounds.streams[i]->ops->destroy(o->rounds.streams[i]);
+	free(o->rounds.streams);
 }

@@ -4,12 +4,30 @@
 // it says otherwise.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
+#include "byte_stream.h"
 #include "source.h"
+#include "tracker.h"
 
 struct mail;
 struct outgoing;
 struct wire_message;
+
+struct outgoing_rounds {
+	/* owned, NULL until made */
+	struct byte_stream **streams; /* as many as the options say */
+	struct tracker *tracker;
+	struct source *source;
+	/* the round under way, or the latest */
+	uint32_t number;     /* 0: there was none yet */
+	bool running;	     /* the source still works at it */
+	unsigned int synced; /* streams on which the destination has all of it */
+	uint64_t pages;	     /* sent as data in it; of a stale round: found stale */
+	uint64_t begin;	     /* bytes of RAM that were dealt with before it */
+	uint64_t started_us; /* CLOCK_MONOTONIC */
+	uint64_t last_us;    /* how long the latest took */
+};
 
 /* Connect the RAM streams. */
 int outgoing_round_open_streams(struct outgoing *o);

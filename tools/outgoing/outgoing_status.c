@@ -24,7 +24,7 @@ void outgoing_show(struct outgoing *o)
 	s->phase = o->phase;
 	s->mode = o->mode;
 	s->lane = "direct";
-	s->round = o->round;
+	s->round = o->rounds.number;
 	s->throttle_percent = o->throttle_percent;
 	s->total_bytes = ram_map_bytes(&o->guest.ram);
 	snprintf(s->decision, sizeof(s->decision), "%s", o->convergence.reason);
