@@ -115,7 +115,7 @@ int outgoing_run(const struct outgoing_options *options, struct steering *steeri
 	o->mode = "PreCopy";
 	outgoing_place_init(o);
 	o->begun_us = clock_monotonic_us();
-	steering_limits(steering, &o->limits);
+	steering_limits(steering, &o->precopy.limits);
 	if (outgoing_peer_init(o) < 0)
 		abort();
 	steering_attach(steering, o->mail);

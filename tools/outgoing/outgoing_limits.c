@@ -25,19 +25,20 @@ uint64_t outgoing_completion_left_ms(const struct outgoing *o)
 /* A guest paused to finish has the whole time of the migration again, as in KubeVirt. */
 uint64_t outgoing_stopped_left_ms(const struct outgoing *o)
 {
-	uint64_t limit = o->opt->stopped_ms > o->limits.max_downtime_ms ? o->opt->stopped_ms
-									: o->limits.max_downtime_ms;
+	uint64_t limit = o->opt->stopped_ms > o->precopy.limits.max_downtime_ms
+				 ? o->opt->stopped_ms
+				 : o->precopy.limits.max_downtime_ms;
 	uint64_t completion_ms = outgoing_completion_s(o) * 1000;
 	uint64_t spent = (clock_monotonic_us() - o->stopped_at_us) / 1000;
 
-	if (o->paused)
+	if (o->precopy.paused)
 		limit = completion_ms ? completion_ms : OUTGOING_NO_LIMIT_MS;
 	return spent < limit ? limit - spent : 0;
 }
 
 void outgoing_take_set(struct outgoing *o, struct mail *mail)
 {
-	steering_limits(o->steering, &o->limits);
-	pacer_set(o->peer.pacer, o->limits.bandwidth);
+	steering_limits(o->steering, &o->precopy.limits);
+	pacer_set(o->peer.pacer, o->precopy.limits.bandwidth);
 	report_event(o->report, "set", o->phase, mail->text);
 }

@@ -18,7 +18,7 @@ int outgoing_peer_init(struct outgoing *o)
 	o->peer.at.socket.user_timeout_ms = 2 * o->opt->silence_ms;
 	if (getrandom(o->peer.at.session, sizeof(o->peer.at.session), 0) < 0)
 		return -errno;
-	return pacer_new(o->limits.bandwidth, &o->peer.pacer);
+	return pacer_new(o->precopy.limits.bandwidth, &o->peer.pacer);
 }
 
 int outgoing_peer_parse(struct outgoing *o)

@@ -21,42 +21,42 @@ static bool may_throttle(struct outgoing *o)
 {
 	struct errtext err = {0};
 
-	if (!o->opt->auto_converge || o->unthrottleable)
+	if (!o->opt->auto_converge || o->precopy.unthrottleable)
 		return false;
-	if (o->throttle && throttle_result(o->throttle, &err) < 0) {
+	if (o->precopy.throttle && throttle_result(o->precopy.throttle, &err) < 0) {
 		report_event(o->report, "warning", o->phase, err.text);
-		o->unthrottleable = true;
-		o->throttle_percent = 0;
+		o->precopy.unthrottleable = true;
+		o->precopy.throttle_percent = 0;
 	}
-	return !o->unthrottleable;
+	return !o->precopy.unthrottleable;
 }
 
 static int slow_down(struct outgoing *o)
 {
 	struct errtext err = {0};
 
-	if (!o->throttle && throttle_new(o->guest.qemu, &o->throttle, &err) < 0) {
+	if (!o->precopy.throttle && throttle_new(o->guest.qemu, &o->precopy.throttle, &err) < 0) {
 		report_event(o->report, "warning", o->phase, err.text);
-		o->unthrottleable = true;
+		o->precopy.unthrottleable = true;
 		return 0;
 	}
-	o->throttle_percent = o->convergence.throttle_percent;
-	if (o->throttle_percent > o->most_throttled)
-		o->most_throttled = o->throttle_percent;
-	throttle_set(o->throttle, o->throttle_percent);
+	o->precopy.throttle_percent = o->precopy.convergence.throttle_percent;
+	if (o->precopy.throttle_percent > o->precopy.most_throttled)
+		o->precopy.most_throttled = o->precopy.throttle_percent;
+	throttle_set(o->precopy.throttle, o->precopy.throttle_percent);
 	return 0;
 }
 
 void outgoing_precopy_free_vcpus(struct outgoing *o)
 {
-	if (o->throttle)
-		throttle_set(o->throttle, 0);
+	if (o->precopy.throttle)
+		throttle_set(o->precopy.throttle, 0);
 }
 
 void outgoing_precopy_release(struct outgoing *o)
 {
-	throttle_destroy(o->throttle);
-	o->throttle = NULL;
+	throttle_destroy(o->precopy.throttle);
+	o->precopy.throttle = NULL;
 }
 
 /* ---- what to do next ---- */
@@ -70,9 +70,9 @@ static bool may_post_copy(const struct outgoing *o)
 static void limits_now(struct outgoing *o, struct convergence_limits *limits)
 {
 	*limits = (struct convergence_limits){
-		.max_downtime_ms = o->limits.max_downtime_ms,
+		.max_downtime_ms = o->precopy.limits.max_downtime_ms,
 		.completion_s = (uint32_t)outgoing_completion_s(o),
-		.post_copy = may_post_copy(o) && o->limits.post_copy,
+		.post_copy = may_post_copy(o) && o->precopy.limits.post_copy,
 		.post_copy_now = may_post_copy(o) && o->opt->post_copy_now,
 		.disruption = o->opt->disruption,
 		.auto_converge = may_throttle(o),
@@ -88,13 +88,14 @@ static enum convergence_verdict judge(struct outgoing *o)
 		.duration_us = o->rounds.last_us,
 		.elapsed_us = clock_monotonic_us() - o->turn.came_us,
 		.fixed_us = FIXED_US,
-		.throttle_percent = o->throttle_percent,
+		.throttle_percent = o->precopy.throttle_percent,
 	};
 	enum convergence_verdict verdict;
 
 	limits_now(o, &limits);
-	verdict = convergence_decide(&o->convergence, &limits, &round);
-	progress_round(&o->progress, clock_monotonic_us(), o->convergence.remaining_bytes);
+	verdict = convergence_decide(&o->precopy.convergence, &limits, &round);
+	progress_round(&o->precopy.progress, clock_monotonic_us(),
+		       o->precopy.convergence.remaining_bytes);
 	return verdict;
 }
 
@@ -105,15 +106,15 @@ static enum convergence_verdict expire(struct outgoing *o)
 
 	limits_now(o, &limits);
 	outgoing_round_hurry(o);
-	return convergence_expired(&o->convergence, &limits,
+	return convergence_expired(&o->precopy.convergence, &limits,
 				   clock_monotonic_us() - o->turn.came_us);
 }
 
 /* Act on a verdict. 1: on to the switch-over; 0: another round. */
 static int act(struct outgoing *o, enum convergence_verdict verdict)
 {
-	if (o->convergence.tell)
-		report_event(o->report, "decision", o->phase, o->convergence.reason);
+	if (o->precopy.convergence.tell)
+		report_event(o->report, "decision", o->phase, o->precopy.convergence.reason);
 	switch (verdict) {
 	case CONVERGENCE_CONTINUE:
 		return 0;
@@ -122,7 +123,7 @@ static int act(struct outgoing *o, enum convergence_verdict verdict)
 	case CONVERGENCE_SWITCH:
 		return 1;
 	case CONVERGENCE_PAUSE:
-		o->paused = true;
+		o->precopy.paused = true;
 		o->mode = "Paused";
 		return 1;
 	case CONVERGENCE_POST_COPY:
@@ -132,7 +133,7 @@ static int act(struct outgoing *o, enum convergence_verdict verdict)
 	}
 	o->cancelled = true;
 	return outgoing_fail(o, -ETIMEDOUT, "%s (--completion-timeout-per-gib %u)",
-			     o->convergence.reason, o->opt->completion_s_per_gib);
+			     o->precopy.convergence.reason, o->opt->completion_s_per_gib);
 }
 
 /* ---- the rounds ---- */
@@ -161,7 +162,7 @@ int outgoing_precopy(struct outgoing *o)
 {
 	int ret;
 
-	o->precopy_us = clock_monotonic_us();
+	o->precopy.begun_us = clock_monotonic_us();
 	do
 		ret = live_round(o);
 	while (ret == 0);
@@ -175,8 +176,8 @@ void outgoing_precopy_check_progress(struct outgoing *o, uint64_t now_us, uint64
 
 	if (o->phase != PHASE_PRECOPY)
 		return;
-	progress_note(&o->progress, now_us, remaining, outgoing_round_acked(o));
-	if (o->failed || !progress_stuck(&o->progress, now_us, o->opt->progress_s, reason))
+	progress_note(&o->precopy.progress, now_us, remaining, outgoing_round_acked(o));
+	if (o->failed || !progress_stuck(&o->precopy.progress, now_us, o->opt->progress_s, reason))
 		return;
 	o->cancelled = true;
 	outgoing_fail(o, -ETIMEDOUT, "%s (--progress-timeout %u)", reason, o->opt->progress_s);

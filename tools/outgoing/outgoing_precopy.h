@@ -3,9 +3,25 @@
 // only.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
+#include "convergence.h"
+#include "progress.h"
+#include "steering.h"
+#include "throttle.h"
 
 struct outgoing;
+
+struct outgoing_precopy {
+	struct steering_limits limits; /* as they are now */
+	struct convergence convergence;
+	struct progress progress;
+	struct throttle *throttle; /* NULL until the vCPUs are slowed */
+	unsigned int throttle_percent, most_throttled;
+	bool unthrottleable;
+	bool paused;	   /* the guest is stopped for as long as the last pass takes */
+	uint64_t begun_us; /* CLOCK_MONOTONIC */
+};
 
 /* The phase. Negative errno, recorded. */
 int outgoing_precopy(struct outgoing *o);

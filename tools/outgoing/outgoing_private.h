@@ -5,9 +5,9 @@
 // event loop, round workers, signal catcher) only post to the mailbox.
 #pragma once
 
-#include "convergence.h"
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_precopy.h"
 #include "outgoing_round.h"
 #include "outgoing_libvirt.h"
 #include "outgoing_peer.h"
@@ -15,8 +15,6 @@
 #include "outgoing_place.h"
 #include "outgoing_guest.h"
 #include "page_link.h"
-#include "progress.h"
-#include "throttle.h"
 
 struct outgoing {
 	const struct outgoing_options *opt;
@@ -26,7 +24,6 @@ struct outgoing {
 	/* Notes what a mail says; outgoing_mail.c's, told by a pointer because whoever waits stands
 	 * below those who note. */
 	void (*take)(struct outgoing *o, struct mail *mail);
-	struct steering_limits limits; /* as they are now */
 	struct steering_status status;
 	enum phase phase;
 	struct errtext err; /* why it failed; the first reason */
@@ -35,9 +32,6 @@ struct outgoing {
 	const char *mode;   /* PreCopy, Paused, PostCopy */
 
 	/* machinery; owned, NULL until made */
-	struct throttle *throttle;
-	unsigned int throttle_percent, most_throttled;
-	bool unthrottleable;
 	struct page_link *link; /* of post-copy */
 
 	/* what the mail said */
@@ -48,20 +42,18 @@ struct outgoing {
 	bool link_over, link_ended; /* every page has come; none will be asked for again */
 	char link_text[WIRE_TEXT_MAX + 1];
 	bool damaged;		     /* the proof found it so: err says what to do */
-	bool paused;		     /* ... for as long as the last pass takes */
 	bool stopped;		     /* guest does not run and its I/O is drained */
 	uint64_t stop_us, resume_us; /* CLOCK_REALTIME here; STOP and RESUME events */
 	struct wire_digest digest;
 
 	/* rounds */
-	struct convergence convergence;
-	struct progress progress;
 
 	/* times, CLOCK_MONOTONIC */
-	uint64_t begun_us, precopy_us, stopped_at_us, resumed_us, next_progress_us;
+	uint64_t begun_us, stopped_at_us, resumed_us, next_progress_us;
 	char verified[33];
 
 	/* its parts */
+	struct outgoing_precopy precopy;
 	struct outgoing_rounds rounds;
 	struct outgoing_libvirt libvirt;
 	struct outgoing_peer peer;

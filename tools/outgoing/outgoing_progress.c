@@ -23,7 +23,7 @@ uint64_t outgoing_progress_bytes(const struct outgoing *o)
 /* What is still to be sent, by what is known now. */
 static uint64_t remaining_bytes(const struct outgoing *o)
 {
-	const struct convergence *c = &o->convergence;
+	const struct convergence *c = &o->precopy.convergence;
 	uint64_t total = ram_map_bytes(&o->guest.ram);
 	uint64_t moved = outgoing_round_moved(o);
 
@@ -43,12 +43,12 @@ static uint64_t unsent_bytes(const struct outgoing *o)
 static void measure(struct outgoing *o, uint64_t now)
 {
 	struct steering_status *s = &o->status;
-	const struct convergence *c = &o->convergence;
+	const struct convergence *c = &o->precopy.convergence;
 
 	s->transferred_bytes = outgoing_progress_bytes(o);
 	s->bytes_per_s = c->bytes_per_s;
-	if (c->rounds == 0 && now > o->precopy_us)
-		s->bytes_per_s = s->transferred_bytes * 1000000 / (now - o->precopy_us);
+	if (c->rounds == 0 && now > o->precopy.begun_us)
+		s->bytes_per_s = s->transferred_bytes * 1000000 / (now - o->precopy.begun_us);
 	s->dirty_bytes_per_s = c->dirty_bytes_per_s;
 	s->remaining_bytes = o->phase == PHASE_POSTCOPY ? unsent_bytes(o) : remaining_bytes(o);
 	s->eta_ms = s->bytes_per_s ? s->remaining_bytes * 1000 / s->bytes_per_s : 0;

@@ -61,7 +61,7 @@ static void fill_times(const struct outgoing *o, struct report_result *r)
 
 	r->total_ms = ((o->resumed_us ? o->resumed_us : now) - o->begun_us) / 1000;
 	r->tidy_ms = o->resumed_us ? (now - o->resumed_us) / 1000 : 0;
-	r->setup_ms = ((o->precopy_us ? o->precopy_us : now) - o->begun_us) / 1000;
+	r->setup_ms = ((o->precopy.begun_us ? o->precopy.begun_us : now) - o->begun_us) / 1000;
 	if (o->resume_us > o->stop_us && o->stop_us)
 		r->downtime_ms = (double)(o->resume_us - o->stop_us) / 1000;
 }
@@ -94,7 +94,7 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 		.streams = o->opt->streams,
 		.guest_on = phase_owner_name(phase_owner(o->phase)),
 		.host = o->opt->destination,
-		.throttle_percent = o->most_throttled,
+		.throttle_percent = o->precopy.most_throttled,
 	};
 	snprintf(r->domain, sizeof(r->domain), "%s",
 		 o->guest.info.name[0] ? o->guest.info.name : o->opt->domain);

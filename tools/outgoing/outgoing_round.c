@@ -129,7 +129,7 @@ int outgoing_round_await_stopped(struct outgoing *o, const char *what)
 {
 	int ret = outgoing_await(o, round_over, outgoing_stopped_left_ms(o), what);
 
-	if (ret == -ETIMEDOUT && o->paused && outgoing_stopped_left_ms(o) == 0)
+	if (ret == -ETIMEDOUT && o->precopy.paused && outgoing_stopped_left_ms(o) == 0)
 		o->cancelled = true;
 	return ret;
 }

@@ -25,9 +25,9 @@ void outgoing_show(struct outgoing *o)
 	s->mode = o->mode;
 	s->lane = "direct";
 	s->round = o->rounds.number;
-	s->throttle_percent = o->throttle_percent;
+	s->throttle_percent = o->precopy.throttle_percent;
 	s->total_bytes = ram_map_bytes(&o->guest.ram);
-	snprintf(s->decision, sizeof(s->decision), "%s", o->convergence.reason);
+	snprintf(s->decision, sizeof(s->decision), "%s", o->precopy.convergence.reason);
 	steering_show(o->steering, s);
 }
 
