@@ -25,7 +25,7 @@
 
 static bool all_said(const struct outgoing *o)
 {
-	return (o->resumed_there || !o->guest.was_running) || o->peer.lost;
+	return (o->stop.resumed || !o->guest.was_running) || o->peer.lost;
 }
 
 static bool said_finished(const struct outgoing *o)

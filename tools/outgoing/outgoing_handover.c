@@ -95,7 +95,7 @@ static int resolve(struct outgoing *o)
 		return runs_here(o) ? take_back(o) : give_up(o, err.text);
 	if (state == WIRE_STATE_ABSENT)
 		return take_back(o);
-	o->resumed_there = true;
+	o->stop.resumed = true;
 	ret = retire_by_hand(o);
 	return ret < 0 ? give_up(o, o->err.text) : 0;
 }
@@ -125,7 +125,7 @@ int outgoing_handover(struct outgoing *o)
 	if (o->libvirt.done && o->libvirt.result == 0)
 		return 0;
 	/* Frozen or cut: what the control channel still said may be the answer. */
-	if (o->resumed_there && retire_by_hand(o) == 0)
+	if (o->stop.resumed && retire_by_hand(o) == 0)
 		return 0;
 	ret = resolve(o);
 	if (ret == -ECONNABORTED)

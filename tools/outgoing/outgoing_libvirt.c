@@ -219,7 +219,7 @@ void outgoing_libvirt_undo(struct outgoing *o)
 	if (!o->libvirt.job)
 		return;
 	forward_cut(o->libvirt.qemu_stream);
-	if (o->peer.lost || o->stop_us)
+	if (o->peer.lost || o->stop.stop_us)
 		forward_cut(o->libvirt.tunnel);
 	if (!o->libvirt.gate_opened)
 		gate_cut(o->libvirt.gate);

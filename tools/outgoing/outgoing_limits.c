@@ -29,7 +29,7 @@ uint64_t outgoing_stopped_left_ms(const struct outgoing *o)
 				 ? o->opt->stopped_ms
 				 : o->precopy.limits.max_downtime_ms;
 	uint64_t completion_ms = outgoing_completion_s(o) * 1000;
-	uint64_t spent = (clock_monotonic_us() - o->stopped_at_us) / 1000;
+	uint64_t spent = (clock_monotonic_us() - o->stop.since_us) / 1000;
 
 	if (o->precopy.paused)
 		limit = completion_ms ? completion_ms : OUTGOING_NO_LIMIT_MS;

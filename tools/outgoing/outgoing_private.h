@@ -7,6 +7,7 @@
 
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_stop.h"
 #include "outgoing_precopy.h"
 #include "outgoing_round.h"
 #include "outgoing_libvirt.h"
@@ -35,24 +36,23 @@ struct outgoing {
 	struct page_link *link; /* of post-copy */
 
 	/* what the mail said */
-	bool got_digest, resumed_there;
+	bool got_digest;
 	bool got_listening, post_copy_refused;
 	char listening_text[WIRE_TEXT_MAX + 1]; /* why not */
 	bool post_copy;				/* decided */
 	bool link_over, link_ended; /* every page has come; none will be asked for again */
 	char link_text[WIRE_TEXT_MAX + 1];
-	bool damaged;		     /* the proof found it so: err says what to do */
-	bool stopped;		     /* guest does not run and its I/O is drained */
-	uint64_t stop_us, resume_us; /* CLOCK_REALTIME here; STOP and RESUME events */
+	bool damaged; /* the proof found it so: err says what to do */
 	struct wire_digest digest;
 
 	/* rounds */
 
 	/* times, CLOCK_MONOTONIC */
-	uint64_t begun_us, stopped_at_us, resumed_us, next_progress_us;
+	uint64_t begun_us, next_progress_us;
 	char verified[33];
 
 	/* its parts */
+	struct outgoing_stop stop;
 	struct outgoing_precopy precopy;
 	struct outgoing_rounds rounds;
 	struct outgoing_libvirt libvirt;

@@ -59,11 +59,11 @@ static void fill_times(const struct outgoing *o, struct report_result *r)
 {
 	uint64_t now = clock_monotonic_us();
 
-	r->total_ms = ((o->resumed_us ? o->resumed_us : now) - o->begun_us) / 1000;
-	r->tidy_ms = o->resumed_us ? (now - o->resumed_us) / 1000 : 0;
+	r->total_ms = ((o->stop.resumed_us ? o->stop.resumed_us : now) - o->begun_us) / 1000;
+	r->tidy_ms = o->stop.resumed_us ? (now - o->stop.resumed_us) / 1000 : 0;
 	r->setup_ms = ((o->precopy.begun_us ? o->precopy.begun_us : now) - o->begun_us) / 1000;
-	if (o->resume_us > o->stop_us && o->stop_us)
-		r->downtime_ms = (double)(o->resume_us - o->stop_us) / 1000;
+	if (o->stop.resume_us > o->stop.stop_us && o->stop.stop_us)
+		r->downtime_ms = (double)(o->stop.resume_us - o->stop.stop_us) / 1000;
 }
 
 static void fill_pages(struct outgoing *o, struct report_result *r)

@@ -87,7 +87,7 @@ static bool round_over(const struct outgoing *o)
 
 static bool round_over_or_stopped(const struct outgoing *o)
 {
-	return round_over(o) || o->stopped;
+	return round_over(o) || o->stop.at_rest;
 }
 
 static bool round_is_idle(const struct outgoing *o)
@@ -118,7 +118,7 @@ static int end_round(struct outgoing *o)
 {
 	o->rounds.last_us = clock_monotonic_us() - o->rounds.started_us;
 	/* The last pass has no time for words. */
-	if (!o->stopped)
+	if (!o->stop.at_rest)
 		report_round(o->report, o->rounds.number, o->rounds.pages * RAM_PAGE_SIZE,
 			     o->rounds.last_us);
 	return 0;

@@ -17,9 +17,9 @@
 #define CHASE_MS 5
 #define STOP_MS 30000
 
-static bool has_stopped(const struct outgoing *o)
+static bool is_at_rest(const struct outgoing *o)
 {
-	return o->stopped;
+	return o->stop.at_rest;
 }
 
 /* QEMU takes a while from the gate's opening to the stop; rounds go on, so that the last pass
@@ -35,13 +35,13 @@ int outgoing_stop_switchover(struct outgoing *o)
 	if (o->post_copy)
 		outgoing_round_hasten(o);
 	outgoing_libvirt_open_gate(o);
-	while (!o->stopped) {
+	while (!o->stop.at_rest) {
 		int ret;
 
 		ret = outgoing_round(o, o->post_copy ? SOURCE_ROUND_STALE : SOURCE_ROUND_LIVE,
 				     STOP_MS);
 		if (ret == 0)
-			ret = outgoing_await(o, has_stopped, CHASE_MS, NULL);
+			ret = outgoing_await(o, is_at_rest, CHASE_MS, NULL);
 		if (ret < 0 && ret != -ETIMEDOUT)
 			return ret;
 		if (o->failed)
@@ -71,17 +71,17 @@ int outgoing_stop_last_pass(struct outgoing *o)
 void outgoing_stop_take_event(struct outgoing *o, struct mail *mail)
 {
 	/* Its user may pause it and let it go on: only the last stop is ours. */
-	if (mail->event == QEMU_EVENT_RESUME && !o->stopped)
-		o->stop_us = o->stopped_at_us = 0;
-	if (mail->event == QEMU_EVENT_STOP && o->stop_us == 0) {
-		o->stop_us = mail->a;
-		o->stopped_at_us = clock_monotonic_us();
+	if (mail->event == QEMU_EVENT_RESUME && !o->stop.at_rest)
+		o->stop.stop_us = o->stop.since_us = 0;
+	if (mail->event == QEMU_EVENT_STOP && o->stop.stop_us == 0) {
+		o->stop.stop_us = mail->a;
+		o->stop.since_us = clock_monotonic_us();
 		outgoing_precopy_free_vcpus(o);
 	}
-	if (mail->event == QEMU_EVENT_AT_REST && !o->stopped) {
-		o->stopped = true;
-		if (o->stopped_at_us == 0)
-			o->stopped_at_us = clock_monotonic_us();
+	if (mail->event == QEMU_EVENT_AT_REST && !o->stop.at_rest) {
+		o->stop.at_rest = true;
+		if (o->stop.since_us == 0)
+			o->stop.since_us = clock_monotonic_us();
 		outgoing_round_hurry(o);
 		control_set_silence(o->peer.control, o->opt->stopped_ms);
 	}
@@ -93,9 +93,9 @@ void outgoing_stop_take_resumed(struct outgoing *o, struct wire_message *m)
 	uint64_t trip;
 
 	control_clock(o->peer.control, &offset, &trip);
-	o->resume_us = m->resumed.time_us - (uint64_t)offset;
-	o->resumed_there = true;
-	o->resumed_us = clock_monotonic_us();
+	o->stop.resume_us = m->resumed.time_us - (uint64_t)offset;
+	o->stop.resumed = true;
+	o->stop.resumed_us = clock_monotonic_us();
 	outgoing_postcopy_push(o);
 	report_event(o->report, "resumed", o->phase,
 		     o->post_copy ? "the guest runs on the destination, and its memory follows"

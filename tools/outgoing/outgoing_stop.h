@@ -3,9 +3,21 @@
 // no host. Driving thread only; negative errno, recorded.
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
+
 struct mail;
 struct outgoing;
 struct wire_message;
+
+struct outgoing_stop {
+	bool at_rest; /* the guest does not run, and its I/O is drained: memory stays as it is */
+	bool resumed; /* the destination runs the guest */
+	/* CLOCK_REALTIME here, of QEMU's events STOP and RESUME; 0: there was none */
+	uint64_t stop_us, resume_us;
+	/* CLOCK_MONOTONIC, of when we heard of them; the same */
+	uint64_t since_us, resumed_us;
+};
 
 /* The phase in which QEMU comes to stop the guest. */
 int outgoing_stop_switchover(struct outgoing *o);
