@@ -66,8 +66,8 @@ static void walk(struct outgoing *o)
 	int ret = outgoing_connect(o);
 
 	for (size_t i = 0; ret == 0 && i < sizeof(steps) / sizeof(*steps); i++) {
-		if ((steps[i].phase == PHASE_VERIFY && (!o->opt->verify || o->post_copy)) ||
-		    (steps[i].phase == PHASE_POSTCOPY && !o->post_copy))
+		if ((steps[i].phase == PHASE_VERIFY && (!o->opt->verify || o->postcopy.decided)) ||
+		    (steps[i].phase == PHASE_POSTCOPY && !o->postcopy.decided))
 			continue;
 		if (steps[i].phase != PHASE_HANDOVER)
 			outgoing_enter(o, steps[i].phase);
@@ -91,12 +91,12 @@ static int run(struct outgoing *o, struct report_result *result, bool *may_pass)
 		return EXIT_REFUSED;
 	}
 	walk(o);
-	status = outgoing_result_status(o->phase, o->damaged);
+	status = outgoing_result_status(o->phase, o->postcopy.damaged);
 	/* A receiver that cannot be reached, or will not do, is found before anything is touched.
 	 */
 	refused = status == EXIT_FAILED && !o->peer.accepted;
 	*may_pass = status == EXIT_FAILED && (!refused || outgoing_result_is_passing(o->failed));
-	outgoing_result_fill(o, outgoing_result_word(o->phase, o->damaged), result);
+	outgoing_result_fill(o, outgoing_result_word(o->phase, o->postcopy.damaged), result);
 	return refused ? EXIT_REFUSED : status;
 }
 

@@ -90,7 +90,7 @@ static int resolve(struct outgoing *o)
 	do
 		ret = ownership_settle(ownership_ask, &o->peer.at, o->guest.info.uuid_bytes,
 				       o->opt->resolve_ms, &state, &err);
-	while (ret < 0 && o->post_copy && !runs_here(o));
+	while (ret < 0 && o->postcopy.decided && !runs_here(o));
 	if (ret < 0)
 		return runs_here(o) ? take_back(o) : give_up(o, err.text);
 	if (state == WIRE_STATE_ABSENT)

@@ -59,7 +59,7 @@ int outgoing_place_hold(struct outgoing *o)
 int outgoing_place_hand_over(struct outgoing *o)
 {
 	o->place.record.released = true;
-	o->place.record.post_copy = o->post_copy;
+	o->place.record.post_copy = o->postcopy.decided;
 	return write_record(o, PHASE_HANDOVER);
 }
 

@@ -20,7 +20,7 @@
 
 static bool has_listening(const struct outgoing *o)
 {
-	return o->got_listening;
+	return o->postcopy.listening;
 }
 
 static void on_link(void *opaque, enum page_link_state state, const char *text)
@@ -44,7 +44,7 @@ static int open_link(struct outgoing *o)
 
 	if (options.pushes > PAGE_LINK_STREAMS_MAX)
 		options.pushes = PAGE_LINK_STREAMS_MAX;
-	return page_link_new(&options, &o->link, &o->err);
+	return page_link_new(&options, &o->postcopy.link, &o->err);
 }
 
 int outgoing_postcopy_listen(struct outgoing *o)
@@ -58,15 +58,15 @@ int outgoing_postcopy_listen(struct outgoing *o)
 				     "the destination to get ready for post-copy");
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot switch to post-copy");
-	if (o->listening_text[0]) {
-		report_event(o->report, "warning", o->phase, o->listening_text);
-		o->post_copy_refused = true;
+	if (o->postcopy.refusal[0]) {
+		report_event(o->report, "warning", o->phase, o->postcopy.refusal);
+		o->postcopy.refused = true;
 		return 0;
 	}
 	ret = open_link(o);
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot switch to post-copy");
-	o->post_copy = true;
+	o->postcopy.decided = true;
 	o->mode = "PostCopy";
 	/* What is known before the stop need not be done in it. */
 	for (int i = 0; ret == 0 && i < STALE_ROUNDS && (i == 0 || o->rounds.pages > FEW_PAGES);
@@ -77,28 +77,28 @@ int outgoing_postcopy_listen(struct outgoing *o)
 
 void outgoing_postcopy_take_listening(struct outgoing *o, struct wire_message *m)
 {
-	snprintf(o->listening_text, sizeof(o->listening_text), "%s", m->listening.text);
-	o->got_listening = true;
+	snprintf(o->postcopy.refusal, sizeof(o->postcopy.refusal), "%s", m->listening.text);
+	o->postcopy.listening = true;
 }
 
 /* ---- from the stop on ---- */
 
 int outgoing_postcopy_serve(struct outgoing *o)
 {
-	int ret = page_link_serve(o->link, o->rounds.source, &o->err);
+	int ret = page_link_serve(o->postcopy.link, o->rounds.source, &o->err);
 
 	return ret < 0 ? outgoing_fail(o, ret, "cannot serve pages") : 0;
 }
 
 void outgoing_postcopy_push(struct outgoing *o)
 {
-	if (o->link)
-		page_link_push(o->link);
+	if (o->postcopy.link)
+		page_link_push(o->postcopy.link);
 }
 
 static bool link_is_over(const struct outgoing *o)
 {
-	return o->link_over;
+	return o->postcopy.over;
 }
 
 /* The migration is over all the same, and is tidied up; but an operator must see to the guest. */
@@ -106,9 +106,10 @@ static void judge_proof(struct outgoing *o)
 {
 	struct proof_result r;
 
-	page_link_proof(o->link, &r);
-	o->damaged = page_link_judge(o->link, o->guest.info.name, o->opt->destination, &o->err) < 0;
-	if (!o->damaged && !r.complete)
+	page_link_proof(o->postcopy.link, &r);
+	o->postcopy.damaged = page_link_judge(o->postcopy.link, o->guest.info.name,
+					      o->opt->destination, &o->err) < 0;
+	if (!o->postcopy.damaged && !r.complete)
 		report_event(
 			o->report, "warning", o->phase,
 			"all memory has arrived, but the destination did not come to prove it");
@@ -116,10 +117,10 @@ static void judge_proof(struct outgoing *o)
 
 int outgoing_postcopy(struct outgoing *o)
 {
-	page_link_push(o->link);
+	page_link_push(o->postcopy.link);
 	while (!link_is_over(o))
 		outgoing_await(o, link_is_over, OUTGOING_NO_LIMIT_MS, NULL);
-	if (!o->link_ended) {
+	if (!o->postcopy.ended) {
 		o->peer.finished = true;
 		if (o->opt->verify)
 			judge_proof(o);
@@ -130,7 +131,7 @@ int outgoing_postcopy(struct outgoing *o)
 			     "post-copy of domain %s cannot be finished: %s. What it had not "
 			     "fetched is held here no longer; see whether it runs on %s, and start "
 			     "it anew from its disks if not",
-			     o->guest.info.name, o->link_text, o->opt->destination);
+			     o->guest.info.name, o->postcopy.text, o->opt->destination);
 }
 
 void outgoing_postcopy_take_link(struct outgoing *o, struct mail *mail)
@@ -147,17 +148,17 @@ void outgoing_postcopy_take_link(struct outgoing *o, struct mail *mail)
 		report_event(o->report, "reconnected", o->phase, mail->text);
 		break;
 	case PAGE_LINK_ENDED:
-		o->link_ended = true;
-		snprintf(o->link_text, sizeof(o->link_text), "%s", mail->text);
+		o->postcopy.ended = true;
+		snprintf(o->postcopy.text, sizeof(o->postcopy.text), "%s", mail->text);
 		/* fall through */
 	case PAGE_LINK_COMPLETE:
-		o->link_over = true;
+		o->postcopy.over = true;
 		break;
 	}
 }
 
 void outgoing_postcopy_release(struct outgoing *o)
 {
-	page_link_destroy(o->link);
-	o->link = NULL;
+	page_link_destroy(o->postcopy.link);
+	o->postcopy.link = NULL;
 }

@@ -3,9 +3,25 @@
 // Driving thread only; negative errno, recorded, unless it says otherwise.
 #pragma once
 
+#include <stdbool.h>
+#include "page_link.h"
+#include "wire.h"
+
 struct mail;
 struct outgoing;
 struct wire_message;
+
+struct outgoing_postcopy {
+	bool listening;			 /* the destination has answered LISTEN */
+	char refusal[WIRE_TEXT_MAX + 1]; /* why it cannot; empty: it can */
+	bool refused;			 /* so that pre-copy goes on */
+	bool decided;			 /* the guest moves before its memory has */
+	struct page_link *link;		 /* NULL until then */
+	bool over;			 /* every page has come, or none will be asked for again: */
+	bool ended;
+	char text[WIRE_TEXT_MAX + 1]; /* why it ended */
+	bool damaged;		      /* the proof found it so: the text says what to do */
+};
 
 /* Make everything ready for post-copy, and tell the destination what it lacks. 1: done; 0: it is
  * not possible there. */

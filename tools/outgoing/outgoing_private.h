@@ -7,6 +7,7 @@
 
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_postcopy.h"
 #include "outgoing_stop.h"
 #include "outgoing_precopy.h"
 #include "outgoing_round.h"
@@ -15,7 +16,6 @@
 #include "outgoing_queue.h"
 #include "outgoing_place.h"
 #include "outgoing_guest.h"
-#include "page_link.h"
 
 struct outgoing {
 	const struct outgoing_options *opt;
@@ -33,16 +33,9 @@ struct outgoing {
 	const char *mode;   /* PreCopy, Paused, PostCopy */
 
 	/* machinery; owned, NULL until made */
-	struct page_link *link; /* of post-copy */
 
 	/* what the mail said */
 	bool got_digest;
-	bool got_listening, post_copy_refused;
-	char listening_text[WIRE_TEXT_MAX + 1]; /* why not */
-	bool post_copy;				/* decided */
-	bool link_over, link_ended; /* every page has come; none will be asked for again */
-	char link_text[WIRE_TEXT_MAX + 1];
-	bool damaged; /* the proof found it so: err says what to do */
 	struct wire_digest digest;
 
 	/* rounds */
@@ -52,6 +45,7 @@ struct outgoing {
 	char verified[33];
 
 	/* its parts */
+	struct outgoing_postcopy postcopy;
 	struct outgoing_stop stop;
 	struct outgoing_precopy precopy;
 	struct outgoing_rounds rounds;

@@ -14,7 +14,7 @@ uint64_t outgoing_progress_bytes(const struct outgoing *o)
 {
 	uint64_t bytes = outgoing_round_bytes(o);
 
-	bytes += o->link ? page_link_bytes(o->link) : 0;
+	bytes += o->postcopy.link ? page_link_bytes(o->postcopy.link) : 0;
 	bytes += o->libvirt.tunnel ? forward_bytes(o->libvirt.tunnel) : 0;
 	bytes += o->libvirt.qemu_stream ? forward_bytes(o->libvirt.qemu_stream) : 0;
 	return bytes;
@@ -36,7 +36,7 @@ static uint64_t unsent_bytes(const struct outgoing *o)
 {
 	struct page_server_stats stats;
 
-	page_link_stats(o->link, &stats);
+	page_link_stats(o->postcopy.link, &stats);
 	return stats.pages_left * RAM_PAGE_SIZE;
 }
 

@@ -75,10 +75,10 @@ static void fill_pages(struct outgoing *o, struct report_result *r)
 	r->pages_sent = stats.pages_sent;
 	r->pages_zero = stats.pages_zero;
 	r->pages_skipped = stats.pages_skipped;
-	if (!o->link)
+	if (!o->postcopy.link)
 		return;
-	page_link_result(o->link, &r->post_copy);
-	page_link_proof(o->link, &r->proven);
+	page_link_result(o->postcopy.link, &r->post_copy);
+	page_link_proof(o->postcopy.link, &r->proven);
 	r->proof = o->opt->verify;
 }
 

@@ -32,14 +32,14 @@ int outgoing_stop_switchover(struct outgoing *o)
 		return outgoing_fail(o, -EIO, "failure asked for at switch-over");
 	/* What the next rounds say must not wait for the cap, which QEMU's device state may just
 	 * have used up. */
-	if (o->post_copy)
+	if (o->postcopy.decided)
 		outgoing_round_hasten(o);
 	outgoing_libvirt_open_gate(o);
 	while (!o->stop.at_rest) {
 		int ret;
 
-		ret = outgoing_round(o, o->post_copy ? SOURCE_ROUND_STALE : SOURCE_ROUND_LIVE,
-				     STOP_MS);
+		ret = outgoing_round(
+			o, o->postcopy.decided ? SOURCE_ROUND_STALE : SOURCE_ROUND_LIVE, STOP_MS);
 		if (ret == 0)
 			ret = outgoing_await(o, is_at_rest, CHASE_MS, NULL);
 		if (ret < 0 && ret != -ETIMEDOUT)
@@ -60,10 +60,10 @@ int outgoing_stop_last_pass(struct outgoing *o)
 
 	if (failure_point("last-pass") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for in the last pass");
-	outgoing_round_start(o, o->post_copy ? SOURCE_ROUND_STALE_LAST : SOURCE_ROUND_LAST);
+	outgoing_round_start(o, o->postcopy.decided ? SOURCE_ROUND_STALE_LAST : SOURCE_ROUND_LAST);
 	ret = outgoing_round_await_stopped(o,
 					   "the destination to take the last pages, guest stopped");
-	return ret == 0 && o->post_copy ? outgoing_postcopy_serve(o) : ret;
+	return ret == 0 && o->postcopy.decided ? outgoing_postcopy_serve(o) : ret;
 }
 
 /* STOP comes when the vCPUs stand still; QEMU then waits for disk I/O in flight, which may still
@@ -98,6 +98,7 @@ void outgoing_stop_take_resumed(struct outgoing *o, struct wire_message *m)
 	o->stop.resumed_us = clock_monotonic_us();
 	outgoing_postcopy_push(o);
 	report_event(o->report, "resumed", o->phase,
-		     o->post_copy ? "the guest runs on the destination, and its memory follows"
-				  : "the guest runs on the destination");
+		     o->postcopy.decided
+			     ? "the guest runs on the destination, and its memory follows"
+			     : "the guest runs on the destination");
 }
