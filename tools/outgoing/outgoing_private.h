@@ -7,6 +7,7 @@
 
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_verify.h"
 #include "outgoing_postcopy.h"
 #include "outgoing_stop.h"
 #include "outgoing_precopy.h"
@@ -35,16 +36,14 @@ struct outgoing {
 	/* machinery; owned, NULL until made */
 
 	/* what the mail said */
-	bool got_digest;
-	struct wire_digest digest;
 
 	/* rounds */
 
 	/* times, CLOCK_MONOTONIC */
 	uint64_t begun_us, next_progress_us;
-	char verified[33];
 
 	/* its parts */
+	struct outgoing_proof proof;
 	struct outgoing_postcopy postcopy;
 	struct outgoing_stop stop;
 	struct outgoing_precopy precopy;

@@ -100,7 +100,7 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 		 o->guest.info.name[0] ? o->guest.info.name : o->opt->domain);
 	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.info.uuid);
 	snprintf(r->reason, sizeof(r->reason), "%s", o->err.text);
-	memcpy(r->verified, o->verified, sizeof(r->verified));
+	memcpy(r->verified, o->proof.verified, sizeof(r->verified));
 	fill_times(o, r);
 	fill_pages(o, r);
 }

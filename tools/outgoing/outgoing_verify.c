@@ -15,23 +15,23 @@
 
 static bool has_digest(const struct outgoing *o)
 {
-	return o->got_digest;
+	return o->proof.known;
 }
 
 static int compare_digests(struct outgoing *o, const struct wire_digest *ours)
 {
-	if (ours->count != o->digest.count)
+	if (ours->count != o->proof.theirs.count)
 		return outgoing_fail(o, -EPROTO,
 				     "the destination sent %u digests for %u RAM blocks",
-				     o->digest.count, ours->count);
+				     o->proof.theirs.count, ours->count);
 	for (unsigned int i = 0; i < ours->count; i++)
-		if (memcmp(ours->digest[i], o->digest.digest[i], 16) != 0)
+		if (memcmp(ours->digest[i], o->proof.theirs.digest[i], 16) != 0)
 			return outgoing_fail(o, -EBADMSG,
 					     "RAM block %s differs between the hosts: not handed "
 					     "over; please report this as a bug in dray",
 					     o->guest.ram.blocks[i].name);
 	for (int i = 0; i < 16; i++)
-		snprintf(o->verified + 2 * i, 3, "%02x", ours->digest[0][i]);
+		snprintf(o->proof.verified + 2 * i, 3, "%02x", ours->digest[0][i]);
 	return 0;
 }
 
@@ -56,6 +56,6 @@ int outgoing_verify(struct outgoing *o)
 
 void outgoing_verify_take_digest(struct outgoing *o, struct wire_message *m)
 {
-	o->digest = *m->digest;
-	o->got_digest = true;
+	o->proof.theirs = *m->digest;
+	o->proof.known = true;
 }
