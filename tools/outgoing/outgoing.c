@@ -112,9 +112,9 @@ int outgoing_run(const struct outgoing_options *options, struct steering *steeri
 	o->report = report;
 	o->steering = steering;
 	o->take = outgoing_mail_take;
-	o->mode = "PreCopy";
+	o->status.shown.mode = "PreCopy";
 	outgoing_place_init(o);
-	o->begun_us = clock_monotonic_us();
+	o->status.begun_us = clock_monotonic_us();
 	steering_limits(steering, &o->precopy.limits);
 	if (outgoing_peer_init(o) < 0)
 		abort();

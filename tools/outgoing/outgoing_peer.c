@@ -129,7 +129,7 @@ void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail)
 
 void outgoing_peer_take_prepared(struct outgoing *o, struct wire_message *m)
 {
-	o->status.queued_ahead = 0;
+	o->status.shown.queued_ahead = 0;
 	strcpy(o->peer.monitor_path, m->prepared.monitor_path);
 	strcpy(o->peer.stream_path, m->prepared.stream_path);
 	o->peer.accepted = true;

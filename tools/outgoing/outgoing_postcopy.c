@@ -67,7 +67,7 @@ int outgoing_postcopy_listen(struct outgoing *o)
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot switch to post-copy");
 	o->postcopy.decided = true;
-	o->mode = "PostCopy";
+	o->status.shown.mode = "PostCopy";
 	/* What is known before the stop need not be done in it. */
 	for (int i = 0; ret == 0 && i < STALE_ROUNDS && (i == 0 || o->rounds.pages > FEW_PAGES);
 	     i++)

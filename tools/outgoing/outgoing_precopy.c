@@ -124,7 +124,7 @@ static int act(struct outgoing *o, enum convergence_verdict verdict)
 		return 1;
 	case CONVERGENCE_PAUSE:
 		o->precopy.paused = true;
-		o->mode = "Paused";
+		o->status.shown.mode = "Paused";
 		return 1;
 	case CONVERGENCE_POST_COPY:
 		return outgoing_postcopy_listen(o);

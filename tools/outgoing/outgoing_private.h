@@ -7,6 +7,7 @@
 
 #include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_status.h"
 #include "outgoing_verify.h"
 #include "outgoing_postcopy.h"
 #include "outgoing_stop.h"
@@ -26,12 +27,10 @@ struct outgoing {
 	/* Notes what a mail says; outgoing_mail.c's, told by a pointer because whoever waits stands
 	 * below those who note. */
 	void (*take)(struct outgoing *o, struct mail *mail);
-	struct steering_status status;
 	enum phase phase;
 	struct errtext err; /* why it failed; the first reason */
 	int failed;	    /* negative errno of the first failure, or 0 */
 	bool cancelled;	    /* ... which was a request, or a time-out */
-	const char *mode;   /* PreCopy, Paused, PostCopy */
 
 	/* machinery; owned, NULL until made */
 
@@ -40,9 +39,9 @@ struct outgoing {
 	/* rounds */
 
 	/* times, CLOCK_MONOTONIC */
-	uint64_t begun_us, next_progress_us;
 
 	/* its parts */
+	struct outgoing_status status;
 	struct outgoing_proof proof;
 	struct outgoing_postcopy postcopy;
 	struct outgoing_stop stop;

@@ -42,7 +42,7 @@ static uint64_t unsent_bytes(const struct outgoing *o)
 
 static void measure(struct outgoing *o, uint64_t now)
 {
-	struct steering_status *s = &o->status;
+	struct steering_status *s = &o->status.shown;
 	const struct convergence *c = &o->precopy.convergence;
 
 	s->transferred_bytes = outgoing_progress_bytes(o);
@@ -56,7 +56,7 @@ static void measure(struct outgoing *o, uint64_t now)
 
 static void tell(struct outgoing *o)
 {
-	const struct steering_status *s = &o->status;
+	const struct steering_status *s = &o->status.shown;
 
 	report_progress(o->report, &(struct report_progress){
 					   .phase = o->phase,
@@ -74,13 +74,13 @@ void outgoing_progress_tick(struct outgoing *o)
 {
 	uint64_t now = clock_monotonic_us();
 
-	if (now < o->next_progress_us || !o->rounds.source ||
+	if (now < o->status.next_us || !o->rounds.source ||
 	    (outgoing_is_handed_over(o) && o->phase != PHASE_POSTCOPY))
 		return;
-	o->next_progress_us = now + OUTGOING_TICK_US;
+	o->status.next_us = now + OUTGOING_TICK_US;
 	measure(o, now);
 	outgoing_show(o);
 	outgoing_round_account(o);
-	outgoing_precopy_check_progress(o, now, o->status.remaining_bytes);
+	outgoing_precopy_check_progress(o, now, o->status.shown.remaining_bytes);
 	tell(o);
 }

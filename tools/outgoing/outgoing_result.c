@@ -59,9 +59,10 @@ static void fill_times(const struct outgoing *o, struct report_result *r)
 {
 	uint64_t now = clock_monotonic_us();
 
-	r->total_ms = ((o->stop.resumed_us ? o->stop.resumed_us : now) - o->begun_us) / 1000;
+	r->total_ms = ((o->stop.resumed_us ? o->stop.resumed_us : now) - o->status.begun_us) / 1000;
 	r->tidy_ms = o->stop.resumed_us ? (now - o->stop.resumed_us) / 1000 : 0;
-	r->setup_ms = ((o->precopy.begun_us ? o->precopy.begun_us : now) - o->begun_us) / 1000;
+	r->setup_ms =
+		((o->precopy.begun_us ? o->precopy.begun_us : now) - o->status.begun_us) / 1000;
 	if (o->stop.resume_us > o->stop.stop_us && o->stop.stop_us)
 		r->downtime_ms = (double)(o->stop.resume_us - o->stop.stop_us) / 1000;
 }
@@ -87,7 +88,7 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 	*r = (struct report_result){
 		.result = word,
 		.lane = "direct",
-		.mode = o->mode,
+		.mode = o->status.shown.mode,
 		.rounds = o->rounds.number,
 		.ram_bytes = ram_map_bytes(&o->guest.ram),
 		.wire_bytes = outgoing_progress_bytes(o),

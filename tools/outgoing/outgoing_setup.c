@@ -49,7 +49,7 @@ int outgoing_connect(struct outgoing *o)
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot connect to %s", o->opt->destination);
 	ret = outgoing_queue_there(o);
-	if (ret == 0 && clock_monotonic_us() - o->begun_us > LONG_US)
+	if (ret == 0 && clock_monotonic_us() - o->status.begun_us > LONG_US)
 		ret = outgoing_guest_check_again(o);
 	outgoing_queue_note_turn(o);
 	return ret;

@@ -16,13 +16,12 @@ void outgoing_enter(struct outgoing *o, enum phase phase)
 
 void outgoing_show(struct outgoing *o)
 {
-	struct steering_status *s = &o->status;
+	struct steering_status *s = &o->status.shown;
 
 	snprintf(s->domain, sizeof(s->domain), "%s", o->guest.info.name);
 	snprintf(s->uuid, sizeof(s->uuid), "%s", o->guest.info.uuid);
 	snprintf(s->host, sizeof(s->host), "%s", o->opt->destination);
 	s->phase = o->phase;
-	s->mode = o->mode;
 	s->lane = "direct";
 	s->round = o->rounds.number;
 	s->throttle_percent = o->precopy.throttle_percent;
@@ -33,9 +32,9 @@ void outgoing_show(struct outgoing *o)
 
 void outgoing_show_ahead(struct outgoing *o, const char *where, unsigned int ahead)
 {
-	if (o->status.queued_ahead == ahead)
+	if (o->status.shown.queued_ahead == ahead)
 		return;
-	o->status.queued_ahead = ahead;
+	o->status.shown.queued_ahead = ahead;
 	outgoing_show(o);
 	if (ahead)
 		report_queued(o->report, where, ahead);

@@ -2,9 +2,19 @@
 // What others see of a migration: its phase, and what `dray status` tells. Driving thread only.
 #pragma once
 
+#include <stdint.h>
 #include "phase.h"
+#include "steering.h"
 
 struct outgoing;
+
+struct outgoing_status {
+	struct steering_status
+		shown; /* the mode, PreCopy, Paused or PostCopy, is kept here alone */
+	/* CLOCK_MONOTONIC */
+	uint64_t begun_us; /* this attempt */
+	uint64_t next_us;  /* when to measure again */
+};
 
 /* Move on to a phase, and say so. The table of phases must allow it; the first one may be entered
  * by who is in it already. */
