@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the outgoing_*.c files share: the state of one migration on the source.
+// What the outgoing_*.c files share: the state of one migration on the source, in parts. A file
+// declares, makes, feeds with mail and gives back the part that is its own; of others' it reads.
 //
 // Everything belongs to the one driving thread. Other threads (control reader, gate, libvirt's job,
 // event loop, round workers, signal catcher) only post to the mailbox.
@@ -7,17 +8,17 @@
 
 #include "mailbox.h"
 #include "outgoing.h"
-#include "outgoing_status.h"
-#include "outgoing_verify.h"
-#include "outgoing_postcopy.h"
-#include "outgoing_stop.h"
-#include "outgoing_precopy.h"
-#include "outgoing_round.h"
+#include "outgoing_guest.h"
 #include "outgoing_libvirt.h"
 #include "outgoing_peer.h"
-#include "outgoing_queue.h"
 #include "outgoing_place.h"
-#include "outgoing_guest.h"
+#include "outgoing_postcopy.h"
+#include "outgoing_precopy.h"
+#include "outgoing_queue.h"
+#include "outgoing_round.h"
+#include "outgoing_status.h"
+#include "outgoing_stop.h"
+#include "outgoing_verify.h"
 
 struct outgoing {
 	const struct outgoing_options *opt;
@@ -27,29 +28,22 @@ struct outgoing {
 	/* Notes what a mail says; outgoing_mail.c's, told by a pointer because whoever waits stands
 	 * below those who note. */
 	void (*take)(struct outgoing *o, struct mail *mail);
+
 	enum phase phase;
 	struct errtext err; /* why it failed; the first reason */
 	int failed;	    /* negative errno of the first failure, or 0 */
 	bool cancelled;	    /* ... which was a request, or a time-out */
 
-	/* machinery; owned, NULL until made */
-
-	/* what the mail said */
-
-	/* rounds */
-
-	/* times, CLOCK_MONOTONIC */
-
-	/* its parts */
+	/* Parts, each of the file that declares it. */
 	struct outgoing_status status;
-	struct outgoing_proof proof;
-	struct outgoing_postcopy postcopy;
-	struct outgoing_stop stop;
-	struct outgoing_precopy precopy;
-	struct outgoing_rounds rounds;
-	struct outgoing_libvirt libvirt;
-	struct outgoing_peer peer;
-	struct outgoing_turn turn;
-	struct outgoing_place place;
 	struct outgoing_guest guest;
+	struct outgoing_place place;
+	struct outgoing_turn turn;
+	struct outgoing_peer peer;
+	struct outgoing_libvirt libvirt;
+	struct outgoing_rounds rounds;
+	struct outgoing_precopy precopy;
+	struct outgoing_stop stop;
+	struct outgoing_postcopy postcopy;
+	struct outgoing_proof proof;
 };
