@@ -4,7 +4,7 @@
 # style: how the files look. Sourced by rules.bash.
 
 shell_files() {
-	grep -rlE --exclude='*.[ch]' '^#!.*\<(bash|sh|bats)$|^# shellcheck shell=bash' tools tests bench .ci
+	grep -rlE --exclude='*.[ch]' '^#!.*\<(bash|sh|bats)$|^# shellcheck shell=bash' tools tests bench findings .ci
 }
 
 # Sourced files are checked by themselves (SC1091). A bats case is a subshell on purpose (SC2030, SC2031), and shares
