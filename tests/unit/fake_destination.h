@@ -33,6 +33,7 @@
 #include <unistd.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
+#include "control.h"
 #include "fake_host.h"
 #include "guest_ram.h"
 #include "incoming.h"
@@ -350,7 +351,7 @@ static inline void fake_happen(struct fake_destination *d, char letter, struct m
 		fake_message(mail, types[message - letters]);
 		mail->message.listen.prove = letter == 'V';
 		if (letter == 'A')
-			strcpy(mail->message.abort.text, "enough");
+			mail->message.abort.text = strdup("enough");
 		return;
 	}
 	mail->kind = letter == 'C'		      ? MAIL_CONTROL_LOST
@@ -361,7 +362,7 @@ static inline void fake_happen(struct fake_destination *d, char letter, struct m
 	mail->event = letter == 'E' ? QEMU_EVENT_RESUME : QEMU_EVENT_GONE;
 	mail->a = 1000;
 	mail->result = -ECONNRESET;
-	strcpy(mail->text, letter == 'C' ? "no answer" : "a stream broke");
+	mail->text = letter == 'C' ? "no answer" : "a stream broke";
 	d->lost |= letter == 'C';
 	if (letter == 'q')
 		fake_leave_queue(d);

@@ -17,7 +17,7 @@ static bool is_of_session(const struct record *r, const void *session)
 	return strcmp(r->session, session) == 0;
 }
 
-/* Fills in->record and the paths. */
+/* Fills in->place.record and the paths. */
 static int look_up_record(struct incoming *in)
 {
 	char session[2 * WIRE_SESSION_SIZE + 1];
@@ -25,9 +25,9 @@ static int look_up_record(struct incoming *in)
 	int ret;
 
 	record_session(in->session, session);
-	ret = in->world->find_record(RECORD_INCOMING, is_of_session, session, &in->dir, &in->record,
-				     &err);
-	in->dir.lock = -1;
+	ret = in->world->find_record(RECORD_INCOMING, is_of_session, session, &in->place.dir,
+				     &in->place.record, &err);
+	in->place.dir.lock = -1;
 	if (ret == -ENOENT)
 		return errtext_set(&in->err, ret,
 				   "nothing is known of this migration on the destination: was it "
@@ -38,11 +38,11 @@ static int look_up_record(struct incoming *in)
 /* Before the release the source decides, by other ways. */
 static int check_record(struct incoming *in)
 {
-	if (in->record.complete) {
-		in->complete = true; /* only the answer was lost */
+	if (in->place.record.complete) {
+		in->postcopy.complete = true; /* only the answer was lost */
 		return -EALREADY;
 	}
-	if (!in->record.released || !in->record.post_copy)
+	if (!in->place.record.released || !in->place.record.post_copy)
 		return errtext_set(&in->err, -EINPROGRESS,
 				   "the guest has not been handed over, as far as the destination "
 				   "knows");
@@ -74,12 +74,13 @@ static int check_guest(struct incoming *in)
 static int find_qemu(struct incoming *in)
 {
 	uint64_t started = 0;
-	int ret = process_started(in->record.qemu, &started, &in->err);
+	int ret = process_started(in->place.record.qemu, &started, &in->err);
 
-	if (ret == 0 && started != in->record.qemu_started)
-		ret = errtext_set(&in->err, -ESRCH, "QEMU's process %d has ended", in->record.qemu);
-	in->qemu = in->record.qemu;
-	in->qemu_started = started;
+	if (ret == 0 && started != in->place.record.qemu_started)
+		ret = errtext_set(&in->err, -ESRCH, "QEMU's process %d has ended",
+				  in->place.record.qemu);
+	in->postcopy.qemu = in->place.record.qemu;
+	in->postcopy.qemu_started = started;
 	return ret;
 }
 
@@ -87,9 +88,8 @@ static int find_qemu(struct incoming *in)
 static int note_complete(struct incoming *in)
 {
 	in->err = (struct errtext){0};
-	in->complete = in->record.complete = true;
-	return record_write(&in->dir, RECORD_INCOMING, &in->record, &in->err) < 0 ? -EIO
-										  : -EALREADY;
+	in->postcopy.complete = in->place.record.complete = true;
+	return incoming_place_write(in, &in->err) < 0 ? -EIO : -EALREADY;
 }
 
 static int reach_qemu(struct incoming *in)
@@ -98,17 +98,19 @@ static int reach_qemu(struct incoming *in)
 	int ret = find_qemu(in);
 
 	if (ret == 0)
-		ret = in->world->find_ram(in->qemu, true, &in->ram, &in->err);
+		ret = in->world->find_ram(in->postcopy.qemu, true, &in->ram, &in->err);
 	if (ret == 0)
-		ret = owed_open(in->dir.owed, &in->ram, &in->owed, &in->err);
-	if (ret == 0 && !owed_sealed(in->owed))
-		ret = errtext_set(&in->err, -EINVAL, "%s: the set is not complete", in->dir.owed);
+		ret = owed_open(in->place.dir.owed, &in->ram, &in->postcopy.owed, &in->err);
+	if (ret == 0 && !owed_sealed(in->postcopy.owed))
+		ret = errtext_set(&in->err, -EINVAL, "%s: the set is not complete",
+				  in->place.dir.owed);
 	if (ret == 0)
-		ret = destination_new(&options, &in->destination, &in->err);
+		ret = destination_new(&options, &in->joined.destination, &in->err);
 	if (ret < 0)
 		return ret;
-	ret = in->world->find_userfaultfd(in->qemu, &in->uffd, &in->uffd_inside, &in->err);
-	return ret == -ENOENT && owed_left(in->owed) == 0 ? note_complete(in) : ret;
+	ret = in->world->find_userfaultfd(in->postcopy.qemu, &in->postcopy.uffd,
+					  &in->postcopy.uffd_inside, &in->err);
+	return ret == -ENOENT && owed_left(in->postcopy.owed) == 0 ? note_complete(in) : ret;
 }
 
 static int take_over(struct incoming *in)
@@ -119,26 +121,19 @@ static int take_over(struct incoming *in)
 		ret = incoming_postcopy_new_handlers(in);
 	if (ret < 0)
 		return ret;
-	in->prepare.running = in->record.running;
+	in->prepare.running = in->place.record.running;
 	in->prepare.silence_ms = SILENCE_MS;
-	destination_place(in->destination, in->placer);
-	in->released_us = in->world->now_us();
-	ret = placer_begin(in->placer, &in->err);
-	if (ret == 0)
-		ret = in->world->start_guard(in->uuid, in->receiver->opt.libvirt_socket, NULL,
-					     &in->guard, NULL, &in->err);
-	return ret;
+	destination_place(in->joined.destination, in->postcopy.placer);
+	in->postcopy.released_us = in->world->now_us();
+	ret = placer_begin(in->postcopy.placer, &in->err);
+	return ret < 0 ? ret : incoming_place_start_guard(in);
 }
 
 /* Whoever had the lock before us may have written meanwhile. */
 static int lock_record(struct incoming *in)
 {
-	int ret = in->world->open_dir(&in->dir, in->record.uuid, -1, -1, &in->err);
+	int ret = incoming_place_reopen(in);
 
-	if (ret < 0)
-		return ret;
-	record_destroy(&in->record);
-	ret = record_read(&in->dir, RECORD_INCOMING, &in->record, &in->err);
 	return ret < 0 ? ret : check_record(in);
 }
 
@@ -146,15 +141,15 @@ int incoming_adopt(struct incoming *in)
 {
 	int ret = look_up_record(in);
 
-	in->released = true; /* whatever fails here, nothing inside QEMU is to be undone */
-	in->missed_events = true;
+	in->joined.released = true; /* whatever fails here, nothing inside QEMU is to be undone */
+	in->monitor.missed_events = true;
 	if (ret == 0)
 		ret = check_record(in);
 	if (ret < 0)
 		return ret;
-	in->resumed = in->record.resumed;
-	snprintf(in->uuid, sizeof(in->uuid), "%s", in->record.uuid);
-	snprintf(in->prepare.name, sizeof(in->prepare.name), "%s", in->record.domain);
+	in->resumed = in->place.record.resumed;
+	snprintf(in->uuid, sizeof(in->uuid), "%s", in->place.record.uuid);
+	snprintf(in->prepare.name, sizeof(in->prepare.name), "%s", in->place.record.domain);
 	ret = lock_record(in);
 	if (ret == -ENOENT)
 		return -EAGAIN;

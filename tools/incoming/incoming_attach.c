@@ -16,23 +16,15 @@ static int reach_monitor(struct incoming *in)
 	while (in->world->now_us() < end) {
 		struct errtext ignored = {0};
 
-		if (in->world->open_monitor(in->dir.monitor, ANSWER_MS, &in->monitor, &ignored) ==
-		    0)
+		if (in->world->open_monitor(in->place.dir.monitor, ANSWER_MS, &in->monitor.qmp,
+					    &ignored) == 0)
 			return 0;
 		incoming_mail_take(in, TRY_US);
 		if (in->control_lost || in->aborted)
 			return errtext_set(&in->err, -ECANCELED, "the source gave up");
 	}
 	return errtext_set(&in->err, -ETIMEDOUT, "QEMU's monitor %s did not come up in %d s",
-			   in->dir.monitor, START_MS / 1000);
-}
-
-static void publish(struct incoming *in, struct destination *d)
-{
-	pthread_mutex_lock(&in->receiver->lock);
-	in->destination = d;
-	pthread_cond_broadcast(&in->receiver->changed);
-	pthread_mutex_unlock(&in->receiver->lock);
+			   in->place.dir.monitor, START_MS / 1000);
 }
 
 static void on_synced(void *opaque, unsigned int stream, uint32_t round)
@@ -52,8 +44,8 @@ int incoming_attach(struct incoming *in)
 
 	if (ret < 0)
 		return ret;
-	pid = qmp_peer_pid(in->monitor);
-	ret = qmp_set_capability(in->monitor, "x-ignore-shared", true, &in->err);
+	pid = qmp_peer_pid(in->monitor.qmp);
+	ret = qmp_set_capability(in->monitor.qmp, "x-ignore-shared", true, &in->err);
 	if (ret == 0)
 		ret = in->world->find_ram(pid, true, &in->ram, &in->err);
 	if (ret == 0)
@@ -66,6 +58,6 @@ int incoming_attach(struct incoming *in)
 		destination_destroy(d);
 		return ret;
 	}
-	publish(in, d);
+	incoming_joined_open(in, d);
 	return 0;
 }

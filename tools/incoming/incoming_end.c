@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "cleanup.h"
-#include "guard.h"
 
 #define WIND_UP_US 5000000
 #define SETTLE_US 15000000
@@ -29,12 +27,12 @@ static void remember_that_it_never_ran(struct incoming *in)
 {
 	enum domain_state state = incoming_settle(in, 0);
 
-	if (in->resumed || in->missed_events || !incoming_settle_has_ended(state) ||
-	    (in->released && !in->gone))
+	if (in->resumed || in->monitor.missed_events || !incoming_settle_has_ended(state) ||
+	    (in->joined.released && !in->gone))
 		return;
-	in->record.never_ran = true;
-	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
-	if (state == DOMAIN_SHUT_OFF && !in->record.defined_before)
+	in->place.record.never_ran = true;
+	incoming_place_write(in, NULL);
+	if (state == DOMAIN_SHUT_OFF && !in->place.record.defined_before)
 		host_undefine(in->host, in->uuid, NULL);
 }
 
@@ -44,49 +42,39 @@ static void remember_that_it_never_ran(struct incoming *in)
 static void undo(struct incoming *in)
 {
 	tell_source(in);
-	incoming_stream_end(in);
-	if (in->device_stream)
-		pump_stop(in->device_stream);
+	incoming_joined_end(in);
+	if (in->joined.qemu_stream)
+		pump_stop(in->joined.qemu_stream);
 	if (in->control_lost || incoming_settle(in, WIND_UP_US) == DOMAIN_INCOMING)
-		incoming_tunnel_cut(in);
+		incoming_joined_cut_tunnels(in);
 	if (incoming_settle(in, SETTLE_US) == DOMAIN_INCOMING && in->host && !in->resumed &&
-	    !in->missed_events)
+	    !in->monitor.missed_events)
 		host_destroy(in->host, in->uuid, &in->err);
 	remember_that_it_never_ran(in);
 }
 
-/* A capability left behind would make a later migration by somebody else skip the memory. Whatever
- * becomes of that, memory is complete: the guard, or `dray recover`, tries again. */
-static int forget_capability(struct incoming *in)
+static int welcome(struct incoming *in, struct incoming_result *result)
 {
-	int ret = 0;
-
-	if (!in->monitor)
-		ret = in->world->open_monitor(in->dir.monitor, ANSWER_MS, &in->monitor, &in->err);
-	return ret < 0 ? ret : qmp_set_capability(in->monitor, "x-ignore-shared", false, &in->err);
-}
-
-static int welcome(struct incoming *in)
-{
-	int ret = in->owed ? incoming_postcopy_end(in) : 0;
+	int ret = in->postcopy.owed ? incoming_postcopy_end(in) : 0;
 
 	incoming_monitor_unwatch(in);
-	in->record.resumed = true;
-	in->record.complete = ret == 0;
+	in->place.record.resumed = true;
+	in->place.record.complete = ret == 0;
+	/* If this fails memory is complete all the same: the guard, or `dray recover`, tries again.
+	 */
 	if (ret == 0)
-		ret = forget_capability(in);
-	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
-	if (in->owed && in->record.complete)
-		unlink(in->dir.owed);
+		ret = incoming_monitor_forget_capability(in);
+	incoming_place_write(in, NULL);
+	if (in->postcopy.owed && in->place.record.complete)
+		unlink(in->place.dir.owed);
 	/* Once it hears FINISHED, or COMPLETE, the source may send the guest on: let go of it
 	 * first. */
-	incoming_stream_end(in);
+	incoming_joined_end(in);
 	incoming_postcopy_release(in);
-	destination_destroy(in->destination);
-	in->destination = NULL;
-	in->ram_bytes = ram_map_bytes(&in->ram);
+	incoming_joined_close(in);
+	result->ram_bytes = ram_map_bytes(&in->ram);
 	ram_map_destroy(&in->ram);
-	guest_dir_close(&in->dir);
+	guest_dir_close(&in->place.dir);
 	if (ret == 0 && in->control)
 		control_send_type(in->control, WIRE_FINISHED);
 	return ret;
@@ -94,42 +82,45 @@ static int welcome(struct incoming *in)
 
 static bool arrived(struct incoming *in)
 {
-	if (in->owed)
-		return in->complete && in->resumed;
-	if (in->finished || (in->released && in->resumed))
+	if (in->postcopy.owed)
+		return in->postcopy.complete && in->resumed;
+	if (in->finished || (in->joined.released && in->resumed))
 		return true;
-	return in->released && incoming_settle_arrived(in);
+	return in->joined.released && incoming_settle_arrived(in);
 }
 
 /* Nobody saw what came of it, or it was seen to run and then no more. */
 static bool is_unknown(struct incoming *in)
 {
-	return in->resumed ||
-	       (in->released && !in->record.never_ran && incoming_settle(in, 0) == DOMAIN_INCOMING);
+	return in->resumed || (in->joined.released && !in->place.record.never_ran &&
+			       incoming_settle(in, 0) == DOMAIN_INCOMING);
 }
 
 void incoming_end(struct incoming *in, int ret, struct incoming_result *result)
 {
 	enum domain_state state = DOMAIN_INCOMING;
+	bool ended;
 
 	result->arrived = ret == 0 && arrived(in);
 	if (result->arrived)
-		ret = welcome(in);
-	else if (in->dir.lock >= 0)
+		ret = welcome(in, result);
+	else if (in->place.dir.lock >= 0)
 		undo(in);
 	else
 		tell_source(in);
 	if (ret == 0 || !result->arrived)
-		guard_done(steal_fd(&in->guard));
+		incoming_place_guard_done(in);
 	result->unknown = !result->arrived && is_unknown(in);
-	incoming_stream_end(in);
-	in->ended = !result->arrived && in->released && incoming_settle_look(in, &state) == 0 &&
-		    incoming_settle_has_ended(state);
-	result->untold = !incoming_link_tell_end(in) && in->record.post_copy && in->record.complete;
-	result->post_copy = in->record.post_copy;
-	result->told = in->told;
-	result->ram_bytes = in->ram_bytes ? in->ram_bytes : ram_map_bytes(&in->ram);
-	result->wire_bytes = in->wire_bytes; /* no stream is left that could add to it */
+	incoming_joined_end(in);
+	ended = !result->arrived && in->joined.released && incoming_settle_look(in, &state) == 0 &&
+		incoming_settle_has_ended(state);
+	result->untold = !incoming_link_tell_end(in, ended) && in->place.record.post_copy &&
+			 in->place.record.complete;
+	result->post_copy = in->place.record.post_copy;
+	result->told = in->postcopy.told;
+	if (!result->arrived)
+		result->ram_bytes = ram_map_bytes(&in->ram);
+	result->wire_bytes = in->joined.wire_bytes; /* no stream is left that could add to it */
 	result->streams = in->prepare.streams;
 	snprintf(result->reason, sizeof(result->reason), "%s", result->arrived ? "" : in->err.text);
 }

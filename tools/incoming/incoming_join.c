@@ -31,7 +31,7 @@ int incoming_join(struct receiver *r, int fd, const struct wire_hello *hello, st
 		ret = incoming_link_serve(in, fd, hello->index, err);
 		break;
 	default:
-		ret = incoming_tunnel_serve_device(in, fd, err);
+		ret = incoming_tunnel_serve_qemu_stream(in, fd, err);
 	}
 	receiver_leave(in);
 	return ret;

@@ -3,20 +3,21 @@
 //
 // The source makes a set, and when anything of it breaks, another. A set begins with its link, the
 // control channel; here the older set goes first, as a whole, so that nothing of it is in the way.
-#include "incoming_private.h"
+#include "incoming_link.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "clock.h"
+#include "incoming_private.h"
 #include "scheduling.h"
 
 #define CONFIRM_MS 5000
 
 static void on_link_message(void *opaque, struct wire_message *m)
 {
-	struct link *link = opaque;
+	struct incoming_link *link = opaque;
 	struct receiver *r = link->in->receiver;
 
 	pthread_mutex_lock(&r->lock);
@@ -30,15 +31,15 @@ static void on_link_message(void *opaque, struct wire_message *m)
 /* The source makes all of its connections anew; those that hang must go. */
 static void on_link_lost(void *opaque, int result, const char *text)
 {
-	struct link *link = opaque;
+	struct incoming_link *link = opaque;
 	struct incoming *in = link->in;
 
 	(void)result;
 	(void)text;
 	pthread_mutex_lock(&in->receiver->lock);
 	link->lost = true;
-	if (in->link == link)
-		incoming_stream_cut_link(in);
+	if (in->joined.link == link)
+		incoming_stream_cut_pages(in);
 	pthread_cond_broadcast(&in->receiver->changed);
 	pthread_mutex_unlock(&in->receiver->lock);
 }
@@ -74,18 +75,19 @@ static int send_owed(struct incoming *in, struct control *control)
 	int ret = 0;
 
 	for (unsigned int i = 0; ret == 0 && i < in->ram.count; i++)
-		ret = send_owed_block(control, in->owed, i, ram_block_pages(&in->ram.blocks[i]));
+		ret = send_owed_block(control, in->postcopy.owed, i,
+				      ram_block_pages(&in->ram.blocks[i]));
 	return ret < 0 ? ret : control_send_type(control, WIRE_OWED_END);
 }
 
-static void free_link(struct link *link)
+static void free_link(struct incoming_link *link)
 {
 	control_destroy(link->control);
 	free(link);
 }
 
 /* Its callbacks need the receiver's lock, which we must not hold. */
-static void end_older_link(struct receiver *r, struct link *older)
+static void end_older_link(struct receiver *r, struct incoming_link *older)
 {
 	control_shutdown(older->control);
 	pthread_mutex_lock(&r->lock);
@@ -97,23 +99,23 @@ static void end_older_link(struct receiver *r, struct link *older)
 
 /* From now on the source's latest; what hangs on the one before goes first. Only the shut down
  * streams' next use ends a fault thread, so they are stopped as well. */
-static int replace_link(struct incoming *in, struct link *link, struct errtext *err)
+static int replace_link(struct incoming *in, struct incoming_link *link, struct errtext *err)
 {
 	struct receiver *r = in->receiver;
-	struct link *older;
+	struct incoming_link *older;
 	int ret = 0;
 
 	pthread_mutex_lock(&r->lock);
-	older = in->link;
-	in->link = link;
-	in->links++;
+	older = in->joined.link;
+	in->joined.link = link;
+	in->joined.links++;
 	pthread_cond_broadcast(&r->changed);
 	if (older) {
-		fault_handler_stop(in->faults);
-		incoming_stream_cut_link(in);
-		while (incoming_stream_of_link(in))
+		fault_handler_stop(in->postcopy.faults);
+		incoming_stream_cut_pages(in);
+		while (incoming_stream_has_pages(in))
 			pthread_cond_wait(&r->changed, &r->lock);
-		if (!in->ending)
+		if (!in->joined.ending)
 			ret = incoming_postcopy_renew_handler(in, err);
 	}
 	pthread_mutex_unlock(&r->lock);
@@ -122,7 +124,7 @@ static int replace_link(struct incoming *in, struct link *link, struct errtext *
 	return ret;
 }
 
-static void stop_serving(struct link *link)
+static void stop_serving(struct incoming_link *link)
 {
 	struct receiver *r = link->in->receiver;
 
@@ -138,14 +140,14 @@ static bool may_link(struct incoming *in, bool tell_owed)
 	bool may;
 
 	pthread_mutex_lock(&in->receiver->lock);
-	may = in->faults && (in->released || !tell_owed);
+	may = in->postcopy.faults && (in->joined.released || !tell_owed);
 	pthread_mutex_unlock(&in->receiver->lock);
 	return may;
 }
 
 int incoming_link_serve(struct incoming *in, int fd, bool tell_owed, struct errtext *err)
 {
-	struct link *link = calloc(1, sizeof(*link));
+	struct incoming_link *link = calloc(1, sizeof(*link));
 	struct control_options options = {.fd = fd,
 					  .silence_ms = in->prepare.silence_ms,
 					  .message = on_link_message,
@@ -178,7 +180,7 @@ static int run_fault(struct incoming *in, unsigned int index, struct byte_stream
 		     struct errtext *err)
 {
 	scheduling_urgent();
-	return fault_handler_serve(in->faults, index, stream, err);
+	return fault_handler_serve(in->postcopy.faults, index, stream, err);
 }
 
 /* Its pages are to be placed, not written. */
@@ -189,12 +191,12 @@ static int run_push(struct incoming *in, unsigned int index, struct byte_stream 
 	bool ending;
 
 	pthread_mutex_lock(&r->lock);
-	while (!in->released && !in->ending)
+	while (!in->joined.released && !in->joined.ending)
 		pthread_cond_wait(&r->changed, &r->lock);
-	ending = in->ending;
+	ending = in->joined.ending;
 	pthread_mutex_unlock(&r->lock);
 	scheduling_background();
-	return ending ? 0 : destination_receive(in->destination, index, stream, err);
+	return ending ? 0 : destination_receive(in->joined.destination, index, stream, err);
 }
 
 /* The source may not notice that one has ended which it has pushed all of its pages into: then
@@ -209,33 +211,34 @@ static int serve_stream(struct incoming *in, int fd, unsigned int index, struct 
 	int ret;
 
 	pthread_mutex_lock(&r->lock);
-	while (!in->link && !in->ending) /* it comes first, but its thread may be slow */
+	while (!in->joined.link &&
+	       !in->joined.ending) /* it comes first, but its thread may be slow */
 		pthread_cond_wait(&r->changed, &r->lock);
-	links = in->links;
+	links = in->joined.links;
 	pthread_mutex_unlock(&r->lock);
 	ret = incoming_stream_serve(in, fd, index, slots,
-				    in->faults ? INCOMING_LINK_STREAMS_MAX : 0, run, err);
+				    in->postcopy.faults ? INCOMING_PAGE_STREAMS_MAX : 0, run, err);
 	pthread_mutex_lock(&r->lock);
-	if (in->link && in->links == links && !in->ending)
-		control_shutdown(in->link->control);
+	if (in->joined.link && in->joined.links == links && !in->joined.ending)
+		control_shutdown(in->joined.link->control);
 	pthread_mutex_unlock(&r->lock);
 	return ret;
 }
 
 int incoming_link_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err)
 {
-	return serve_stream(in, fd, index, in->fault_streams, run_fault, err);
+	return serve_stream(in, fd, index, in->joined.fault_streams, run_fault, err);
 }
 
 int incoming_link_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err)
 {
-	return serve_stream(in, fd, index, in->push_streams, run_push, err);
+	return serve_stream(in, fd, index, in->joined.push_streams, run_push, err);
 }
 
 /* ---- the last word ---- */
 
 /* To close while it sends would take COMPLETE back. */
-static bool await_confirmation(struct incoming *in, const struct link *link)
+static bool await_confirmation(struct incoming *in, const struct incoming_link *link)
 {
 	struct receiver *r = in->receiver;
 	uint64_t end_us = clock_realtime_us() + CONFIRM_MS * 1000ull;
@@ -252,28 +255,28 @@ static bool await_confirmation(struct incoming *in, const struct link *link)
 	return confirmed;
 }
 
-static void say_last(struct incoming *in, struct link *link)
+static void say_last(struct incoming *in, struct incoming_link *link, bool ended)
 {
-	const struct wire_message complete = {.type = WIRE_COMPLETE, .complete = in->told};
-	const struct wire_message ended = {.type = WIRE_ABORT, .abort = {in->err.text}};
+	const struct wire_message complete = {.type = WIRE_COMPLETE, .complete = in->postcopy.told};
+	const struct wire_message sorry = {.type = WIRE_ABORT, .abort = {in->err.text}};
 
-	if (in->record.complete || in->ended)
-		control_send(link->control, in->record.complete ? &complete : &ended);
+	if (in->place.record.complete || ended)
+		control_send(link->control, in->place.record.complete ? &complete : &sorry);
 }
 
-bool incoming_link_tell_end(struct incoming *in)
+bool incoming_link_tell_end(struct incoming *in, bool ended)
 {
-	struct link *link;
+	struct incoming_link *link;
 	bool confirmed;
 
 	pthread_mutex_lock(&in->receiver->lock);
-	link = in->link;
-	in->link = NULL;
+	link = in->joined.link;
+	in->joined.link = NULL;
 	pthread_mutex_unlock(&in->receiver->lock);
 	if (!link)
 		return false;
-	say_last(in, link);
-	confirmed = in->record.complete && await_confirmation(in, link);
+	say_last(in, link, ended);
+	confirmed = in->place.record.complete && await_confirmation(in, link);
 	free_link(link);
 	return confirmed;
 }

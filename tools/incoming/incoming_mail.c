@@ -23,12 +23,12 @@ static bool is_timely(const struct incoming *in, enum wire_type type)
 {
 	switch (type) {
 	case WIRE_LISTEN:
-		return in->destination && !in->released && !in->owed;
+		return in->joined.destination && !in->joined.released && !in->postcopy.owed;
 	case WIRE_DIGEST_REQUEST:
 	case WIRE_RELEASE:
-		return in->destination && !in->released;
+		return in->joined.destination && !in->joined.released;
 	case WIRE_FINISH:
-		return in->released;
+		return in->joined.released;
 	default:
 		return type == WIRE_ABORT;
 	}
@@ -63,8 +63,8 @@ static void take_message(struct incoming *in, struct wire_message *m)
 
 static void take_qemu_event(struct incoming *in, const struct mail *mail)
 {
-	if (mail->event == QEMU_EVENT_GONE && in->owed && in->released) {
-		in->monitor_lost = true; /* libvirt knows what of */
+	if (mail->event == QEMU_EVENT_GONE && in->postcopy.owed && in->joined.released) {
+		in->monitor.lost = true; /* libvirt knows what of */
 	} else if (mail->event == QEMU_EVENT_GONE && !in->finished) {
 		in->gone = true;
 		in->aborted = true;
@@ -92,11 +92,11 @@ bool incoming_mail_take(struct incoming *in, uint64_t for_us)
 		take_qemu_event(in, &mail);
 		break;
 	case MAIL_COMPLETE:
-		in->complete = in->released;
-		in->completed_us = in->world->now_us();
+		in->postcopy.complete = in->joined.released;
+		in->postcopy.completed_us = in->world->now_us();
 		break;
 	case MAIL_STREAM_LOST:
-		if (!in->released) {
+		if (!in->joined.released) {
 			in->aborted = true;
 			errtext_set(&in->err, mail.result, "%s", mail.text);
 		}

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// QEMU's private monitor, and the thread that reads its events.
-#include "incoming_private.h"
+// QEMU's private monitor, as a session has it.
+#include "incoming_monitor.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "incoming_private.h"
 
 #define AGAIN_MS 500
+
+void incoming_monitor_init(struct incoming *in)
+{
+	in->monitor.stop = -1;
+}
 
 static void on_event(void *opaque, const char *name, json_object *data, uint64_t time_us)
 {
@@ -23,14 +29,14 @@ static void on_event(void *opaque, const char *name, json_object *data, uint64_t
 static void *monitor_main(void *arg)
 {
 	struct incoming *in = arg;
-	struct pollfd p[2] = {{.fd = qmp_fd(in->monitor), .events = POLLIN},
-			      {.fd = in->monitor_stop, .events = POLLIN}};
+	struct pollfd p[2] = {{.fd = qmp_fd(in->monitor.qmp), .events = POLLIN},
+			      {.fd = in->monitor.stop, .events = POLLIN}};
 	struct errtext err = {0};
 
 	while (poll(p, 2, -1) >= 0 || errno == EINTR) {
 		if (p[1].revents)
 			return NULL;
-		if (p[0].revents && qmp_process(in->monitor, &err) < 0)
+		if (p[0].revents && qmp_process(in->monitor.qmp, &err) < 0)
 			break;
 	}
 	mailbox_qemu_event(in->mail, QEMU_EVENT_GONE, clock_realtime_us());
@@ -39,45 +45,58 @@ static void *monitor_main(void *arg)
 
 int incoming_monitor_watch(struct incoming *in)
 {
-	qmp_on_event(in->monitor, on_event, in);
-	in->monitor_stop = eventfd(0, EFD_CLOEXEC);
-	if (in->monitor_stop < 0 ||
-	    pthread_create(&in->monitor_thread, NULL, monitor_main, in) != 0)
+	struct incoming_monitor *m = &in->monitor;
+
+	qmp_on_event(m->qmp, on_event, in);
+	m->stop = eventfd(0, EFD_CLOEXEC);
+	if (m->stop < 0 || pthread_create(&m->thread, NULL, monitor_main, in) != 0)
 		return errtext_set(&in->err, -EAGAIN, "cannot watch QEMU's monitor");
-	in->monitor_running = true;
+	m->watching = true;
 	return 0;
 }
 
 void incoming_monitor_unwatch(struct incoming *in)
 {
-	if (in->monitor_running) {
-		eventfd_write(in->monitor_stop, 1);
-		pthread_join(in->monitor_thread, NULL);
-		in->monitor_running = false;
+	struct incoming_monitor *m = &in->monitor;
+
+	if (m->watching) {
+		eventfd_write(m->stop, 1);
+		pthread_join(m->thread, NULL);
+		m->watching = false;
 	}
-	cleanup_close(&in->monitor_stop);
-	in->monitor_stop = -1;
-	if (in->monitor)
-		qmp_on_event(in->monitor, NULL, NULL);
+	cleanup_close(&m->stop);
+	m->stop = -1;
+	if (m->qmp)
+		qmp_on_event(m->qmp, NULL, NULL);
 }
 
-static void forget_monitor(struct incoming *in)
+void incoming_monitor_close(struct incoming *in)
 {
 	incoming_monitor_unwatch(in);
-	qmp_close(in->monitor);
-	in->monitor = NULL;
-	in->monitor_lost = false;
+	qmp_close(in->monitor.qmp);
+	in->monitor.qmp = NULL;
+	in->monitor.lost = false;
 }
 
-/* QEMU answers when the pages have come that it hangs on. */
 void incoming_monitor_reach_again(struct incoming *in)
 {
-	if (in->monitor_lost)
-		forget_monitor(in);
-	if (in->monitor ||
-	    in->world->open_monitor(in->dir.monitor, AGAIN_MS, &in->monitor, NULL) < 0)
+	struct incoming_monitor *m = &in->monitor;
+
+	if (m->lost)
+		incoming_monitor_close(in);
+	if (m->qmp || in->world->open_monitor(in->place.dir.monitor, AGAIN_MS, &m->qmp, NULL) < 0)
 		return;
-	in->missed_events = true;
+	m->missed_events = true;
 	if (incoming_monitor_watch(in) < 0)
-		forget_monitor(in);
+		incoming_monitor_close(in);
+}
+
+int incoming_monitor_forget_capability(struct incoming *in)
+{
+	struct incoming_monitor *m = &in->monitor;
+	int ret = 0;
+
+	if (!m->qmp)
+		ret = in->world->open_monitor(in->place.dir.monitor, ANSWER_MS, &m->qmp, &in->err);
+	return ret < 0 ? ret : qmp_set_capability(m->qmp, "x-ignore-shared", false, &in->err);
 }

@@ -4,17 +4,23 @@
 // The userfaultfd stays open inside QEMU for as long as a page is missing, and the set of missing
 // pages is a file: whatever becomes of this process, the guest waits for a page rather than read
 // zeroes, and another dray can carry on (incoming_adopt.c).
-#include "incoming_private.h"
+#include "incoming_postcopy.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "cleanup.h"
+#include "incoming_private.h"
 #include "missing.h"
 #include "process.h"
 
 /* ---- begin ---- */
+
+void incoming_postcopy_init(struct incoming *in)
+{
+	in->postcopy.uffd = in->postcopy.uffd_inside = -1;
+}
 
 static void on_complete(void *opaque)
 {
@@ -25,39 +31,41 @@ static void on_complete(void *opaque)
 
 int incoming_postcopy_new_handlers(struct incoming *in)
 {
-	struct placer_options placing = {.uffd = in->uffd,
+	struct placer_options placing = {.uffd = in->postcopy.uffd,
 					 .ram = &in->ram,
-					 .owed = in->owed,
-					 .tracked = in->record.prove,
+					 .owed = in->postcopy.owed,
+					 .tracked = in->place.record.prove,
 					 .complete = on_complete,
 					 .opaque = in};
 	struct fault_handler_options handling = {
-		.uffd = in->uffd, .ram = &in->ram, .owed = in->owed};
-	int ret = placer_new(&placing, &in->placer, &in->err);
+		.uffd = in->postcopy.uffd, .ram = &in->ram, .owed = in->postcopy.owed};
+	int ret = placer_new(&placing, &in->postcopy.placer, &in->err);
 
-	handling.placer = in->placer;
+	handling.placer = in->postcopy.placer;
 	if (ret == 0)
-		ret = fault_handler_new(&handling, &in->faults, &in->err);
+		ret = fault_handler_new(&handling, &in->postcopy.faults, &in->err);
 	return ret;
 }
 
 /* Whoever waits for a page faults again. */
 int incoming_postcopy_renew_handler(struct incoming *in, struct errtext *err)
 {
-	struct fault_handler_options handling = {
-		.uffd = in->uffd, .ram = &in->ram, .owed = in->owed, .placer = in->placer};
+	struct fault_handler_options handling = {.uffd = in->postcopy.uffd,
+						 .ram = &in->ram,
+						 .owed = in->postcopy.owed,
+						 .placer = in->postcopy.placer};
 	struct fault_handler_stats stats;
 	struct fault_handler *fresh;
 	int ret = fault_handler_new(&handling, &fresh, err);
 
 	if (ret < 0)
 		return ret;
-	fault_handler_stats(in->faults, &stats);
-	fault_handler_latency(in->faults, &in->latency);
-	in->faults_before += stats.faults;
-	fault_handler_destroy(in->faults);
-	in->faults = fresh;
-	return placer_begin(in->placer, err);
+	fault_handler_stats(in->postcopy.faults, &stats);
+	fault_handler_latency(in->postcopy.faults, &in->postcopy.latency);
+	in->postcopy.faults_before += stats.faults;
+	fault_handler_destroy(in->postcopy.faults);
+	in->postcopy.faults = fresh;
+	return placer_begin(in->postcopy.placer, err);
 }
 
 /* A huge folio over a hole would be there as a whole; not where one page of it is missing. */
@@ -88,22 +96,24 @@ static int get_ready(struct incoming *in)
 
 	if (ret < 0)
 		return ret;
-	in->qemu = qmp_peer_pid(in->monitor);
-	ret = process_started(in->qemu, &in->qemu_started, &in->err);
+	in->postcopy.qemu = qmp_peer_pid(in->monitor.qmp);
+	ret = process_started(in->postcopy.qemu, &in->postcopy.qemu_started, &in->err);
 	if (ret < 0)
 		return ret;
 	keep_folios_small(&in->ram);
 	ret = in->world->borrow_userfaultfd(
-		in->qemu, in->record.prove ? MISSING_TRACKED_FEATURES : MISSING_FEATURES, true,
-		&in->uffd, &in->uffd_inside, &in->err);
+		in->postcopy.qemu,
+		in->place.record.prove ? MISSING_TRACKED_FEATURES : MISSING_FEATURES, true,
+		&in->postcopy.uffd, &in->postcopy.uffd_inside, &in->err);
 	if (ret == 0)
-		ret = owed_create(in->dir.owed, &in->ram, &in->owed, &in->err);
+		ret = owed_create(in->place.dir.owed, &in->ram, &in->postcopy.owed, &in->err);
 	if (ret == 0)
-		ret = missing_register(in->uffd, &in->ram, in->record.prove, &in->err);
+		ret = missing_register(in->postcopy.uffd, &in->ram, in->place.record.prove,
+				       &in->err);
 	if (ret == 0)
 		ret = incoming_postcopy_new_handlers(in);
 	if (ret == 0)
-		destination_expect_stale(in->destination, in->owed);
+		destination_expect_stale(in->joined.destination, in->postcopy.owed);
 	return ret;
 }
 
@@ -111,7 +121,7 @@ void incoming_postcopy_listen(struct incoming *in, bool prove)
 {
 	struct wire_message m = {.type = WIRE_LISTENING};
 
-	in->record.prove = prove;
+	in->place.record.prove = prove;
 	if (get_ready(in) < 0) {
 		m.listening.text = in->err.text;
 		incoming_postcopy_release(in);
@@ -123,10 +133,10 @@ void incoming_postcopy_listen(struct incoming *in, bool prove)
 
 int incoming_postcopy_begin(struct incoming *in)
 {
-	in->released_us = in->world->now_us();
-	owed_seal(in->owed);
-	destination_place(in->destination, in->placer);
-	return placer_begin(in->placer, &in->err);
+	in->postcopy.released_us = in->world->now_us();
+	owed_seal(in->postcopy.owed);
+	destination_place(in->joined.destination, in->postcopy.placer);
+	return placer_begin(in->postcopy.placer, &in->err);
 }
 
 /* ---- end ---- */
@@ -136,19 +146,19 @@ static void sum_up(struct incoming *in)
 	struct fault_handler_stats faults;
 	struct placer_stats pages;
 
-	fault_handler_stats(in->faults, &faults);
-	fault_handler_latency(in->faults, &in->latency);
-	placer_stats(in->placer, &pages);
-	in->told = (struct wire_complete){
-		.faults = in->faults_before + faults.faults,
-		.fault_p50_us = histogram_percentile(&in->latency, 500),
-		.fault_p99_us = histogram_percentile(&in->latency, 990),
-		.fault_max_us = histogram_max(&in->latency),
+	fault_handler_stats(in->postcopy.faults, &faults);
+	fault_handler_latency(in->postcopy.faults, &in->postcopy.latency);
+	placer_stats(in->postcopy.placer, &pages);
+	in->postcopy.told = (struct wire_complete){
+		.faults = in->postcopy.faults_before + faults.faults,
+		.fault_p50_us = histogram_percentile(&in->postcopy.latency, 500),
+		.fault_p99_us = histogram_percentile(&in->postcopy.latency, 990),
+		.fault_max_us = histogram_max(&in->postcopy.latency),
 		.pages_fault = pages.pages[PLACER_FAULT],
 		.pages_push = pages.pages[PLACER_PUSH],
 		.pages_prefetch = pages.pages[PLACER_PREFETCH],
 		.holes = pages.holes,
-		.duration_us = in->completed_us - in->released_us,
+		.duration_us = in->postcopy.completed_us - in->postcopy.released_us,
 	};
 }
 
@@ -156,27 +166,28 @@ int incoming_postcopy_end(struct incoming *in)
 {
 	int ret;
 
-	incoming_stream_end(in);
+	incoming_joined_end(in);
 	sum_up(in);
-	ret = missing_unregister(in->uffd, &in->ram, &in->err);
+	ret = missing_unregister(in->postcopy.uffd, &in->ram, &in->err);
 	if (ret == 0)
-		ret = in->world->close_userfaultfd(in->qemu, in->uffd_inside, &in->err);
-	in->uffd_inside = -1;
+		ret = in->world->close_userfaultfd(in->postcopy.qemu, in->postcopy.uffd_inside,
+						   &in->err);
+	in->postcopy.uffd_inside = -1;
 	return ret;
 }
 
 void incoming_postcopy_release(struct incoming *in)
 {
-	fault_handler_destroy(in->faults);
-	in->faults = NULL;
-	placer_destroy(in->placer);
-	in->placer = NULL;
-	owed_close(in->owed);
-	in->owed = NULL;
+	fault_handler_destroy(in->postcopy.faults);
+	in->postcopy.faults = NULL;
+	placer_destroy(in->postcopy.placer);
+	in->postcopy.placer = NULL;
+	owed_close(in->postcopy.owed);
+	in->postcopy.owed = NULL;
 	/* Before the release QEMU is about to end, or goes on without. */
-	if (in->uffd_inside >= 0 && !in->released)
-		in->world->close_userfaultfd(in->qemu, in->uffd_inside, NULL);
-	in->uffd_inside = -1;
-	cleanup_close(&in->uffd);
-	in->uffd = -1;
+	if (in->postcopy.uffd_inside >= 0 && !in->joined.released)
+		in->world->close_userfaultfd(in->postcopy.qemu, in->postcopy.uffd_inside, NULL);
+	in->postcopy.uffd_inside = -1;
+	cleanup_close(&in->postcopy.uffd);
+	in->postcopy.uffd = -1;
 }

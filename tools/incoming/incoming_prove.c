@@ -4,7 +4,7 @@
 // After the last page, while the tracked userfaultfd is still there. Piece by piece over the link:
 // while the source looks at one, the next is hashed here. A link that breaks has the source begin
 // anew, and so do we.
-#include "incoming_private.h"
+#include "incoming_prove.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "failure_point.h"
+#include "incoming_private.h"
 #include "proof.h"
 
 /* All of the guest's memory is here: it does without a source that does not come back, or answer.
@@ -21,12 +22,12 @@
 #define AGAIN_US 200000
 
 /* The present link, which is not replaced before let_go. */
-static struct link *hold_link(struct incoming *in)
+static struct incoming_link *hold_link(struct incoming *in)
 {
-	struct link *link;
+	struct incoming_link *link;
 
 	pthread_mutex_lock(&in->receiver->lock);
-	link = in->link;
+	link = in->joined.link;
 	if (link && link->lost)
 		link = NULL;
 	if (link)
@@ -35,7 +36,7 @@ static struct link *hold_link(struct incoming *in)
 	return link;
 }
 
-static void let_go(struct incoming *in, struct link *link)
+static void let_go(struct incoming *in, struct incoming_link *link)
 {
 	pthread_mutex_lock(&in->receiver->lock);
 	link->proving = false; /* from here on it may be freed */
@@ -44,7 +45,7 @@ static void let_go(struct incoming *in, struct link *link)
 }
 
 /* So many pieces have been answered over this link. */
-static int await_answers(struct incoming *in, struct link *link, uint64_t count)
+static int await_answers(struct incoming *in, struct incoming_link *link, uint64_t count)
 {
 	struct receiver *r = in->receiver;
 	const struct timespec end = clock_timespec(clock_realtime_us() + GIVE_UP_US);
@@ -59,7 +60,7 @@ static int await_answers(struct incoming *in, struct link *link, uint64_t count)
 	return ret;
 }
 
-static int send_pieces(struct incoming *in, struct link *link, struct proof *proof,
+static int send_pieces(struct incoming *in, struct incoming_link *link, struct proof *proof,
 		       struct errtext *err)
 {
 	_cleanup_free_ struct wire_proof *piece = malloc(sizeof(*piece));
@@ -78,15 +79,15 @@ static int send_pieces(struct incoming *in, struct link *link, struct proof *pro
 	return ret < 0 ? ret : await_answers(in, link, sent);
 }
 
-static int prove_over(struct incoming *in, struct link *link, struct errtext *err)
+static int prove_over(struct incoming *in, struct incoming_link *link, struct errtext *err)
 {
 	struct tracker *tracker = NULL;
 	struct proof *proof = NULL;
-	int uffd = dup(in->uffd), ret;
+	int uffd = dup(in->postcopy.uffd), ret;
 
 	if (uffd < 0)
 		return errtext_set(err, -errno, "dup: %s", strerror(errno));
-	ret = tracker_new(uffd, in->qemu, &in->ram, &tracker, err);
+	ret = tracker_new(uffd, in->postcopy.qemu, &in->ram, &tracker, err);
 	if (ret == 0)
 		ret = proof_new(&in->ram, tracker, &proof, err);
 	if (ret == 0)
@@ -98,7 +99,7 @@ static int prove_over(struct incoming *in, struct link *link, struct errtext *er
 
 bool incoming_prove_is_due(const struct incoming *in)
 {
-	return in->record.prove && in->complete && in->resumed && !in->proof_over;
+	return in->place.record.prove && in->postcopy.complete && in->resumed && !in->proof.over;
 }
 
 /* ---- holes ---- */
@@ -116,26 +117,28 @@ static void *serve_holes(void *arg)
  * source: the guest must not wait for it because of a proof. */
 static void begin(struct incoming *in)
 {
-	const struct fault_handler_options handling = {
-		.uffd = in->uffd, .ram = &in->ram, .owed = in->owed, .placer = in->placer};
+	const struct fault_handler_options handling = {.uffd = in->postcopy.uffd,
+						       .ram = &in->ram,
+						       .owed = in->postcopy.owed,
+						       .placer = in->postcopy.placer};
 
-	in->give_up_us = in->world->now_us() + GIVE_UP_US;
-	if (fault_handler_new(&handling, &in->holes, NULL) == 0 &&
-	    pthread_create(&in->holes_thread, NULL, serve_holes, in->holes) == 0)
+	in->proof.give_up_us = in->world->now_us() + GIVE_UP_US;
+	if (fault_handler_new(&handling, &in->proof.holes, NULL) == 0 &&
+	    pthread_create(&in->proof.thread, NULL, serve_holes, in->proof.holes) == 0)
 		return;
-	fault_handler_destroy(in->holes);
-	in->holes = NULL;
+	fault_handler_destroy(in->proof.holes);
+	in->proof.holes = NULL;
 }
 
 static void end(struct incoming *in)
 {
-	in->proof_over = true;
-	if (!in->holes)
+	in->proof.over = true;
+	if (!in->proof.holes)
 		return;
-	fault_handler_stop(in->holes);
-	pthread_join(in->holes_thread, NULL);
-	fault_handler_destroy(in->holes);
-	in->holes = NULL;
+	fault_handler_stop(in->proof.holes);
+	pthread_join(in->proof.thread, NULL);
+	fault_handler_destroy(in->proof.holes);
+	in->proof.holes = NULL;
 }
 
 /* ---- */
@@ -143,18 +146,18 @@ static void end(struct incoming *in)
 void incoming_prove(struct incoming *in)
 {
 	struct errtext err = {0};
-	struct link *link = hold_link(in);
+	struct incoming_link *link = hold_link(in);
 	int ret = -ECONNRESET;
 
-	if (!in->give_up_us)
+	if (!in->proof.give_up_us)
 		begin(in);
 	if (link) {
 		failure_point("proof");
 		ret = prove_over(in, link, &err);
 		let_go(in, link);
-		in->give_up_us = in->world->now_us() + GIVE_UP_US;
+		in->proof.give_up_us = in->world->now_us() + GIVE_UP_US;
 	}
-	if (ret != -ECONNRESET || in->gone || in->world->now_us() >= in->give_up_us)
+	if (ret != -ECONNRESET || in->gone || in->world->now_us() >= in->proof.give_up_us)
 		end(in);
 	else
 		incoming_mail_take(in, AGAIN_US);

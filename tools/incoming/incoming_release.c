@@ -7,33 +7,26 @@ static int record_release(struct incoming *in)
 {
 	int ret = 0;
 
-	if (in->owed)
+	if (in->postcopy.owed)
 		ret = incoming_postcopy_begin(in);
-	in->record.released = true;
-	in->record.post_copy = in->owed;
-	in->record.qemu = in->qemu;
-	in->record.qemu_started = in->qemu_started;
+	in->place.record.released = true;
+	in->place.record.post_copy = in->postcopy.owed;
+	in->place.record.qemu = in->postcopy.qemu;
+	in->place.record.qemu_started = in->postcopy.qemu_started;
 	if (ret == 0)
-		ret = record_write(&in->dir, RECORD_INCOMING, &in->record, &in->err);
+		ret = incoming_place_write(in, &in->err);
 	if (ret < 0)
-		in->record.released = in->record.post_copy = false;
+		in->place.record.released = in->place.record.post_copy = false;
 	return ret;
 }
 
 void incoming_release(struct incoming *in)
 {
-	struct receiver *r = in->receiver;
-
 	if (record_release(in) < 0) {
 		in->aborted = true;
 		return;
 	}
-	pthread_mutex_lock(&r->lock);
-	in->released = true; /* a relay that comes later starts flowing */
-	if (in->device_stream)
-		pump_release(in->device_stream);
-	pthread_cond_broadcast(&r->changed);
-	pthread_mutex_unlock(&r->lock);
+	incoming_joined_release(in);
 	control_send_type(in->control, WIRE_RELEASED);
 }
 
@@ -44,8 +37,8 @@ void incoming_release_note_resumed(struct incoming *in, uint64_t time_us)
 	if (in->resumed)
 		return;
 	in->resumed = true;
-	in->record.resumed = true;
-	record_write(&in->dir, RECORD_INCOMING, &in->record, NULL);
+	in->place.record.resumed = true;
+	incoming_place_write(in, NULL);
 	if (in->control && in->prepare.running)
 		control_send(in->control, &m);
 }

@@ -54,6 +54,6 @@ enum domain_state incoming_settle(struct incoming *in, uint64_t for_us)
 /* Released, then silence: give libvirt's Finish no more chance to arrive, then see what it did. */
 bool incoming_settle_arrived(struct incoming *in)
 {
-	incoming_tunnel_cut(in);
+	incoming_joined_cut_tunnels(in);
 	return incoming_settle_has_run(incoming_settle(in, SETTLE_US));
 }

@@ -15,9 +15,9 @@ static bool register_stream(struct incoming *in, struct byte_stream **slot,
 	bool go = false;
 
 	pthread_mutex_lock(&r->lock);
-	while (!in->destination && !in->ending)
+	while (!in->joined.destination && !in->joined.ending)
 		pthread_cond_wait(&r->changed, &r->lock);
-	if (!in->ending && !*slot) {
+	if (!in->joined.ending && !*slot) {
 		*slot = stream;
 		go = true;
 	}
@@ -30,7 +30,7 @@ static void unregister_stream(struct incoming *in, struct byte_stream **slot,
 {
 	pthread_mutex_lock(&in->receiver->lock);
 	*slot = NULL;
-	in->wire_bytes += uring_stream_bytes(stream);
+	in->joined.wire_bytes += uring_stream_bytes(stream);
 	pthread_cond_broadcast(&in->receiver->changed);
 	pthread_mutex_unlock(&in->receiver->lock);
 }
@@ -64,54 +64,41 @@ int incoming_stream_serve(struct incoming *in, int fd, unsigned int index,
 static int run_ram(struct incoming *in, unsigned int index, struct byte_stream *stream,
 		   struct errtext *err)
 {
-	return destination_receive(in->destination, index, stream, err);
+	return destination_receive(in->joined.destination, index, stream, err);
 }
 
 int incoming_stream_serve_ram(struct incoming *in, int fd, unsigned int index, struct errtext *err)
 {
-	int ret = incoming_stream_serve(in, fd, index, in->streams, in->prepare.streams, run_ram,
-					err);
+	int ret = incoming_stream_serve(in, fd, index, in->joined.ram_streams, in->prepare.streams,
+					run_ram, err);
 
 	if (ret < 0)
 		mailbox_note(in->mail, MAIL_STREAM_LOST, ret, err->text);
 	return ret;
 }
 
-static void shut(struct byte_stream **slots)
+static void shut(struct byte_stream **slots, unsigned int count)
 {
-	for (unsigned int i = 0; i < INCOMING_LINK_STREAMS_MAX; i++)
+	for (unsigned int i = 0; i < count; i++)
 		if (slots[i])
 			slots[i]->ops->shutdown(slots[i]);
 }
 
-void incoming_stream_cut_link(struct incoming *in)
+void incoming_stream_cut_ram(struct incoming *in)
 {
-	shut(in->fault_streams);
-	shut(in->push_streams);
+	shut(in->joined.ram_streams, WIRE_STREAMS_MAX);
 }
 
-bool incoming_stream_of_link(const struct incoming *in)
+void incoming_stream_cut_pages(struct incoming *in)
 {
-	for (unsigned int i = 0; i < INCOMING_LINK_STREAMS_MAX; i++)
-		if (in->fault_streams[i] || in->push_streams[i])
+	shut(in->joined.fault_streams, INCOMING_PAGE_STREAMS_MAX);
+	shut(in->joined.push_streams, INCOMING_PAGE_STREAMS_MAX);
+}
+
+bool incoming_stream_has_pages(const struct incoming *in)
+{
+	for (unsigned int i = 0; i < INCOMING_PAGE_STREAMS_MAX; i++)
+		if (in->joined.fault_streams[i] || in->joined.push_streams[i])
 			return true;
 	return false;
-}
-
-void incoming_stream_end(struct incoming *in)
-{
-	struct receiver *r = in->receiver;
-
-	pthread_mutex_lock(&r->lock);
-	in->ending = true;
-	for (unsigned int i = 0; i < WIRE_STREAMS_MAX; i++)
-		if (in->streams[i])
-			in->streams[i]->ops->shutdown(in->streams[i]);
-	if (in->faults)
-		fault_handler_stop(in->faults);
-	incoming_stream_cut_link(in);
-	pthread_cond_broadcast(&r->changed);
-	while (in->users)
-		pthread_cond_wait(&r->changed, &r->lock);
-	pthread_mutex_unlock(&r->lock);
 }

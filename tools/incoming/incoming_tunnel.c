@@ -18,12 +18,13 @@ int incoming_tunnel_serve(struct incoming *in, int fd, struct errtext *err)
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&r->lock);
-	if (in->ending || in->tunnel_count == INCOMING_TUNNELS_MAX)
+	if (in->joined.ending || in->joined.tunnel_count == INCOMING_TUNNELS_MAX)
 		ret = -EBUSY;
 	else
-		ret = pump_start(tcp, local, NULL, &in->tunnels[in->tunnel_count], err);
+		ret = pump_start(tcp, local, NULL, &in->joined.tunnels[in->joined.tunnel_count],
+				 err);
 	if (ret == 0) {
-		in->tunnel_count++;
+		in->joined.tunnel_count++;
 		steal_fd(&tcp);
 		steal_fd(&local);
 	}
@@ -31,7 +32,7 @@ int incoming_tunnel_serve(struct incoming *in, int fd, struct errtext *err)
 	return ret;
 }
 
-int incoming_tunnel_serve_device(struct incoming *in, int fd, struct errtext *err)
+int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtext *err)
 {
 	struct receiver *r = in->receiver;
 	struct pump_options options = {.held = true};
@@ -41,31 +42,25 @@ int incoming_tunnel_serve_device(struct incoming *in, int fd, struct errtext *er
 	int ret;
 
 	pthread_mutex_lock(&r->lock);
-	ready = in->destination; /* and with it the paths */
+	ready = in->joined.destination; /* and with it the paths */
 	pthread_mutex_unlock(&r->lock);
 	if (!ready)
 		return errtext_set(err, -EPROTO, "QEMU's stream comes before its time");
-	ret = socket_unix_connect(in->dir.stream, &local, err);
+	ret = socket_unix_connect(in->place.dir.stream, &local, err);
 	if (ret < 0) {
 		mailbox_note(in->mail, MAIL_STREAM_LOST, ret, err->text);
 		return ret;
 	}
 	pthread_mutex_lock(&r->lock);
-	options.held = !in->released; /* RELEASE may have overtaken us */
-	if (in->ending || in->device_stream)
+	options.held = !in->joined.released; /* RELEASE may have overtaken us */
+	if (in->joined.ending || in->joined.qemu_stream)
 		ret = -EBUSY;
 	else
-		ret = pump_start(tcp, local, &options, &in->device_stream, err);
+		ret = pump_start(tcp, local, &options, &in->joined.qemu_stream, err);
 	if (ret == 0) {
 		steal_fd(&tcp);
 		steal_fd(&local);
 	}
 	pthread_mutex_unlock(&r->lock);
 	return ret;
-}
-
-void incoming_tunnel_cut(struct incoming *in)
-{
-	for (unsigned int i = 0; i < in->tunnel_count; i++)
-		pump_stop(in->tunnels[i]);
 }

@@ -35,17 +35,19 @@ static void look_after(struct incoming *in)
  * pages to come, and the source may go and come back. */
 static bool is_decided(const struct incoming *in)
 {
-	if (!in->released || !in->owed)
+	if (!in->joined.released || !in->postcopy.owed)
 		return in->finished || in->aborted || in->control_lost;
 	if (incoming_prove_is_due(in))
 		return false;
-	return in->gone || (in->complete && in->resumed) || (in->control_lost && !in->resumed);
+	return in->gone || (in->postcopy.complete && in->resumed) ||
+	       (in->control_lost && !in->resumed);
 }
 
 /* Does an event not suffice? */
 static bool must_look(const struct incoming *in)
 {
-	return in->owed && in->released && (!in->monitor || in->monitor_lost || !in->resumed);
+	return in->postcopy.owed && in->joined.released &&
+	       (!in->monitor.qmp || in->monitor.lost || !in->resumed);
 }
 
 static void wait_until_decided(struct incoming *in)
@@ -68,7 +70,7 @@ void incoming_wait(struct incoming *in)
 {
 	for (;;) {
 		wait_until_decided(in);
-		if (!in->owed || !in->released || in->gone || in->resumed)
+		if (!in->postcopy.owed || !in->joined.released || in->gone || in->resumed)
 			return;
 		/* The source is lost: did libvirt's Finish come through before? */
 		if (incoming_settle_arrived(in))

@@ -63,10 +63,10 @@ struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_S
 
 	pthread_mutex_lock(&r->lock);
 	for (in = r->sessions; in; in = in->next)
-		if (memcmp(in->session, session, WIRE_SESSION_SIZE) == 0 && !in->ending)
+		if (memcmp(in->session, session, WIRE_SESSION_SIZE) == 0 && !in->joined.ending)
 			break;
 	if (in)
-		in->users++;
+		in->joined.users++;
 	pthread_mutex_unlock(&r->lock);
 	return in;
 }
@@ -76,7 +76,7 @@ void receiver_leave(struct incoming *in)
 	struct receiver *r = in->receiver;
 
 	pthread_mutex_lock(&r->lock);
-	in->users--;
+	in->joined.users--;
 	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
 }

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a session shares with the threads of its other connections: all of it is under the
+// receiver's lock, and changes of it are told by the receiver's `changed`.
+//
+// Those threads know nothing else of the session but what is constant. Its own thread opens the
+// door to guest RAM when that is mapped, lets QEMU's stream flow at the release, and at the end
+// turns everybody out.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "byte_stream.h"
+#include "destination.h"
+#include "pump.h"
+#include "wire.h"
+
+#define INCOMING_TUNNELS_MAX 4
+#define INCOMING_PAGE_STREAMS_MAX 16 /* of each kind */
+
+struct incoming;
+struct incoming_link;
+
+struct incoming_joined {
+	struct destination *destination; /* NULL: streams wait for it */
+	bool released;			 /* QEMU's stream may flow, and pushed pages be placed */
+	bool ending;			 /* nobody may join any more */
+	unsigned int users;		 /* threads of other connections inside */
+	uint64_t wire_bytes;		 /* over streams that have ended */
+
+	/* A slot is set while its stream's thread is inside. */
+	struct byte_stream *ram_streams[WIRE_STREAMS_MAX];
+	struct byte_stream *fault_streams[INCOMING_PAGE_STREAMS_MAX];
+	struct byte_stream *push_streams[INCOMING_PAGE_STREAMS_MAX];
+
+	struct pump *tunnels[INCOMING_TUNNELS_MAX]; /* libvirt's calls */
+	unsigned int tunnel_count;
+	struct pump *qemu_stream; /* held until the release */
+
+	struct incoming_link *link; /* post-copy's latest; it outlives its connection */
+	unsigned int links;	    /* there have been so many */
+};
+
+/* All of these: the session's thread, without the lock. */
+
+/* Guest RAM is ready. The destination becomes ours. */
+void incoming_joined_open(struct incoming *in, struct destination *destination);
+/* The guest may run. */
+void incoming_joined_release(struct incoming *in);
+/* Libvirt's calls come through no more; it ends the QEMU that it was to start for them. */
+void incoming_joined_cut_tunnels(struct incoming *in);
+/* End all streams, and wait until no other thread is inside; nobody can join any more. */
+void incoming_joined_end(struct incoming *in);
+/* After that: let go of guest RAM. */
+void incoming_joined_close(struct incoming *in);
+/* Free what is left. */
+void incoming_joined_destroy(struct incoming *in);

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// QEMU's private monitor, as a session has it: its commands, and its events as mail.
+//
+// The session's thread only; a thread of the monitor's own reads events meanwhile, and posts them.
+// No command may be given between watch and unwatch.
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include "qmp.h"
+
+struct incoming;
+
+struct incoming_monitor {
+	struct qmp *qmp; /* NULL: not reached */
+	pthread_t thread;
+	bool watching; /* there is that thread */
+	int stop;      /* eventfd: it ends */
+	bool lost;     /* in post-copy it has closed, and is to be reached anew */
+	/* Events may have passed unseen: it was closed for a while, or the session is another
+	 * process's. That no RESUME was seen then says nothing. */
+	bool missed_events;
+};
+
+void incoming_monitor_init(struct incoming *in);
+/* From now on RESUME is mail, and that the monitor has closed. */
+int incoming_monitor_watch(struct incoming *in);
+void incoming_monitor_unwatch(struct incoming *in);
+/* It was lost, or never reached: try once. A QEMU that hangs in a page fault does not answer before
+ * that page has come. */
+void incoming_monitor_reach_again(struct incoming *in);
+/* Switch x-ignore-shared off, which would make a later migration by somebody else skip the memory.
+ * Not while it is watched. */
+int incoming_monitor_forget_capability(struct incoming *in);
+void incoming_monitor_close(struct incoming *in);

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a session holds of its host.
+#include "incoming_place.h"
+
+#include <stdio.h>
+#include <unistd.h>
+#include "cleanup.h"
+#include "guard.h"
+#include "incoming_private.h"
+
+void incoming_place_init(struct incoming *in)
+{
+	in->place.guard = in->place.dir.lock = -1;
+}
+
+static void fill_record(struct incoming *in)
+{
+	struct record *r = &in->place.record;
+
+	snprintf(r->domain, sizeof(r->domain), "%s", in->prepare.name);
+	snprintf(r->uuid, sizeof(r->uuid), "%s", in->uuid);
+	r->running = in->prepare.running;
+	snprintf(r->host, sizeof(r->host), "%s", in->receiver->opt.bind);
+	r->port = in->receiver->opt.port;
+	record_session(in->session, r->session);
+}
+
+int incoming_place_open(struct incoming *in)
+{
+	struct incoming_place *p = &in->place;
+	uid_t uid;
+	gid_t gid;
+	int ret = host_qemu_owner(in->host, &uid, &gid, &in->err);
+
+	if (ret == 0)
+		ret = in->world->open_dir(&p->dir, in->uuid, uid, gid, &in->err);
+	if (ret < 0)
+		return ret;
+	/* QEMU makes its own. */
+	unlink(p->dir.monitor);
+	unlink(p->dir.stream);
+	record_remove(&p->dir, RECORD_OUTGOING);
+	fill_record(in);
+	ret = incoming_place_write(in, &in->err);
+	return ret < 0 ? ret : incoming_place_start_guard(in);
+}
+
+int incoming_place_reopen(struct incoming *in)
+{
+	struct incoming_place *p = &in->place;
+	int ret = in->world->open_dir(&p->dir, p->record.uuid, -1, -1, &in->err);
+
+	if (ret < 0)
+		return ret;
+	record_destroy(&p->record);
+	return record_read(&p->dir, RECORD_INCOMING, &p->record, &in->err);
+}
+
+int incoming_place_start_guard(struct incoming *in)
+{
+	return in->world->start_guard(in->uuid, in->receiver->opt.libvirt_socket, NULL,
+				      &in->place.guard, NULL, &in->err);
+}
+
+int incoming_place_write(struct incoming *in, struct errtext *err)
+{
+	return record_write(&in->place.dir, RECORD_INCOMING, &in->place.record, err);
+}
+
+void incoming_place_guard_done(struct incoming *in)
+{
+	guard_done(steal_fd(&in->place.guard));
+}
+
+void incoming_place_close(struct incoming *in)
+{
+	struct incoming_place *p = &in->place;
+
+	record_destroy(&p->record);
+	slot_leave(p->slot);
+	guest_dir_close(&p->dir);
+	cleanup_close(&p->guard);
+}

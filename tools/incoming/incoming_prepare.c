@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// From PREPARE to PREPARED: a migration waits for its turn on this host, then takes the guest's
+// directory.
+#include "incoming_private.h"
+
+#include <errno.h>
+
+#define QUEUED_US 1000000
+#define QUEUE_LOOK_US 100000
+
+static void on_message(void *opaque, struct wire_message *message)
+{
+	struct incoming *in = opaque;
+
+	mailbox_message(in->mail, message);
+}
+
+static void on_lost(void *opaque, int result, const char *text)
+{
+	struct incoming *in = opaque;
+
+	mailbox_note(in->mail, MAIL_CONTROL_LOST, result, text);
+}
+
+/* The guest must not be here already, in whatever state. */
+static int check_absent(struct incoming *in)
+{
+	struct domain_info info;
+	int ret = host_state(in->host, in->uuid, &info, &in->err);
+
+	if (ret < 0)
+		return ret;
+	in->place.record.defined_before = info.state == DOMAIN_SHUT_OFF;
+	if (incoming_settle_has_ended(info.state))
+		return 0;
+	return errtext_set(
+		&in->err, -EEXIST,
+		"domain %s (%s) is already active on the destination: is it left from an "
+		"earlier migration? `dray recover %s` there",
+		in->prepare.name, in->uuid, in->prepare.name);
+}
+
+static int tell_queued(struct incoming *in, unsigned int ahead)
+{
+	const struct wire_message m = {.type = WIRE_QUEUED, .queued = {ahead}};
+
+	return control_send(in->control, &m);
+}
+
+/* First come, first in; the source hears from us while it waits. */
+static int await_turn(struct incoming *in)
+{
+	uint64_t next_us = 0;
+	unsigned int ahead;
+	int ret = in->world->join_queue(GUEST_DIR_ROOT "/inbound", &in->place.slot, &in->err);
+
+	while (ret == 0) {
+		ret = slot_ahead(in->place.slot, &ahead);
+		if (ret < 0)
+			return errtext_set(&in->err, ret, "cannot count this host's migrations");
+		if (ahead < in->receiver->opt.max_inbound)
+			return 0;
+		if (in->world->now_us() >= next_us) {
+			ret = tell_queued(in, ahead - in->receiver->opt.max_inbound + 1);
+			next_us = in->world->now_us() + QUEUED_US;
+		}
+		incoming_mail_take(in, QUEUE_LOOK_US);
+		if (in->aborted || in->control_lost)
+			return -ECANCELED;
+	}
+	return ret;
+}
+
+int incoming_prepare(struct incoming *in, int fd)
+{
+	const struct wire_message prepared = {
+		.type = WIRE_PREPARED, .prepared = {in->place.dir.monitor, in->place.dir.stream}};
+	struct control_options control = {.fd = fd,
+					  .silence_ms = in->prepare.silence_ms,
+					  .message = on_message,
+					  .lost = on_lost,
+					  .opaque = in};
+	int ret = control_new(&control, &in->control, &in->err);
+
+	if (ret == 0)
+		ret = in->world->open_host(in->receiver->opt.libvirt_socket, &in->host, &in->err);
+	if (ret == 0)
+		ret = await_turn(in);
+	if (ret == 0)
+		ret = check_absent(in);
+	if (ret == 0)
+		ret = incoming_place_open(in);
+	return ret < 0 ? ret : control_send(in->control, &prepared);
+}
