@@ -11,6 +11,7 @@
 #include "domain_conditions.h"
 #include "exit_status.h"
 #include "guest_check.h"
+#include "lane.h"
 #include "libvirt_host.h"
 
 enum { OPT_JSON = 256, OPT_SOCKET };
@@ -94,7 +95,7 @@ static void print_json(const char *domain, int ret, const struct guest_facts *f,
 
 	json_object_object_add(o, "domain", json_object_new_string(domain));
 	json_object_object_add(o, "migratable", json_object_new_boolean(ret == 0));
-	json_object_object_add(o, "lane", ret == 0 ? json_object_new_string("direct") : NULL);
+	json_object_object_add(o, "lane", ret == 0 ? json_object_new_string(LANE_DIRECT) : NULL);
 	json_object_object_add(o, "reason", json_object_new_string(why));
 	json_object_object_add(o, "conditions", conditions_json(&f->conditions));
 	json_object_object_add(o, "ram_blocks", blocks_json(&f->ram));

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "exit_status.h"
 #include "incoming.h"
+#include "lane.h"
 #include "libvirt_host.h"
 #include "receiver.h"
 #include "record.h"
@@ -54,7 +55,7 @@ static void report_session(struct server *s, const char *peer, const struct inco
 {
 	struct report_result r = {
 		.result = in->arrived ? "completed" : "failed",
-		.lane = "direct",
+		.lane = LANE_DIRECT,
 		.mode = in->post_copy ? "PostCopy" : "PreCopy",
 		.post_copy = in->told,
 		.total_ms = in->total_ms,
