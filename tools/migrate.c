@@ -8,6 +8,7 @@
 #include "attempts.h"
 #include "commands.h"
 #include "exit_status.h"
+#include "lane.h"
 #include "settings_options.h"
 #include "wire.h"
 
@@ -37,7 +38,7 @@ static const struct argp_option options[] = {
 	{"json", OPT_JSON, NULL, 0, "One JSON object a line on standard output", 1},
 	{"die-with-parent", OPT_DIE, NULL, 0, "Cancel when the process that started this one ends",
 	 1},
-	{"lane", OPT_LANE, "auto|direct", 0, "Who moves the memory (auto)", 2},
+	{"lane", OPT_LANE, LANE_AUTO "|" LANE_DIRECT, 0, "Who moves the memory (auto)", 2},
 	{"streams", OPT_STREAMS, "N", 0, "RAM connections, 1 to 64 (one a core, at most 8)", 2},
 	{"verify", OPT_VERIFY, NULL, 0,
 	 "Compare a digest of all guest RAM on both hosts before the hand-over; the guest is "
@@ -106,8 +107,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		a->json = true;
 		break;
 	case OPT_LANE:
-		if (strcmp(arg, "auto") != 0 && strcmp(arg, "direct") != 0)
-			argp_error(state, "--lane %s: auto or direct is needed", arg);
+		a->out.lane = strcmp(arg, LANE_AUTO) == 0 ? NULL : arg;
+		if (a->out.lane && !outgoing_has_lane(arg))
+			argp_error(state, "--lane %s: " LANE_AUTO " or " LANE_DIRECT " is needed",
+				   arg);
 		break;
 	case OPT_STREAMS:
 		a->out.streams = number(state, "streams", arg, 1, WIRE_STREAMS_MAX);

@@ -1,45 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// One migration, as the source drives it: the phases in order, and the mail between.
+// One migration, as the source drives it.
 //
-// The driving thread walks down the table below. Inside a phase it waits for mail; whatever goes
-// wrong arrives as mail too, is recorded once, and ends the wait. A failure before hand-over
-// leads to roll-back; after it, outgoing_handover finds out who has the guest.
+// The driving thread walks down a lane's table of steps (outgoing_direct.c is the one to read
+// first). Inside a step it waits for mail; whatever goes wrong arrives as mail too, is recorded
+// once, and ends the wait. A failure before the hand-over leads to roll-back, which walks the table
+// up again; after it, outgoing_handover finds out who has the guest.
 #include "outgoing.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "clock.h"
+#include "outgoing_direct.h"
 #include "outgoing_end.h"
-#include "outgoing_handover.h"
 #include "outgoing_mail.h"
-#include "outgoing_peer.h"
-#include "outgoing_place.h"
-#include "outgoing_postcopy.h"
-#include "outgoing_precopy.h"
 #include "outgoing_private.h"
 #include "outgoing_result.h"
-#include "outgoing_round.h"
 #include "outgoing_setup.h"
-#include "outgoing_status.h"
-#include "outgoing_stop.h"
-#include "outgoing_verify.h"
 
-static const struct {
-	enum phase phase;
-	int (*run)(struct outgoing *o);
-} steps[] = {
-	{PHASE_PREPARE, outgoing_prepare},
-	{PHASE_ATTACH, outgoing_round_attach},
-	{PHASE_PRECOPY, outgoing_precopy},
-	{PHASE_SWITCHOVER, outgoing_stop_switchover},
-	{PHASE_LAST_PASS, outgoing_stop_last_pass},
-	{PHASE_VERIFY, outgoing_verify},
-	{PHASE_HANDOVER, outgoing_handover},
-	{PHASE_POSTCOPY, outgoing_postcopy},
-	{PHASE_FINISH, outgoing_finish},
-};
+/* The first one that the guest allows is taken. */
+static const struct outgoing_lane *const lanes[] = {&outgoing_direct};
+
+static const struct outgoing_lane *find_lane(const char *name)
+{
+	for (size_t i = 0; i < sizeof(lanes) / sizeof(*lanes); i++)
+		if (!name || strcmp(lanes[i]->name, name) == 0)
+			return lanes[i];
+	return NULL;
+}
+
+bool outgoing_has_lane(const char *name)
+{
+	return find_lane(name) != NULL;
+}
 
 void outgoing_defaults(struct outgoing_options *o)
 {
@@ -60,37 +53,20 @@ void outgoing_defaults(struct outgoing_options *o)
 	strcpy(o->socket.congestion, "cubic");
 }
 
-/* Walk the phases, to one that is final. */
-static void walk(struct outgoing *o)
-{
-	int ret = outgoing_connect(o);
-
-	for (size_t i = 0; ret == 0 && i < sizeof(steps) / sizeof(*steps); i++) {
-		if ((steps[i].phase == PHASE_VERIFY && (!o->opt->verify || o->postcopy.decided)) ||
-		    (steps[i].phase == PHASE_POSTCOPY && !o->postcopy.decided))
-			continue;
-		if (steps[i].phase != PHASE_HANDOVER)
-			outgoing_enter(o, steps[i].phase);
-		ret = steps[i].run(o);
-	}
-	if (ret == 0)
-		outgoing_enter(o, PHASE_COMPLETED);
-	else if (!phase_is_final(o->phase)) /* else hand-over, or post-copy, lost the guest */
-		outgoing_rollback(o);
-}
-
 static int run(struct outgoing *o, struct report_result *result, bool *may_pass)
 {
+	const struct outgoing_lane *lane = find_lane(o->opt->lane);
 	enum exit_status status;
 	bool refused;
 
 	*may_pass = false;
+	o->status.shown.lane = lane->name;
 	if (outgoing_check(o) < 0) {
 		report_event(o->report, "refused", o->phase, o->err.text);
 		outgoing_result_fill(o, "failed", result);
 		return EXIT_REFUSED;
 	}
-	walk(o);
+	outgoing_lane_walk(o, lane);
 	status = outgoing_result_status(o->phase, o->postcopy.damaged);
 	/* A receiver that cannot be reached, or will not do, is found before anything is touched.
 	 */

@@ -14,6 +14,7 @@ struct outgoing_options {
 	const char *destination;    /* HOST[:PORT] as given */
 	const char *libvirt_socket; /* NULL: the usual one */
 	struct socket_options socket;
+	const char *lane; /* one of outgoing_has_lane; NULL: the first that the guest allows */
 	unsigned int streams;
 	struct steering_limits limits; /* to begin with: `dray set` may change them */
 	uint32_t completion_s_per_gib; /* 0: no limit */
@@ -34,6 +35,8 @@ struct outgoing_options {
 };
 
 void outgoing_defaults(struct outgoing_options *o);
+/* By its name (lane.h). */
+bool outgoing_has_lane(const char *name);
 
 /* One attempt. Fills *result and returns the exit status; *may_pass says that another attempt has a
  * chance. Events have been reported, the result has not. */

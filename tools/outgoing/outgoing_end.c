@@ -97,21 +97,12 @@ static void make_sure_it_runs(struct outgoing *o)
 	report_event(o->report, "warning", o->phase, err.text);
 }
 
-void outgoing_rollback(struct outgoing *o)
+void outgoing_settle(struct outgoing *o)
 {
-	if (o->phase != PHASE_ROLLBACK)
-		outgoing_enter(o, PHASE_ROLLBACK);
-	outgoing_precopy_release(o);
-	outgoing_postcopy_release(o);
-	outgoing_peer_abort(o);
-	outgoing_round_stop(o);
-	outgoing_libvirt_undo(o);
-	outgoing_round_untrack(o);
 	if (o->libvirt.ignore_shared || o->libvirt.job)
 		make_sure_it_runs(o);
 	else
 		outgoing_place_forget(o);
-	outgoing_enter(o, o->cancelled ? PHASE_ABORTED : PHASE_FAILED);
 }
 
 /* ---- and is given back ---- */

@@ -8,8 +8,8 @@ struct outgoing;
 
 /* The phase after the destination has the guest: remove it here. Always 0. */
 int outgoing_finish(struct outgoing *o);
-/* Undo what the migration has done; the guest runs on here. */
-void outgoing_rollback(struct outgoing *o);
+/* The guest stays: make sure that it runs here as before, or warn of what the guard has to do. */
+void outgoing_settle(struct outgoing *o);
 /* Give everything back, in an order in which nothing uses what has gone. False if something still
  * might use the rest, which must then be left to the end of the process. */
 bool outgoing_release_all(struct outgoing *o);

@@ -100,7 +100,7 @@ static int resolve(struct outgoing *o)
 	return ret < 0 ? give_up(o, o->err.text) : 0;
 }
 
-int outgoing_handover(struct outgoing *o)
+int outgoing_handover_commit(struct outgoing *o)
 {
 	int ret = outgoing_round_check(o);
 
@@ -117,8 +117,13 @@ int outgoing_handover(struct outgoing *o)
 		gate_permit(o->libvirt.gate);
 		return outgoing_fail(o, ret, "cannot record the hand-over");
 	}
-	outgoing_enter(o, PHASE_HANDOVER);
-	ret = control_send_type(o->peer.control, WIRE_RELEASE);
+	return 0;
+}
+
+int outgoing_handover(struct outgoing *o)
+{
+	int ret = control_send_type(o->peer.control, WIRE_RELEASE);
+
 	failure_point("hand-over");
 	if (ret == 0)
 		outgoing_await(o, outcome_known, HANDOVER_MS, NULL);
@@ -127,8 +132,5 @@ int outgoing_handover(struct outgoing *o)
 	/* Frozen or cut: what the control channel still said may be the answer. */
 	if (o->stop.resumed && retire_by_hand(o) == 0)
 		return 0;
-	ret = resolve(o);
-	if (ret == -ECONNABORTED)
-		outgoing_enter(o, PHASE_ROLLBACK);
-	return ret;
+	return resolve(o);
 }

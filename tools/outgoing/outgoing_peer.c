@@ -104,8 +104,10 @@ void outgoing_peer_abort(struct outgoing *o)
 {
 	const struct wire_message m = {.type = WIRE_ABORT, .abort = {o->err.text}};
 
-	if (o->peer.control && !o->peer.lost)
-		control_send(o->peer.control, &m);
+	if (!o->peer.control || o->peer.lost || o->peer.told)
+		return;
+	o->peer.told = true;
+	control_send(o->peer.control, &m);
 }
 
 void outgoing_peer_hang_up(struct outgoing *o)

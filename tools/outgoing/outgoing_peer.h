@@ -25,6 +25,7 @@ struct outgoing_peer {
 	bool ready;    /* READY: it is attached to the guest's QEMU there */
 	bool finished; /* it has tidied up */
 	bool lost;     /* the control channel; it says nothing any more */
+	bool told;     /* that the migration is over: ABORT */
 };
 
 /* A new session, and the pacer. -ENOMEM and the like. */

@@ -87,7 +87,7 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 {
 	*r = (struct report_result){
 		.result = word,
-		.lane = "direct",
+		.lane = o->status.shown.lane,
 		.mode = o->status.shown.mode,
 		.rounds = o->rounds.number,
 		.ram_bytes = ram_map_bytes(&o->guest.ram),

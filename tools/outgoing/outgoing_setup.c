@@ -35,11 +35,8 @@ int outgoing_check(struct outgoing *o)
 
 int outgoing_connect(struct outgoing *o)
 {
-	int ret;
+	int ret = outgoing_place_open(o);
 
-	report_event(o->report, "phase", PHASE_CONNECT, phase_name(PHASE_CONNECT));
-	ret = outgoing_place_open(o);
-	outgoing_show(o);
 	if (ret == 0)
 		ret = steering_listen(o->steering, o->place.dir.control, &o->err);
 	if (ret == 0)

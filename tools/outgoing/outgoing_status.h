@@ -9,8 +9,7 @@
 struct outgoing;
 
 struct outgoing_status {
-	struct steering_status
-		shown; /* the mode, PreCopy, Paused or PostCopy, is kept here alone */
+	struct steering_status shown; /* mode and lane are kept here alone */
 	/* CLOCK_MONOTONIC */
 	uint64_t begun_us; /* this attempt */
 	uint64_t next_us;  /* when to measure again */
