@@ -22,11 +22,13 @@ teardown_file() {
 setup() {
 	RX_PID=
 	TX_PID=
+	BOUND=
 	AT=$(home)
 }
 
 teardown() {
 	"$TESTBED" heal
+	[[ -z $BOUND ]] || "$TESTBED" exec "$AT" ip address del "$BOUND/24" dev mig0
 	if [[ -z ${BATS_TEST_COMPLETED-} ]]; then
 		grep -v '"progress"' "$TX_LOG" || true
 	fi
@@ -91,6 +93,47 @@ proven() {
 	"$TESTBED" exec "$AT" "$DRAY" recover --wait 120 hot || true
 	until_true 60 no_guards
 	arrived
+}
+
+# established [FROM]: connections from AT, or from that address of it, to a receiver.
+established() {
+	"$TESTBED" exec "$AT" ss -Htn state established ${1:+src "$1"} dst "${MIG_IP[$(other "$AT")]}:7470" | wc -l
+}
+
+# Enough for faults and pushes: the guard's are up.
+serves_from() {
+	(($(established "$1") > 8))
+}
+
+sent_bytes() {
+	"$TESTBED" exec "$AT" ip -j -s link show mig0 | jq '.[0].stats64.tx.bytes'
+}
+
+# What the guest reads by itself is less than the cap, so all that goes there waits for it. The cap is judged as last set.
+@test "dray migrate is killed: its guard keeps to the cap and to the bound address" {
+	local begun before sent ms
+	guest calm --memory 320 --fill 128 --period 16 --dirty 4 --rate 2
+	GUEST=calm
+	AT=a
+	BOUND=${MIG_IP[$AT]}1
+	"$TESTBED" exec "$AT" ip address add "$BOUND/24" dev mig0
+	receive "$(other "$AT")"
+	migrate_start "$AT" calm --bandwidth 24Mi --bind "$BOUND" --post-copy --completion-timeout-per-gib 2
+	event '"phase":"post-copy"'
+	"$TESTBED" exec "$AT" "$DRAY" set calm bandwidth=12Mi
+	kill -9 "$("$TESTBED" pgrep all "^$DRAY migrate .* calm ")"
+	migrate_wait
+	until_true 10 serves_from "$BOUND"
+	[ "$(established)" -eq "$(established "$BOUND")" ]
+	before=$(sent_bytes) begun=${EPOCHREALTIME/./}
+	sleep 3
+	sent=$(($(sent_bytes) - before)) ms=$(((${EPOCHREALTIME/./} - begun) / 1000))
+	echo "sent $((sent * 1000 / ms >> 10)) KiB/s under a cap of 12288" >&3
+	[ "$(established)" -eq "$(established "$BOUND")" ]
+	((sent * 1000 / ms <= 12 << 20 && sent * 1000 / ms >= 9 << 20))
+	until_true 60 no_guards
+	arrived
+	"$TESTBED" destroy calm
 }
 
 @test "dray receive is killed: its guard fetches the rest" {

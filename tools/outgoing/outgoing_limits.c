@@ -3,6 +3,7 @@
 #include "outgoing_limits.h"
 
 #include "clock.h"
+#include "outgoing_place.h"
 #include "outgoing_private.h"
 
 uint64_t outgoing_completion_s(const struct outgoing *o)
@@ -40,5 +41,6 @@ void outgoing_take_set(struct outgoing *o, struct mail *mail)
 {
 	steering_limits(o->steering, &o->precopy.limits);
 	pacer_set(o->peer.pacer, o->precopy.limits.bandwidth);
+	outgoing_place_note_bandwidth(o);
 	report_event(o->report, "set", o->phase, mail->text);
 }

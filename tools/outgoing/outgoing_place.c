@@ -38,6 +38,11 @@ static void fill_record(struct outgoing *o)
 	snprintf(r->host, sizeof(r->host), "%s", o->peer.at.host);
 	r->port = o->peer.at.port;
 	snprintf(r->bind, sizeof(r->bind), "%s", o->opt->socket.bind);
+	snprintf(r->congestion, sizeof(r->congestion), "%s", o->opt->socket.congestion);
+	r->silence_ms = o->opt->silence_ms;
+	r->bandwidth = o->precopy.limits.bandwidth;
+	r->streams = o->opt->streams;
+	r->no_prefetch = o->opt->no_prefetch;
 	record_session(o->peer.at.session, r->session);
 	r->persistent = o->guest.info.persistent;
 	r->running = o->guest.was_running;
@@ -63,10 +68,22 @@ int outgoing_place_hand_over(struct outgoing *o)
 	return write_record(o, PHASE_HANDOVER);
 }
 
+void outgoing_place_note_bandwidth(struct outgoing *o)
+{
+	struct record *r = &o->place.record;
+	struct errtext err = {0};
+
+	r->bandwidth = o->precopy.limits.bandwidth;
+	if (r->uuid[0] && record_write(&o->place.dir, RECORD_OUTGOING, r, &err) < 0)
+		report_event(o->report, "warning", o->phase, err.text);
+}
+
 void outgoing_place_forget(struct outgoing *o)
 {
-	if (o->place.record.uuid[0]) /* ours, written under our lock */
-		record_remove(&o->place.dir, RECORD_OUTGOING);
+	if (!o->place.record.uuid[0]) /* none was written by us, under our lock */
+		return;
+	record_remove(&o->place.dir, RECORD_OUTGOING);
+	o->place.record.uuid[0] = 0;
 }
 
 void outgoing_place_close(struct outgoing *o)

@@ -23,6 +23,8 @@ int outgoing_place_open(struct outgoing *o);
 int outgoing_place_hold(struct outgoing *o);
 /* Write down that the destination may own the guest from now on. The same. */
 int outgoing_place_hand_over(struct outgoing *o);
+/* The cap was changed: whoever has to carry on keeps to the new one. */
+void outgoing_place_note_bandwidth(struct outgoing *o);
 /* This migration has left nothing to settle: remove its record, if it has written one. */
 void outgoing_place_forget(struct outgoing *o);
 /* Give the lock back; the guard needs it if it is to tidy up. */
