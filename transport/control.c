@@ -29,7 +29,9 @@ struct control {
 	uint8_t *in;
 
 	_Atomic uint32_t silence_ms; /* relaxed: picked up at the next beat */
-	_Atomic uint64_t heard_us;   /* private to the reader */
+	atomic_bool ending;	     /* relaxed: looked at once a beat */
+
+	uint64_t heard_us; /* private to the reader */
 
 	pthread_mutex_t lock; /* orders writers; holders may block on the socket */
 	/* under lock */
@@ -101,6 +103,13 @@ int control_read_one(int fd, int timeout_ms, struct wire_message *message, struc
 	return ret < 0 ? errtext_set(err, ret, "control connection: %s", strerror(-ret)) : 0;
 }
 
+static int ping(struct control *c)
+{
+	const struct wire_message m = {.type = WIRE_PING, .ping = {clock_realtime_us(), 0}};
+
+	return control_send(c, &m);
+}
+
 static void answer_ping(struct control *c, const struct wire_message *ping)
 {
 	struct wire_message pong = {.type = WIRE_PONG,
@@ -124,14 +133,30 @@ static void learn_clock(struct control *c, const struct wire_message *pong)
 	pthread_mutex_unlock(&c->clock_lock);
 }
 
-static void deliver(struct control *c, struct wire_message *m)
+/* Waits for as long as there is no room for it. */
+static int deliver(struct control *c, struct wire_message *m)
 {
-	if (m->type == WIRE_PING)
+	while (!c->opt.message(c->opt.opaque, m, clock_monotonic_us() + beat_ms(c) * 1000ull)) {
+		if (atomic_load_explicit(&c->ending, memory_order_relaxed))
+			return -ECANCELED;
+		ping(c);
+	}
+	return 0;
+}
+
+/* That nothing can be sent any more is no reason not to read what the peer said before it went. */
+static int handle(struct control *c, struct wire_message *m)
+{
+	switch (m->type) {
+	case WIRE_PING:
 		answer_ping(c, m);
-	else if (m->type == WIRE_PONG)
+		return 0;
+	case WIRE_PONG:
 		learn_clock(c, m);
-	else
-		c->opt.message(c->opt.opaque, m);
+		return 0;
+	default:
+		return deliver(c, m);
+	}
 }
 
 /* Waits for one message or one beat. Readability is looked at before silence is judged: after a
@@ -139,8 +164,7 @@ static void deliver(struct control *c, struct wire_message *m)
 static int turn(struct control *c, struct errtext *err)
 {
 	struct pollfd p = {.fd = c->opt.fd, .events = POLLIN};
-	struct wire_message ping = {.type = WIRE_PING, .ping = {clock_realtime_us(), 0}};
-	struct wire_message m;
+	_cleanup_message_ struct wire_message m = {0};
 	int ret = poll(&p, 1, beat_ms(c));
 
 	if (ret < 0)
@@ -149,22 +173,20 @@ static int turn(struct control *c, struct errtext *err)
 		if (clock_monotonic_us() - c->heard_us > silence(c) * 1000ull)
 			return errtext_set(err, -ETIMEDOUT, "nothing heard from the peer for %u ms",
 					   silence(c));
-		return control_send(c, &ping);
+		return ping(c);
 	}
 	ret = read_message(c->opt.fd, c->in, (int)silence(c), &m, err);
-	if (ret < 0)
-		return ret;
-	c->heard_us = clock_monotonic_us();
-	deliver(c, &m);
-	return 0;
+	if (ret == 0)
+		ret = handle(c, &m);
+	c->heard_us = clock_monotonic_us(); /* only now: nothing was read while there was no room */
+	return ret;
 }
 
 static void *reader_main(void *arg)
 {
 	struct control *c = arg;
 	struct errtext err = {0};
-	struct wire_message ping = {.type = WIRE_PING, .ping = {clock_realtime_us(), 0}};
-	int ret = control_send(c, &ping);
+	int ret = ping(c);
 
 	c->heard_us = clock_monotonic_us();
 	while (ret == 0)
@@ -222,6 +244,7 @@ void control_clock(struct control *c, int64_t *offset_us, uint64_t *round_trip_u
 
 void control_shutdown(struct control *c)
 {
+	atomic_store_explicit(&c->ending, true, memory_order_relaxed);
 	shutdown(c->opt.fd, SHUT_RDWR);
 }
 

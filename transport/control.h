@@ -4,8 +4,14 @@
 // A reader thread delivers messages and answers PINGs by itself; it sends PINGs, and when it has
 // heard nothing at all for the agreed silence it reports the peer lost. Sending may be done by any
 // thread.
+//
+// Who takes the messages may refuse one for want of room. Nothing more is read then, so that the
+// socket fills and a peer that sends more than is taken has to wait: its send times out after its
+// own silence. Meanwhile our PINGs go on, so that it does not take us for dead, and its silence is
+// not held against it.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "errtext.h"
 #include "wire.h"
@@ -19,9 +25,10 @@ struct control_options {
 	/* Sent before anything else, heartbeats included; borrowed during control_new. May be NULL.
 	 */
 	const struct wire_message *first;
-	/* From the reader thread. PING and PONG are not delivered. The message is the callee's
-	 * to wire_message_destroy. */
-	void (*message)(void *opaque, struct wire_message *message);
+	/* From the reader thread. PING and PONG are not delivered. False: no room until
+	 * deadline_us (CLOCK_MONOTONIC; the callee waits for it, not longer); the same message is
+	 * offered again. True: taken; wire_message_steal what shall outlive the call. */
+	bool (*message)(void *opaque, struct wire_message *message, uint64_t deadline_us);
 	/* Once, the last call: -ENODATA for a clean close, -ETIMEDOUT for silence, ... */
 	void (*lost)(void *opaque, int result, const char *text);
 	void *opaque;
@@ -40,9 +47,9 @@ void control_set_silence(struct control *c, uint32_t silence_ms);
 /* Peer's CLOCK_REALTIME minus ours, from the quickest PING so far, and that PING's round trip;
  * both in microseconds, 0 before the first. Any thread. */
 void control_clock(struct control *c, int64_t *offset_us, uint64_t *round_trip_us);
-/* Ends the reader (lost is called), any thread. */
+/* Ends the reader (lost is called), any thread. A message that found no room is dropped. */
 void control_shutdown(struct control *c);
-/* Shuts down, joins and frees. Not from a callback. */
+/* Shuts down, joins and frees; half a second at most. Not from a callback. */
 void control_destroy(struct control *c);
 
 /* One message before the reader exists (PREPARE is read so). */

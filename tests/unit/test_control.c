@@ -34,10 +34,11 @@ struct side {
 	bool late; /* a message came after the end */
 };
 
-static void on_message(void *opaque, struct wire_message *m)
+static bool on_message(void *opaque, struct wire_message *m, uint64_t deadline_us)
 {
 	struct side *s = opaque;
 
+	(void)deadline_us;
 	pthread_mutex_lock(&s->lock);
 	s->late |= s->lost_count > 0;
 	if (s->count < KEPT)
@@ -45,6 +46,7 @@ static void on_message(void *opaque, struct wire_message *m)
 	s->count++;
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->lock);
+	return true;
 }
 
 static void on_lost(void *opaque, int result, const char *text)
@@ -361,6 +363,174 @@ Test(control, a_peer_that_takes_nothing_fails_the_sender)
 	cr_assert_lt(ret, 0);
 	await_lost(&s);
 	end(&s);
+	close(fd);
+}
+
+/* ---- more than is taken ---- */
+
+#define SMALL_SOCKET 4096
+
+/* Takes `room` messages, then none until more room is made. */
+struct narrow {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	/* under lock */
+	unsigned int room;
+	uint32_t taken, out_of_order;
+	int lost_result;
+	bool lost;
+};
+
+static bool take_if_room(void *opaque, struct wire_message *m, uint64_t deadline_us)
+{
+	struct narrow *n = opaque;
+	const struct timespec until = clock_timespec(deadline_us);
+	bool taken;
+	int ret = 0;
+
+	pthread_mutex_lock(&n->lock);
+	while (!n->room && ret == 0)
+		ret = pthread_cond_timedwait(&n->changed, &n->lock, &until);
+	taken = n->room;
+	if (taken) {
+		n->room--;
+		n->out_of_order += m->synced.round != n->taken++;
+	}
+	pthread_cond_broadcast(&n->changed);
+	pthread_mutex_unlock(&n->lock);
+	return taken;
+}
+
+static void narrow_lost(void *opaque, int result, const char *text)
+{
+	struct narrow *n = opaque;
+
+	(void)text;
+	pthread_mutex_lock(&n->lock);
+	n->lost_result = result;
+	n->lost = true;
+	pthread_cond_broadcast(&n->changed);
+	pthread_mutex_unlock(&n->lock);
+}
+
+/* Returns the descriptor of the other end; both ends' buffers are small. */
+static int start_narrow(struct narrow *n, uint32_t silence_ms, struct control **control)
+{
+	const int size = SMALL_SOCKET;
+	struct control_options opt = {.silence_ms = silence_ms,
+				      .message = take_if_room,
+				      .lost = narrow_lost,
+				      .opaque = n};
+	struct errtext err = {0};
+	int fds[2];
+
+	memset(n, 0, sizeof(*n));
+	pthread_mutex_init(&n->lock, NULL);
+	clock_cond_init(&n->changed);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
+	opt.fd = fds[0];
+	cr_assert_eq(control_new(&opt, control, &err), 0, "%s", err.text);
+	return fds[1];
+}
+
+static void make_room(struct narrow *n, unsigned int room)
+{
+	pthread_mutex_lock(&n->lock);
+	n->room += room;
+	pthread_cond_broadcast(&n->changed);
+	pthread_mutex_unlock(&n->lock);
+}
+
+/* SYNCED messages, numbered from `first`, until the socket takes no more; returns the next number.
+ * A message that went in half is finished by the next call: *rest are its bytes left. */
+static uint32_t flood(int fd, uint32_t first, uint8_t rest[64], size_t *rest_len)
+{
+	for (;;) {
+		ssize_t n;
+
+		if (*rest_len == 0) {
+			const struct wire_message m = {.type = WIRE_SYNCED,
+						       .synced = {.round = first++}};
+
+			*rest_len = (size_t)wire_message_encode(&m, rest, 64);
+		}
+		n = send(fd, rest, *rest_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (n < 0)
+			return first;
+		*rest_len -= (size_t)n;
+		memmove(rest, rest + n, *rest_len);
+	}
+}
+
+/* A peer sends without end and nobody takes anything: it is slowed down, not lost, and what it sent
+ * comes in order once there is room. The reader sends a PING between two offers, and at no other
+ * time while there is something to read. */
+Test(control, a_peer_that_sends_more_than_is_taken_waits)
+{
+	const uint32_t silence_ms = 400;
+	uint64_t began = clock_monotonic_us();
+	uint8_t rest[64];
+	size_t rest_len = 0;
+	uint32_t sent = 0, before;
+	struct control *control;
+	struct narrow n;
+	int fd = start_narrow(&n, silence_ms, &control);
+
+	do {
+		next_of(fd, WIRE_PING);
+		before = sent;
+		sent = flood(fd, sent, rest, &rest_len);
+	} while (sent > before || clock_monotonic_us() - began < 3000ull * silence_ms);
+	make_room(&n, sent);
+	cr_assert_eq(socket_write_full(fd, rest, rest_len, PATIENT_MS), 0);
+	pthread_mutex_lock(&n.lock);
+	while (n.taken < sent && !n.lost)
+		pthread_cond_wait(&n.changed, &n.lock);
+	cr_assert_not(n.lost, "%d", n.lost_result);
+	pthread_mutex_unlock(&n.lock);
+	control_destroy(control);
+	cr_assert_eq(n.taken, sent);
+	cr_assert_eq(n.out_of_order, 0);
+	close(fd);
+}
+
+/* What it said before it closed is not lost for want of room. */
+Test(control, a_peer_that_goes_is_heard_to_the_end)
+{
+	uint8_t rest[64];
+	size_t rest_len = 0;
+	struct control *control;
+	struct narrow n;
+	int fd = start_narrow(&n, PATIENT_MS, &control);
+	uint32_t sent;
+
+	next_of(fd, WIRE_PING);
+	sent = flood(fd, 0, rest, &rest_len) - 1; /* the last did not go in as a whole */
+	close(fd);
+	make_room(&n, sent + 1);
+	pthread_mutex_lock(&n.lock);
+	while (!n.lost)
+		pthread_cond_wait(&n.changed, &n.lock);
+	pthread_mutex_unlock(&n.lock);
+	control_destroy(control);
+	cr_assert_eq(n.taken, sent);
+	cr_assert_eq(n.out_of_order, 0);
+}
+
+Test(control, destroy_ends_a_reader_that_waits_for_room)
+{
+	struct control *control;
+	struct narrow n;
+	int fd = start_narrow(&n, PATIENT_MS, &control);
+
+	put_type(fd, WIRE_READY);
+	next_of(fd, WIRE_PING);
+	next_of(fd, WIRE_PING); /* it has been offered, to no avail */
+	control_destroy(control);
+	cr_assert_eq(n.lost_result, -ECANCELED);
+	cr_assert_eq(n.taken, 0);
 	close(fd);
 }
 

@@ -69,17 +69,18 @@ static unsigned int now(struct fixture *f, const unsigned int *count)
 	return n;
 }
 
-static void on_message(void *opaque, struct wire_message *m)
+static bool on_message(void *opaque, struct wire_message *m, uint64_t deadline_us)
 {
 	struct fixture *f = opaque;
 
+	(void)deadline_us;
 	pthread_mutex_lock(&f->lock);
 	f->finished += m->type == WIRE_FINISH;
 	if (m->type == WIRE_PROVEN)
 		f->proven = *m;
 	pthread_cond_broadcast(&f->changed);
 	pthread_mutex_unlock(&f->lock);
-	wire_message_destroy(m);
+	return true;
 }
 
 static void on_lost(void *opaque, int result, const char *text)

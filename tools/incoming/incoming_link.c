@@ -15,17 +15,18 @@
 
 #define CONFIRM_MS 5000
 
-static void on_link_message(void *opaque, struct wire_message *m)
+static bool on_link_message(void *opaque, struct wire_message *m, uint64_t deadline_us)
 {
 	struct incoming_link *link = opaque;
 	struct receiver *r = link->in->receiver;
 
+	(void)deadline_us;
 	pthread_mutex_lock(&r->lock);
 	link->confirmed |= m->type == WIRE_FINISH;
 	link->answers += m->type == WIRE_PROVEN;
 	pthread_cond_broadcast(&r->changed);
 	pthread_mutex_unlock(&r->lock);
-	wire_message_destroy(m);
+	return true;
 }
 
 /* The source makes all of its connections anew; those that hang must go. */

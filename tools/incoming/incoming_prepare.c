@@ -8,11 +8,11 @@
 #define QUEUED_US 1000000
 #define QUEUE_LOOK_US 100000
 
-static void on_message(void *opaque, struct wire_message *message)
+static bool on_message(void *opaque, struct wire_message *message, uint64_t deadline_us)
 {
 	struct incoming *in = opaque;
 
-	mailbox_message(in->mail, message);
+	return mailbox_message(in->mail, message, deadline_us);
 }
 
 static void on_lost(void *opaque, int result, const char *text)

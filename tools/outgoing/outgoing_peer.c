@@ -27,11 +27,11 @@ int outgoing_peer_parse(struct outgoing *o)
 				     &o->peer.at.port, &o->err);
 }
 
-static void on_message(void *opaque, struct wire_message *message)
+static bool on_message(void *opaque, struct wire_message *message, uint64_t deadline_us)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_message(o->mail, message);
+	return mailbox_message(o->mail, message, deadline_us);
 }
 
 static void on_lost(void *opaque, int result, const char *text)

@@ -151,14 +151,14 @@ static void take_proof(struct page_link *l, const struct wire_proof *piece)
 	control_send(l->control, &answer);
 }
 
-static void on_message(void *opaque, struct wire_message *m)
+static bool on_message(void *opaque, struct wire_message *m, uint64_t deadline_us)
 {
 	struct page_link *l = opaque;
 
+	(void)deadline_us;
 	if (m->type == WIRE_PROOF) {
 		take_proof(l, m->proof);
-		wire_message_destroy(m);
-		return;
+		return true;
 	}
 	pthread_mutex_lock(&l->lock);
 	switch (m->type) {
@@ -181,7 +181,7 @@ static void on_message(void *opaque, struct wire_message *m)
 	}
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->lock);
-	wire_message_destroy(m);
+	return true;
 }
 
 static void on_lost(void *opaque, int result, const char *text)

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // A queue of things that happened, from any thread to the one thread that decides.
+//
+// It has a fixed size. The peer's messages have room of their own: when that is full, whoever
+// brings one waits, and does not read on (control.h). What happens on this host, the notes, is
+// never held up by them, nor lost: there is room for more notes than there are kinds, and if one
+// kind repeats until it is full all the same, its first and its latest note stay.
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include "qemu_event.h"
 #include "wire.h"
@@ -23,7 +29,11 @@ enum mail_kind {
 	MAIL_COMPLETE,	  /* post-copy: nothing is owed any more */
 	MAIL_LINK,	  /* post-copy's connections: result = what of page_link_state, text */
 	MAIL_SET,	  /* limits have changed: text = how */
+	MAIL_LAST_ = MAIL_SET,
 };
+
+/* A SYNCED of every stream, with some to spare. */
+#define MAILBOX_MESSAGES (2 * WIRE_STREAMS_MAX)
 
 struct mail {
 	enum mail_kind kind;
@@ -40,12 +50,14 @@ struct mailbox;
 
 int mailbox_new(struct mailbox **out);
 void mailbox_destroy(struct mailbox *m);
-/* Any thread; never blocks for long; copies *mail and its text, which may be NULL. */
+/* A note, without a message. Any thread; never waits for room; copies *mail and its text, which may
+ * be NULL. */
 void mailbox_post(struct mailbox *m, const struct mail *mail);
 /* Shorthand. */
 void mailbox_note(struct mailbox *m, enum mail_kind kind, int result, const char *text);
-/* MAIL_MESSAGE: takes the message over, *message is empty afterwards. */
-void mailbox_message(struct mailbox *m, struct wire_message *message);
+/* MAIL_MESSAGE. True: it has taken the message over, *message is empty. False: there was no room
+ * until the CLOCK_MONOTONIC deadline. */
+bool mailbox_message(struct mailbox *m, struct wire_message *message, uint64_t deadline_us);
 /* MAIL_QEMU_EVENT */
 void mailbox_qemu_event(struct mailbox *m, enum qemu_event event, uint64_t time_us);
 /* Turns true for good when there is mail that calls for an end: cancel, a lost peer, its ABORT. */
