@@ -10,6 +10,7 @@
 #include "exit_status.h"
 #include "lane.h"
 #include "settings_options.h"
+#include "signals.h"
 #include "wire.h"
 
 enum { /* options without a letter; below those of settings_options.h */
@@ -204,17 +205,9 @@ static int resolve(struct arguments *a, struct report *report)
 	return EXIT_REFUSED;
 }
 
-/* Taken by the steering's own thread; all others inherit the mask. */
-static void block_signals(void)
+/* The guest may stand still by our doing: a terminal must not stop us. */
+static void ignore_terminal(void)
 {
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	/* The guest may stand still by our doing: a terminal must not stop us. */
 	signal(SIGTSTP, SIG_IGN);
 	signal(SIGTTIN, SIG_IGN);
 	signal(SIGTTOU, SIG_IGN);
@@ -246,6 +239,7 @@ int command_migrate(int argc, char **argv)
 	status = resolve(&a, &report);
 	if (status)
 		return status;
-	block_signals();
+	signals_block();
+	ignore_terminal();
 	return attempts_run(&a.out, &report);
 }

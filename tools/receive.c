@@ -2,18 +2,17 @@
 // dray receive: options, then the server.
 #include <argp.h>
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include "commands.h"
 #include "exit_status.h"
 #include "guest_check.h"
 #include "libvirt_host.h"
 #include "server.h"
 #include "settings.h"
+#include "signals.h"
 #include "wire.h"
 
 #define DEAD_MS 20000 /* a connection whose data nobody acknowledges */
@@ -30,19 +29,6 @@ enum {
 	OPT_SOCKET,
 	OPT_CONGESTION
 };
-
-static int block_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	pthread_sigmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	signal(SIGCHLD, SIG_IGN); /* guards are nobody's to wait for */
-	return signalfd(-1, &set, SFD_CLOEXEC);
-}
 
 struct arguments {
 	struct server_options *server;
@@ -167,7 +153,9 @@ int command_receive(int argc, char **argv)
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
 	report_init(&report, a.json);
 	setrlimit(RLIMIT_NOFILE, &files);
-	s.stop_fd = block_signals();
+	signals_block();
+	signal(SIGCHLD, SIG_IGN); /* guards are nobody's to wait for */
+	s.stop_fd = signals_open();
 	ret = resolve(&a, &settings, &err);
 	if (ret == 0)
 		ret = guest_check_process(&err);

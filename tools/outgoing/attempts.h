@@ -5,6 +5,6 @@
 
 #include "outgoing.h"
 
-/* Returns the exit status; everything has been reported. SIGINT and SIGTERM must be blocked in all
- * threads: they are taken here and mean cancel. */
+/* Returns the exit status; everything has been reported. signals_block must have been called:
+ * SIGINT and SIGTERM are taken here and mean cancel. */
 int attempts_run(const struct outgoing_options *options, struct report *report);

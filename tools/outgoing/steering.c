@@ -20,6 +20,7 @@
 #include "json_field.h"
 #include "live.h"
 #include "settings.h"
+#include "signals.h"
 
 #define CANCEL_TEXT_MAX 128
 
@@ -107,14 +108,11 @@ static int watch_parent(struct steering *s, struct errtext *err)
 
 static int start_watcher(struct steering *s)
 {
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	s->signals = signalfd(-1, &set, SFD_CLOEXEC);
+	s->signals = signals_open();
+	if (s->signals < 0)
+		return s->signals;
 	s->stop = eventfd(0, EFD_CLOEXEC);
-	if (s->signals < 0 || s->stop < 0)
+	if (s->stop < 0)
 		return -errno;
 	return -pthread_create(&s->watcher, NULL, watcher_main, s);
 }

@@ -32,8 +32,8 @@ struct steering_status {
 	char decision[224]; /* the last one, in words */
 };
 
-/* SIGINT, SIGTERM and SIGUSR1 must be blocked in all threads. With die_with_parent the death of
- * the process that started us cancels, too. */
+/* signals_block must have been called. With die_with_parent the death of the process that started
+ * us cancels, too. */
 int steering_new(bool die_with_parent, const struct steering_limits *limits, struct steering **out,
 		 struct errtext *err);
 void steering_destroy(struct steering *s);
