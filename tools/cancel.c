@@ -11,12 +11,15 @@
 int command_cancel(int argc, char **argv)
 {
 	static const struct domain_command command = {
-		"dray cancel", "DOMAIN",
-		"Give the running migration of DOMAIN up: the guest runs on here. Returns when "
-		"that has begun; `dray migrate` tells the end.\v"
-		"Exit status: 0 it was begun; 1 there is no such migration, it is too late, or "
-		"bad usage.",
-		1, 1};
+		.name = "dray cancel",
+		.usage = "DOMAIN",
+		.help = "Give the running migration of DOMAIN up: the guest runs on here. Returns "
+			"when that has begun; `dray migrate` tells the end.\v"
+			"Exit status: 0 it was begun; 1 there is no such migration, it is too "
+			"late, or bad usage.",
+		.least = 1,
+		.most = 1,
+		.options = DOMAIN_JSON};
 	_cleanup_json_ json_object *request = json_object_new_object(), *status = NULL,
 				   *reply = NULL;
 	struct domain_arguments a;

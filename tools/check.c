@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray check: can this guest be migrated, by which lane, and if not, why not.
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
@@ -8,50 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "commands.h"
+#include "domain_arguments.h"
 #include "domain_conditions.h"
 #include "exit_status.h"
 #include "guest_check.h"
 #include "lane.h"
 #include "libvirt_host.h"
-
-enum { OPT_JSON = 256, OPT_SOCKET };
-
-struct arguments {
-	const char *domain, *socket_path;
-	bool json;
-};
-
-static const struct argp_option options[] = {
-	{"json", OPT_JSON, NULL, 0, "A JSON object on standard output", 0},
-	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 0},
-	{0},
-};
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct arguments *a = state->input;
-
-	switch (key) {
-	case OPT_JSON:
-		a->json = true;
-		break;
-	case OPT_SOCKET:
-		a->socket_path = arg;
-		break;
-	case ARGP_KEY_ARG:
-		if (a->domain)
-			return ARGP_ERR_UNKNOWN;
-		a->domain = arg;
-		break;
-	case ARGP_KEY_END:
-		if (!a->domain)
-			argp_error(state, "a domain is needed");
-		break;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-	return 0;
-}
 
 /* ---- output ---- */
 
@@ -138,7 +99,7 @@ static void print_text(const char *domain, int ret, const struct guest_facts *f)
 
 /* ---- the command ---- */
 
-static int check(const struct arguments *a, struct host **host, struct guest_facts *facts,
+static int check(const struct domain_arguments *a, struct host **host, struct guest_facts *facts,
 		 struct errtext *err)
 {
 	struct errtext kernel = {0};
@@ -148,7 +109,7 @@ static int check(const struct arguments *a, struct host **host, struct guest_fac
 	/* What the kernel lacks is a condition among others. */
 	if (ret < 0 && ret != -ENOTSUP)
 		return errtext_set(err, ret, "%s", kernel.text);
-	ret = host_socket_path(a->socket_path, socket, err);
+	ret = host_socket_path(a->libvirt_socket, socket, err);
 	if (ret == 0)
 		ret = host_library_init(err);
 	if (ret == 0)
@@ -169,24 +130,21 @@ static void add_failure(struct conditions *c, const char *why)
 
 int command_check(int argc, char **argv)
 {
-	static const struct argp argp = {
-		options,
-		parse,
-		"DOMAIN",
-		"Tell whether the guest DOMAIN can be migrated. Changes nothing.\v"
-		"Exit status: 0 it can, 1 it cannot.",
-		NULL,
-		NULL,
-		NULL};
-	struct arguments a = {0};
+	static const struct domain_command command = {
+		.name = "dray check",
+		.usage = "DOMAIN",
+		.help = "Tell whether the guest DOMAIN can be migrated. Changes nothing.\v"
+			"Exit status: 0 it can, 1 it cannot.",
+		.least = 1,
+		.most = 1,
+		.options = DOMAIN_JSON | DOMAIN_LIBVIRT_SOCKET};
+	struct domain_arguments a;
 	struct guest_facts facts = {0};
 	struct errtext err = {0};
 	struct host *host = NULL;
 	int ret;
 
-	argp_err_exit_status = EXIT_REFUSED;
-	argv[0] = (char *)"dray check";
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	domain_arguments_parse(&command, argc, argv, &a);
 	ret = check(&a, &host, &facts, &err);
 	if (ret < 0 && conditions_count(&facts.conditions, NULL, CONDITION_FALSE) == 0)
 		add_failure(&facts.conditions, err.text);

@@ -58,10 +58,14 @@ static void print_table(json_object *array)
 int command_history(int argc, char **argv)
 {
 	static const struct domain_command command = {
-		"dray history", "DOMAIN",
-		"Tell what became of the newest attempts to migrate DOMAIN from this host.\v"
-		"Exit status: 0; 1 none of them is known, or bad usage.",
-		1, 1};
+		.name = "dray history",
+		.usage = "DOMAIN",
+		.help = "Tell what became of the newest attempts to migrate DOMAIN from this "
+			"host.\v"
+			"Exit status: 0; 1 none of them is known, or bad usage.",
+		.least = 1,
+		.most = 1,
+		.options = DOMAIN_JSON};
 	struct domain_arguments a;
 	_cleanup_json_ json_object *array = NULL;
 	struct errtext err = {0};

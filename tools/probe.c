@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray probe: what this kernel, QEMU and libvirt offer.
-#include <argp.h>
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <linux/userfaultfd.h>
@@ -11,40 +10,13 @@
 #include <sys/utsname.h>
 #include "cleanup.h"
 #include "commands.h"
-#include "exit_status.h"
+#include "domain_arguments.h"
 #include "kernel_abi.h"
 #include "libvirt_host.h"
 #include "socket.h"
 #include "tracker.h"
 #include "uffd_device.h"
 #include "wire.h"
-
-enum { OPT_JSON = 256, OPT_SOCKET };
-
-struct arguments {
-	const char *socket_path;
-	bool json;
-};
-
-static const struct argp_option options[] = {
-	{"json", OPT_JSON, NULL, 0, "A JSON object on standard output", 0},
-	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 0},
-	{0},
-};
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct arguments *a = state->input;
-
-	(void)state;
-	if (key == OPT_JSON)
-		a->json = true;
-	else if (key == OPT_SOCKET)
-		a->socket_path = arg;
-	else
-		return ARGP_ERR_UNKNOWN;
-	return 0;
-}
 
 static uint64_t userfaultfd_features(void)
 {
@@ -114,19 +86,21 @@ static void print_text(json_object *o)
 
 int command_probe(int argc, char **argv)
 {
-	static const struct argp argp = {
-		options, parse, "",  "Tell what this kernel, QEMU and libvirt offer to dray.",
-		NULL,	 NULL,	NULL};
-	struct arguments a = {0};
+	static const struct domain_command command = {
+		.name = "dray probe",
+		.usage = "",
+		.help = "Tell what this kernel, QEMU and libvirt offer to dray.",
+		.least = 0,
+		.most = 0,
+		.options = DOMAIN_JSON | DOMAIN_LIBVIRT_SOCKET};
+	struct domain_arguments a;
 	json_object *o = json_object_new_object();
 
-	argp_err_exit_status = EXIT_REFUSED;
-	argv[0] = (char *)"dray probe";
-	argp_parse(&argp, argc, argv, 0, NULL, &a);
+	domain_arguments_parse(&command, argc, argv, &a);
 	json_object_object_add(o, "dray", json_object_new_string(DRAY_VERSION));
 	json_object_object_add(o, "protocol", json_object_new_int(WIRE_VERSION_MAX));
 	probe_kernel(o);
-	probe_libvirt(o, a.socket_path);
+	probe_libvirt(o, a.libvirt_socket);
 	if (a.json)
 		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
 	else

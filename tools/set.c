@@ -66,14 +66,17 @@ static int set(const struct domain_arguments *a, struct errtext *err)
 int command_set(int argc, char **argv)
 {
 	static const struct domain_command command = {
-		"dray set", "DOMAIN KEY=VALUE...",
-		"Change the limits of the running migration of DOMAIN: all of them, or none if one "
-		"is refused.\v"
-		"Keys: bandwidth, bytes per second such as 128Mi, or 0 for no limit; max-downtime, "
-		"in milliseconds; post-copy, true or false.\n\n"
-		"Exit status: 0 done; 1 there is no such migration, a value was refused, or bad "
-		"usage. Nothing was changed.",
-		2, 1 + DOMAIN_ARGUMENTS_MAX};
+		.name = "dray set",
+		.usage = "DOMAIN KEY=VALUE...",
+		.help = "Change the limits of the running migration of DOMAIN: all of them, or "
+			"none if one is refused.\v"
+			"Keys: bandwidth, bytes per second such as 128Mi, or 0 for no limit; "
+			"max-downtime, in milliseconds; post-copy, true or false.\n\n"
+			"Exit status: 0 done; 1 there is no such migration, a value was refused, "
+			"or bad usage. Nothing was changed.",
+		.least = 2,
+		.most = 1 + DOMAIN_ARGUMENTS_MAX,
+		.options = DOMAIN_JSON};
 	struct domain_arguments a;
 	struct errtext err = {0};
 

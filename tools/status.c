@@ -44,10 +44,14 @@ static void print_all_text(const struct running_list *list)
 int command_status(int argc, char **argv)
 {
 	static const struct domain_command command = {
-		"dray status", "[DOMAIN]",
-		"Tell how the running migration of DOMAIN goes, or all that run on this host.\v"
-		"Exit status: 0; 1 there is none of DOMAIN, or bad usage.",
-		0, 1};
+		.name = "dray status",
+		.usage = "[DOMAIN]",
+		.help = "Tell how the running migration of DOMAIN goes, or all that run on this "
+			"host.\v"
+			"Exit status: 0; 1 there is none of DOMAIN, or bad usage.",
+		.least = 0,
+		.most = 1,
+		.options = DOMAIN_JSON};
 	struct running_list list;
 	struct domain_arguments a;
 	struct errtext err = {0};
