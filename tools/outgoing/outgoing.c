@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "clock.h"
 #include "outgoing_direct.h"
 #include "outgoing_end.h"
 #include "outgoing_mail.h"
@@ -39,6 +38,7 @@ void outgoing_defaults(struct outgoing_options *o)
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
 	*o = (struct outgoing_options){
+		.world = outgoing_world_real(),
 		.streams = cores < 1 ? 1 : (cores > 8 ? 8 : (unsigned int)cores),
 		.limits = {.max_downtime_ms = 300},
 		.completion_s_per_gib = 150,
@@ -82,23 +82,24 @@ int outgoing_run(const struct outgoing_options *options, struct steering *steeri
 	struct outgoing *o = calloc(1, sizeof(*o));
 	int status;
 
-	if (!o || mailbox_new(&o->mail) < 0)
+	if (!o || mailbox_new(&o->mail.box) < 0)
 		abort();
 	o->opt = options;
+	o->world = options->world;
 	o->report = report;
 	o->steering = steering;
-	o->take = outgoing_mail_take;
+	o->mail.take = outgoing_mail_take;
 	o->status.shown.mode = "PreCopy";
 	outgoing_place_init(o);
-	o->status.begun_us = clock_monotonic_us();
+	o->status.begun_us = o->world->now_us();
 	steering_limits(steering, &o->precopy.limits);
 	if (outgoing_peer_init(o) < 0)
 		abort();
-	steering_attach(steering, o->mail);
+	steering_attach(steering, o->mail.box);
 	status = run(o, result, may_pass);
 	steering_attach(steering, NULL);
 	if (outgoing_release_all(o)) {
-		mailbox_destroy(o->mail);
+		mailbox_destroy(o->mail.box);
 		free(o);
 	}
 	return status;

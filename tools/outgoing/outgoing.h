@@ -9,10 +9,13 @@
 #include "socket.h"
 #include "steering.h"
 
+struct outgoing_world;
+
 struct outgoing_options {
-	const char *domain;	    /* name or UUID */
-	const char *destination;    /* HOST[:PORT] as given */
-	const char *libvirt_socket; /* NULL: the usual one */
+	const struct outgoing_world *world; /* outgoing_world_real(); tests have others */
+	const char *domain;		    /* name or UUID */
+	const char *destination;	    /* HOST[:PORT] as given */
+	const char *libvirt_socket;	    /* NULL: the usual one */
 	struct socket_options socket;
 	const char *lane; /* one of outgoing_has_lane; NULL: the first that the guest allows */
 	unsigned int streams;

@@ -3,16 +3,15 @@
 #include "outgoing_await.h"
 
 #include <errno.h>
-#include "clock.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 
 int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, const char *what)
 {
-	uint64_t deadline = clock_monotonic_us() + timeout_ms * 1000;
+	uint64_t deadline = o->world->now_us() + timeout_ms * 1000;
 
 	while (!until(o)) {
-		uint64_t now = clock_monotonic_us(), wake = now + OUTGOING_TICK_US;
+		uint64_t now = o->world->now_us(), wake = now + OUTGOING_TICK_US;
 		struct mail mail;
 
 		if (o->failed && outgoing_may_give_up(o))
@@ -23,8 +22,8 @@ int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, con
 					      (double)timeout_ms / 1000, what);
 			return -ETIMEDOUT;
 		}
-		mailbox_take(o->mail, wake < deadline ? wake : deadline, &mail);
-		o->take(o, &mail);
+		o->world->take_mail(o->mail.box, wake < deadline ? wake : deadline, &mail);
+		o->mail.take(o, &mail);
 	}
 	/* The mail that ends the wait may tell of a failure as well. */
 	return o->failed && outgoing_may_give_up(o) ? o->failed : 0;

@@ -4,8 +4,16 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "mailbox.h"
 
 struct outgoing;
+
+struct outgoing_inbox {
+	struct mailbox *box; /* where other threads post */
+	/* Notes what a mail says, and looks up: outgoing_mail.c's. A pointer, because whoever waits
+	 * stands below those who note. */
+	void (*take)(struct outgoing *o, struct mail *mail);
+};
 
 /* How often the driving thread looks up at least, to see and tell how far the migration is. */
 #define OUTGOING_TICK_US 250000

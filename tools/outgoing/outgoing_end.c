@@ -3,8 +3,6 @@
 #include "outgoing_end.h"
 
 #include <errno.h>
-#include <unistd.h>
-#include "clock.h"
 #include "outgoing_await.h"
 #include "outgoing_guest.h"
 #include "outgoing_libvirt.h"
@@ -37,7 +35,7 @@ static bool said_finished(const struct outgoing *o)
  * removes the guest, was lost with that daemon: the one started next has it paused. */
 static int retire_leftover(struct outgoing *o, struct errtext *err)
 {
-	uint64_t end = clock_monotonic_us() + SETTLE_MS * 1000ull;
+	uint64_t end = o->world->now_us() + SETTLE_MS * 1000ull;
 
 	for (;;) {
 		struct domain_info info;
@@ -49,9 +47,9 @@ static int retire_leftover(struct outgoing *o, struct errtext *err)
 		if (ret == 0)
 			ret = ownership_retire(o->libvirt.host, o->guest.info.uuid,
 					       o->guest.info.persistent, err);
-		if (ret == 0 || ret == -EEXIST || clock_monotonic_us() >= end)
+		if (ret == 0 || ret == -EEXIST || o->world->now_us() >= end)
 			return ret;
-		usleep(AGAIN_US);
+		o->world->pause(AGAIN_US);
 		host_reopen(o->libvirt.host, NULL);
 	}
 }
@@ -61,7 +59,7 @@ int outgoing_finish(struct outgoing *o)
 	struct errtext err;
 
 	outgoing_await(o, all_said, SETTLE_MS, NULL);
-	if (!o->peer.finished && control_send_type(o->peer.control, WIRE_FINISH) == 0)
+	if (!o->peer.finished && outgoing_peer_send(o, WIRE_FINISH) == 0)
 		outgoing_await(o, said_finished, SETTLE_MS, NULL);
 	if (!o->peer.finished)
 		report_event(o->report, "warning", o->phase,

@@ -13,13 +13,13 @@ static int open_monitor(struct outgoing *o, const struct guest_facts *facts)
 {
 	if (!facts->xml.direct_disks)
 		return 0;
-	return qmp_open(facts->monitor_path, ANSWER_MS, &o->guest.monitor, &o->err);
+	return o->world->open_monitor(facts->monitor_path, ANSWER_MS, &o->guest.monitor, &o->err);
 }
 
 int outgoing_guest_check(struct outgoing *o)
 {
 	struct guest_facts facts = {0};
-	int ret = guest_check(o->libvirt.host, o->opt->domain, &facts, &o->err);
+	int ret = o->world->check_guest(o->libvirt.host, o->opt->domain, &facts, &o->err);
 
 	o->guest.info = facts.info;
 	if (ret == 0)
@@ -38,7 +38,7 @@ int outgoing_guest_check(struct outgoing *o)
 int outgoing_guest_check_again(struct outgoing *o)
 {
 	struct guest_facts facts = {0};
-	int ret = guest_check(o->libvirt.host, o->guest.info.uuid, &facts, &o->err);
+	int ret = o->world->check_guest(o->libvirt.host, o->guest.info.uuid, &facts, &o->err);
 
 	if (ret == 0 &&
 	    (facts.qemu != o->guest.qemu || facts.xml.direct_disks != o->guest.direct_disks ||

@@ -33,7 +33,7 @@ static int retire_by_hand(struct outgoing *o)
 	struct domain_info info;
 	int ret;
 
-	gate_cut(o->libvirt.gate);
+	o->world->gate.cut(o->libvirt.gate);
 	outgoing_libvirt_end_job(o);
 	ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, &o->err);
 	if (ret == 0)
@@ -48,7 +48,7 @@ static int take_back(struct outgoing *o)
 	errtext_set(&o->err, 0, "%s",
 		    o->libvirt.text[0] ? o->libvirt.text
 				       : "the connection broke during the hand-over");
-	gate_permit(o->libvirt.gate);
+	o->world->gate.permit(o->libvirt.gate);
 	outgoing_libvirt_end_job(o);
 	return -ECONNABORTED;
 }
@@ -85,10 +85,10 @@ static int resolve(struct outgoing *o)
 		return take_back(o);
 	report_event(o->report, "resolve", o->phase,
 		     "the hand-over broke off; asking the destination who has the guest");
-	forward_cut(o->libvirt.tunnel); /* its half of libvirt must not wait for ours */
+	o->world->forward.cut(o->libvirt.tunnel); /* its half of libvirt must not wait for ours */
 	/* In post-copy to give up would be to give up the guest's memory. */
 	do
-		ret = ownership_settle(ownership_ask, &o->peer.at, o->guest.info.uuid_bytes,
+		ret = ownership_settle(o->world->ask, &o->peer.at, o->guest.info.uuid_bytes,
 				       o->opt->resolve_ms, &state, &err);
 	while (ret < 0 && o->postcopy.decided && !runs_here(o));
 	if (ret < 0)
@@ -110,11 +110,11 @@ int outgoing_handover_commit(struct outgoing *o)
 		o->cancelled = true;
 		return outgoing_fail(o, -ECANCELED, "cancelled");
 	}
-	if (!gate_forbid(o->libvirt.gate))
+	if (!o->world->gate.forbid(o->libvirt.gate))
 		return outgoing_fail(o, -EPROTO, "libvirt is already resuming the guest here");
 	ret = outgoing_place_hand_over(o);
 	if (ret < 0) {
-		gate_permit(o->libvirt.gate);
+		o->world->gate.permit(o->libvirt.gate);
 		return outgoing_fail(o, ret, "cannot record the hand-over");
 	}
 	return 0;
@@ -122,7 +122,7 @@ int outgoing_handover_commit(struct outgoing *o)
 
 int outgoing_handover(struct outgoing *o)
 {
-	int ret = control_send_type(o->peer.control, WIRE_RELEASE);
+	int ret = outgoing_peer_send(o, WIRE_RELEASE);
 
 	failure_point("hand-over");
 	if (ret == 0)

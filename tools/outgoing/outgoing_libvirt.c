@@ -33,42 +33,42 @@ static void on_perform_held(void *opaque)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_note(o->mail, MAIL_PERFORM_HELD, 0, NULL);
+	mailbox_note(o->mail.box, MAIL_PERFORM_HELD, 0, NULL);
 }
 
 static void on_confirm_held(void *opaque)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_note(o->mail, MAIL_CONFIRM_HELD, 0, NULL);
+	mailbox_note(o->mail.box, MAIL_CONFIRM_HELD, 0, NULL);
 }
 
 static void on_qemu_stream_end(void *opaque, int result, const char *text)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_note(o->mail, MAIL_QEMU_STREAM, result, text);
+	mailbox_note(o->mail.box, MAIL_QEMU_STREAM, result, text);
 }
 
 static void on_tunnel_end(void *opaque, int result, const char *text)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_note(o->mail, MAIL_TUNNEL, result, text);
+	mailbox_note(o->mail.box, MAIL_TUNNEL, result, text);
 }
 
 static void on_job_done(void *opaque, int result, const char *text)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_note(o->mail, MAIL_JOB_DONE, result, text);
+	mailbox_note(o->mail.box, MAIL_JOB_DONE, result, text);
 }
 
 static void on_qemu_event(void *opaque, enum qemu_event event, uint64_t time_us)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_qemu_event(o->mail, event, time_us);
+	mailbox_qemu_event(o->mail.box, event, time_us);
 }
 
 void outgoing_libvirt_take_perform(struct outgoing *o, struct mail *mail)
@@ -135,11 +135,11 @@ static int open_sockets(struct outgoing *o)
 				    "the destination names %s for QEMU's stream, not %s",
 				    o->peer.stream_path, o->place.dir.stream);
 	if (ret == 0)
-		ret = gate_new(&gate, &o->libvirt.gate, &o->err);
+		ret = o->world->gate.new(&gate, &o->libvirt.gate, &o->err);
 	if (ret == 0)
-		ret = forward_new(&tunnel, &o->libvirt.tunnel, &o->err);
+		ret = o->world->forward.new(&tunnel, &o->libvirt.tunnel, &o->err);
 	if (ret == 0)
-		ret = forward_new(&qemu_stream, &o->libvirt.qemu_stream, &o->err);
+		ret = o->world->forward.new(&qemu_stream, &o->libvirt.qemu_stream, &o->err);
 	return ret < 0 ? outgoing_fail(o, ret, "cannot open local sockets") : 0;
 }
 
@@ -165,7 +165,7 @@ static int start_job(struct outgoing *o)
 		return outgoing_fail(o, -EINVAL, "cannot adapt the domain's XML");
 	job.destination_xml = live_there;
 	job.persistent_xml = stored_there;
-	return libvirt_job_start(&job, &o->libvirt.job, &o->err);
+	return o->world->job.start(&job, &o->libvirt.job, &o->err);
 }
 
 int outgoing_libvirt_start(struct outgoing *o)
@@ -185,7 +185,7 @@ int outgoing_libvirt_start(struct outgoing *o)
 void outgoing_libvirt_open_gate(struct outgoing *o)
 {
 	o->libvirt.gate_opened = true;
-	gate_open(o->libvirt.gate);
+	o->world->gate.open(o->libvirt.gate);
 }
 
 /* ---- the end ---- */
@@ -199,9 +199,9 @@ void outgoing_libvirt_end_job(struct outgoing *o)
 {
 	if (!o->libvirt.job || o->libvirt.done)
 		return;
-	forward_cut(o->libvirt.tunnel);
+	o->world->forward.cut(o->libvirt.tunnel);
 	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0) {
-		gate_cut(o->libvirt.gate);
+		o->world->gate.cut(o->libvirt.gate);
 		outgoing_await(o, job_is_done, CUT_MS, NULL);
 	}
 }
@@ -218,11 +218,11 @@ void outgoing_libvirt_undo(struct outgoing *o)
 {
 	if (!o->libvirt.job)
 		return;
-	forward_cut(o->libvirt.qemu_stream);
+	o->world->forward.cut(o->libvirt.qemu_stream);
 	if (o->peer.lost || o->stop.stop_us)
-		forward_cut(o->libvirt.tunnel);
+		o->world->forward.cut(o->libvirt.tunnel);
 	if (!o->libvirt.gate_opened)
-		gate_cut(o->libvirt.gate);
+		o->world->gate.cut(o->libvirt.gate);
 	else if (!o->libvirt.done)
 		host_abort_job(o->libvirt.host, o->guest.info.uuid);
 	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0)
@@ -231,10 +231,10 @@ void outgoing_libvirt_undo(struct outgoing *o)
 
 void outgoing_libvirt_disconnect(struct outgoing *o)
 {
-	libvirt_job_join(o->libvirt.job);
-	gate_destroy(o->libvirt.gate);
-	forward_destroy(o->libvirt.tunnel);
-	forward_destroy(o->libvirt.qemu_stream);
+	o->world->job.join(o->libvirt.job);
+	o->world->gate.destroy(o->libvirt.gate);
+	o->world->forward.destroy(o->libvirt.tunnel);
+	o->world->forward.destroy(o->libvirt.qemu_stream);
 }
 
 void outgoing_libvirt_close(struct outgoing *o)

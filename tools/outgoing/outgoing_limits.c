@@ -2,7 +2,6 @@
 // How long things may take.
 #include "outgoing_limits.h"
 
-#include "clock.h"
 #include "outgoing_place.h"
 #include "outgoing_private.h"
 
@@ -16,7 +15,7 @@ uint64_t outgoing_completion_s(const struct outgoing *o)
 uint64_t outgoing_completion_left_ms(const struct outgoing *o)
 {
 	uint64_t limit = outgoing_completion_s(o) * 1000;
-	uint64_t spent = (clock_monotonic_us() - o->turn.came_us) / 1000;
+	uint64_t spent = (o->world->now_us() - o->turn.came_us) / 1000;
 
 	if (limit == 0)
 		return OUTGOING_NO_LIMIT_MS;
@@ -30,7 +29,7 @@ uint64_t outgoing_stopped_left_ms(const struct outgoing *o)
 				 ? o->opt->stopped_ms
 				 : o->precopy.limits.max_downtime_ms;
 	uint64_t completion_ms = outgoing_completion_s(o) * 1000;
-	uint64_t spent = (clock_monotonic_us() - o->stop.since_us) / 1000;
+	uint64_t spent = (o->world->now_us() - o->stop.since_us) / 1000;
 
 	if (o->precopy.paused)
 		limit = completion_ms ? completion_ms : OUTGOING_NO_LIMIT_MS;

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 #include "cleanup.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
@@ -31,14 +30,14 @@ static bool on_message(void *opaque, struct wire_message *message, uint64_t dead
 {
 	struct outgoing *o = opaque;
 
-	return mailbox_message(o->mail, message, deadline_us);
+	return mailbox_message(o->mail.box, message, deadline_us);
 }
 
 static void on_lost(void *opaque, int result, const char *text)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_note(o->mail, MAIL_CONTROL_LOST, result, text);
+	mailbox_note(o->mail.box, MAIL_CONTROL_LOST, result, text);
 }
 
 static int check_other_host(struct outgoing *o, const struct wire_hello_reply *reply)
@@ -79,7 +78,7 @@ static int open_control(struct outgoing *o, int fd)
 						.opaque = o};
 
 	fill_prepare(o, &prepare);
-	return control_new(&control, &o->peer.control, &o->err);
+	return o->world->control.new(&control, &o->peer.control, &o->err);
 }
 
 int outgoing_peer_connect(struct outgoing *o)
@@ -90,7 +89,7 @@ int outgoing_peer_connect(struct outgoing *o)
 
 	o->peer.at.timeout_ms = (int)o->opt->connect_ms;
 	if (ret == 0)
-		ret = dial(&o->peer.at, WIRE_KIND_CONTROL, 0, &fd, reply, &o->err);
+		ret = o->world->dial(&o->peer.at, WIRE_KIND_CONTROL, 0, &fd, reply, &o->err);
 	if (ret == 0)
 		ret = check_other_host(o, reply);
 	if (ret == 0)
@@ -100,6 +99,13 @@ int outgoing_peer_connect(struct outgoing *o)
 	return ret;
 }
 
+int outgoing_peer_send(struct outgoing *o, enum wire_type type)
+{
+	const struct wire_message m = {.type = type};
+
+	return o->world->control.send(o->peer.control, &m);
+}
+
 void outgoing_peer_abort(struct outgoing *o)
 {
 	const struct wire_message m = {.type = WIRE_ABORT, .abort = {o->err.text}};
@@ -107,12 +113,12 @@ void outgoing_peer_abort(struct outgoing *o)
 	if (!o->peer.control || o->peer.lost || o->peer.told)
 		return;
 	o->peer.told = true;
-	control_send(o->peer.control, &m);
+	o->world->control.send(o->peer.control, &m);
 }
 
 void outgoing_peer_hang_up(struct outgoing *o)
 {
-	control_destroy(o->peer.control);
+	o->world->control.destroy(o->peer.control);
 }
 
 void outgoing_peer_release(struct outgoing *o)

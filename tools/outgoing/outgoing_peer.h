@@ -34,6 +34,8 @@ int outgoing_peer_init(struct outgoing *o);
 int outgoing_peer_parse(struct outgoing *o);
 /* Dial, see that it is another host, and open the control channel with PREPARE. The same. */
 int outgoing_peer_connect(struct outgoing *o);
+/* Send a message without a body: as control_send. */
+int outgoing_peer_send(struct outgoing *o, enum wire_type type);
 /* Tell it, once, that the migration is over and why, so that it undoes its half at the same time.
  * Nothing happens without a connection. */
 void outgoing_peer_abort(struct outgoing *o);

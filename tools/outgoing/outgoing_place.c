@@ -18,7 +18,8 @@ int outgoing_place_open(struct outgoing *o)
 	gid_t gid;
 	int ret = host_qemu_owner(o->libvirt.host, &uid, &gid, &o->err);
 
-	return ret < 0 ? ret : guest_dir_open(&o->place.dir, o->guest.info.uuid, uid, gid, &o->err);
+	return ret < 0 ? ret
+		       : o->world->open_dir(&o->place.dir, o->guest.info.uuid, uid, gid, &o->err);
 }
 
 static int write_record(struct outgoing *o, enum phase phase)
@@ -26,7 +27,7 @@ static int write_record(struct outgoing *o, enum phase phase)
 	struct record *r = &o->place.record;
 
 	snprintf(r->phase, sizeof(r->phase), "%s", phase_name(phase));
-	return record_write(&o->place.dir, RECORD_OUTGOING, r, &o->err);
+	return o->world->write_record(&o->place.dir, RECORD_OUTGOING, r, &o->err);
 }
 
 static void fill_record(struct outgoing *o)
@@ -53,8 +54,9 @@ int outgoing_place_hold(struct outgoing *o)
 	int ret = ram_keep_describe(&o->guest.ram, &o->place.record.ram, &o->err);
 
 	if (ret == 0)
-		ret = guard_start(o->guest.info.uuid, o->opt->libvirt_socket, &o->place.record.ram,
-				  &o->place.guard, &o->place.record.keeper, &o->err);
+		ret = o->world->start_guard(o->guest.info.uuid, o->opt->libvirt_socket,
+					    &o->place.record.ram, &o->place.guard,
+					    &o->place.record.keeper, &o->err);
 	if (ret < 0)
 		return ret;
 	fill_record(o);
@@ -74,7 +76,7 @@ void outgoing_place_note_bandwidth(struct outgoing *o)
 	struct errtext err = {0};
 
 	r->bandwidth = o->precopy.limits.bandwidth;
-	if (r->uuid[0] && record_write(&o->place.dir, RECORD_OUTGOING, r, &err) < 0)
+	if (r->uuid[0] && o->world->write_record(&o->place.dir, RECORD_OUTGOING, r, &err) < 0)
 		report_event(o->report, "warning", o->phase, err.text);
 }
 
@@ -82,7 +84,7 @@ void outgoing_place_forget(struct outgoing *o)
 {
 	if (!o->place.record.uuid[0]) /* none was written by us, under our lock */
 		return;
-	record_remove(&o->place.dir, RECORD_OUTGOING);
+	o->world->remove_record(&o->place.dir, RECORD_OUTGOING);
 	o->place.record.uuid[0] = 0;
 }
 

@@ -27,7 +27,7 @@ static void on_link(void *opaque, enum page_link_state state, const char *text)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_note(o->mail, MAIL_LINK, (int)state, text);
+	mailbox_note(o->mail.box, MAIL_LINK, (int)state, text);
 }
 
 static int open_link(struct outgoing *o)
@@ -44,14 +44,14 @@ static int open_link(struct outgoing *o)
 
 	if (options.pushes > PAGE_LINK_STREAMS_MAX)
 		options.pushes = PAGE_LINK_STREAMS_MAX;
-	return page_link_new(&options, &o->postcopy.link, &o->err);
+	return o->world->link.new(&options, &o->postcopy.link, &o->err);
 }
 
 int outgoing_postcopy_listen(struct outgoing *o)
 {
 	const struct wire_message listen = {.type = WIRE_LISTEN,
 					    .listen = {.prove = o->opt->verify}};
-	int ret = control_send(o->peer.control, &listen);
+	int ret = o->world->control.send(o->peer.control, &listen);
 
 	if (ret == 0)
 		ret = outgoing_await(o, has_listening, ANSWER_MS,
@@ -85,7 +85,7 @@ void outgoing_postcopy_take_listening(struct outgoing *o, struct wire_message *m
 
 int outgoing_postcopy_serve(struct outgoing *o)
 {
-	int ret = page_link_serve(o->postcopy.link, o->rounds.source, &o->err);
+	int ret = o->world->link.serve(o->postcopy.link, o->rounds.source, &o->err);
 
 	return ret < 0 ? outgoing_fail(o, ret, "cannot serve pages") : 0;
 }
@@ -93,7 +93,7 @@ int outgoing_postcopy_serve(struct outgoing *o)
 void outgoing_postcopy_push(struct outgoing *o)
 {
 	if (o->postcopy.link)
-		page_link_push(o->postcopy.link);
+		o->world->link.push(o->postcopy.link);
 }
 
 static bool link_is_over(const struct outgoing *o)
@@ -106,9 +106,9 @@ static void judge_proof(struct outgoing *o)
 {
 	struct proof_result r;
 
-	page_link_proof(o->postcopy.link, &r);
-	o->postcopy.damaged = page_link_judge(o->postcopy.link, o->guest.info.name,
-					      o->opt->destination, &o->err) < 0;
+	o->world->link.proof(o->postcopy.link, &r);
+	o->postcopy.damaged = o->world->link.judge(o->postcopy.link, o->guest.info.name,
+						   o->opt->destination, &o->err) < 0;
 	if (!o->postcopy.damaged && !r.complete)
 		report_event(
 			o->report, "warning", o->phase,
@@ -117,7 +117,7 @@ static void judge_proof(struct outgoing *o)
 
 int outgoing_postcopy(struct outgoing *o)
 {
-	page_link_push(o->postcopy.link);
+	o->world->link.push(o->postcopy.link);
 	while (!link_is_over(o))
 		outgoing_await(o, link_is_over, OUTGOING_NO_LIMIT_MS, NULL);
 	if (!o->postcopy.ended) {
@@ -159,6 +159,6 @@ void outgoing_postcopy_take_link(struct outgoing *o, struct mail *mail)
 
 void outgoing_postcopy_release(struct outgoing *o)
 {
-	page_link_destroy(o->postcopy.link);
+	o->world->link.destroy(o->postcopy.link);
 	o->postcopy.link = NULL;
 }

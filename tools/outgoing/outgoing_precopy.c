@@ -3,7 +3,6 @@
 #include "outgoing_precopy.h"
 
 #include <errno.h>
-#include "clock.h"
 #include "failure_point.h"
 #include "outgoing_limits.h"
 #include "outgoing_postcopy.h"
@@ -23,7 +22,7 @@ static bool may_throttle(struct outgoing *o)
 
 	if (!o->opt->auto_converge || o->precopy.unthrottleable)
 		return false;
-	if (o->precopy.throttle && throttle_result(o->precopy.throttle, &err) < 0) {
+	if (o->precopy.throttle && o->world->throttle.result(o->precopy.throttle, &err) < 0) {
 		report_event(o->report, "warning", o->phase, err.text);
 		o->precopy.unthrottleable = true;
 		o->precopy.throttle_percent = 0;
@@ -35,7 +34,8 @@ static int slow_down(struct outgoing *o)
 {
 	struct errtext err = {0};
 
-	if (!o->precopy.throttle && throttle_new(o->guest.qemu, &o->precopy.throttle, &err) < 0) {
+	if (!o->precopy.throttle &&
+	    o->world->throttle.new(o->guest.qemu, &o->precopy.throttle, &err) < 0) {
 		report_event(o->report, "warning", o->phase, err.text);
 		o->precopy.unthrottleable = true;
 		return 0;
@@ -43,19 +43,19 @@ static int slow_down(struct outgoing *o)
 	o->precopy.throttle_percent = o->precopy.convergence.throttle_percent;
 	if (o->precopy.throttle_percent > o->precopy.most_throttled)
 		o->precopy.most_throttled = o->precopy.throttle_percent;
-	throttle_set(o->precopy.throttle, o->precopy.throttle_percent);
+	o->world->throttle.set(o->precopy.throttle, o->precopy.throttle_percent);
 	return 0;
 }
 
 void outgoing_precopy_free_vcpus(struct outgoing *o)
 {
 	if (o->precopy.throttle)
-		throttle_set(o->precopy.throttle, 0);
+		o->world->throttle.set(o->precopy.throttle, 0);
 }
 
 void outgoing_precopy_release(struct outgoing *o)
 {
-	throttle_destroy(o->precopy.throttle);
+	o->world->throttle.destroy(o->precopy.throttle);
 	o->precopy.throttle = NULL;
 }
 
@@ -86,7 +86,7 @@ static enum convergence_verdict judge(struct outgoing *o)
 		.round = o->rounds.number,
 		.bytes = o->rounds.pages * RAM_PAGE_SIZE,
 		.duration_us = o->rounds.last_us,
-		.elapsed_us = clock_monotonic_us() - o->turn.came_us,
+		.elapsed_us = o->world->now_us() - o->turn.came_us,
 		.fixed_us = FIXED_US,
 		.throttle_percent = o->precopy.throttle_percent,
 	};
@@ -94,7 +94,7 @@ static enum convergence_verdict judge(struct outgoing *o)
 
 	limits_now(o, &limits);
 	verdict = convergence_decide(&o->precopy.convergence, &limits, &round);
-	progress_round(&o->precopy.progress, clock_monotonic_us(),
+	progress_round(&o->precopy.progress, o->world->now_us(),
 		       o->precopy.convergence.remaining_bytes);
 	return verdict;
 }
@@ -107,7 +107,7 @@ static enum convergence_verdict expire(struct outgoing *o)
 	limits_now(o, &limits);
 	outgoing_round_hurry(o);
 	return convergence_expired(&o->precopy.convergence, &limits,
-				   clock_monotonic_us() - o->turn.came_us);
+				   o->world->now_us() - o->turn.came_us);
 }
 
 /* Act on a verdict. 1: on to the switch-over; 0: another round. */
@@ -170,7 +170,7 @@ int outgoing_precopy(struct outgoing *o)
 {
 	int ret;
 
-	o->precopy.begun_us = clock_monotonic_us();
+	o->precopy.begun_us = o->world->now_us();
 	do
 		ret = live_round(o);
 	while (ret == 0);

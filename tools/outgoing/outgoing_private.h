@@ -6,8 +6,8 @@
 // event loop, round workers, signal catcher) only post to the mailbox.
 #pragma once
 
-#include "mailbox.h"
 #include "outgoing.h"
+#include "outgoing_await.h"
 #include "outgoing_guest.h"
 #include "outgoing_libvirt.h"
 #include "outgoing_peer.h"
@@ -19,15 +19,13 @@
 #include "outgoing_status.h"
 #include "outgoing_stop.h"
 #include "outgoing_verify.h"
+#include "outgoing_world.h"
 
 struct outgoing {
 	const struct outgoing_options *opt;
+	const struct outgoing_world *world;
 	struct report *report;
 	struct steering *steering;
-	struct mailbox *mail;
-	/* Notes what a mail says; outgoing_mail.c's, told by a pointer because whoever waits stands
-	 * below those who note. */
-	void (*take)(struct outgoing *o, struct mail *mail);
 
 	enum phase phase;
 	struct errtext err; /* why it failed; the first reason */
@@ -35,6 +33,7 @@ struct outgoing {
 	bool cancelled;	    /* ... which was a request, or a time-out */
 
 	/* Parts, each of the file that declares it. */
+	struct outgoing_inbox mail;
 	struct outgoing_status status;
 	struct outgoing_guest guest;
 	struct outgoing_place place;

@@ -2,7 +2,6 @@
 // How far a migration is, measured a few times a second.
 #include "outgoing_progress.h"
 
-#include "clock.h"
 #include "outgoing_await.h"
 #include "outgoing_precopy.h"
 #include "outgoing_private.h"
@@ -14,9 +13,9 @@ uint64_t outgoing_progress_bytes(const struct outgoing *o)
 {
 	uint64_t bytes = outgoing_round_bytes(o);
 
-	bytes += o->postcopy.link ? page_link_bytes(o->postcopy.link) : 0;
-	bytes += o->libvirt.tunnel ? forward_bytes(o->libvirt.tunnel) : 0;
-	bytes += o->libvirt.qemu_stream ? forward_bytes(o->libvirt.qemu_stream) : 0;
+	bytes += o->postcopy.link ? o->world->link.bytes(o->postcopy.link) : 0;
+	bytes += o->libvirt.tunnel ? o->world->forward.bytes(o->libvirt.tunnel) : 0;
+	bytes += o->libvirt.qemu_stream ? o->world->forward.bytes(o->libvirt.qemu_stream) : 0;
 	return bytes;
 }
 
@@ -36,7 +35,7 @@ static uint64_t unsent_bytes(const struct outgoing *o)
 {
 	struct page_server_stats stats;
 
-	page_link_stats(o->postcopy.link, &stats);
+	o->world->link.stats(o->postcopy.link, &stats);
 	return stats.pages_left * RAM_PAGE_SIZE;
 }
 
@@ -72,7 +71,7 @@ static void tell(struct outgoing *o)
 
 void outgoing_progress_tick(struct outgoing *o)
 {
-	uint64_t now = clock_monotonic_us();
+	uint64_t now = o->world->now_us();
 
 	if (now < o->status.next_us || !o->rounds.source ||
 	    (outgoing_is_handed_over(o) && o->phase != PHASE_POSTCOPY))

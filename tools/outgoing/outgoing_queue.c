@@ -3,7 +3,6 @@
 #include "outgoing_queue.h"
 
 #include <errno.h>
-#include "clock.h"
 #include "outgoing_await.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
@@ -30,14 +29,14 @@ static int too_long(struct outgoing *o, const char *where)
 
 static bool is_over(const struct outgoing *o, uint64_t begun_us)
 {
-	return o->opt->queue_s && clock_monotonic_us() - begun_us >= o->opt->queue_s * 1000000ull;
+	return o->opt->queue_s && o->world->now_us() - begun_us >= o->opt->queue_s * 1000000ull;
 }
 
 int outgoing_queue_here(struct outgoing *o)
 {
-	uint64_t begun = clock_monotonic_us();
+	uint64_t begun = o->world->now_us();
 	unsigned int ahead;
-	int ret = slot_join(GUEST_DIR_ROOT "/outbound", &o->turn.slot, &o->err);
+	int ret = o->world->join_queue(GUEST_DIR_ROOT "/outbound", &o->turn.slot, &o->err);
 
 	while (ret == 0) {
 		ret = slot_ahead(o->turn.slot, &ahead);
@@ -63,7 +62,7 @@ static bool is_prepared_or_queued(const struct outgoing *o)
 
 int outgoing_queue_there(struct outgoing *o)
 {
-	uint64_t begun = clock_monotonic_us();
+	uint64_t begun = o->world->now_us();
 	int ret = 0;
 
 	while (ret == 0 && !o->peer.accepted) {
@@ -84,7 +83,7 @@ void outgoing_queue_take(struct outgoing *o, struct wire_message *m)
 
 void outgoing_queue_note_turn(struct outgoing *o)
 {
-	o->turn.came_us = clock_monotonic_us();
+	o->turn.came_us = o->world->now_us();
 }
 
 void outgoing_queue_leave(struct outgoing *o)

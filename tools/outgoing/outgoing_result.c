@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "clock.h"
 #include "outgoing_private.h"
 #include "outgoing_progress.h"
 
@@ -57,7 +56,7 @@ bool outgoing_result_is_passing(int code)
 
 static void fill_times(const struct outgoing *o, struct report_result *r)
 {
-	uint64_t now = clock_monotonic_us();
+	uint64_t now = o->world->now_us();
 
 	r->total_ms = ((o->stop.resumed_us ? o->stop.resumed_us : now) - o->status.begun_us) / 1000;
 	r->tidy_ms = o->stop.resumed_us ? (now - o->stop.resumed_us) / 1000 : 0;
@@ -72,14 +71,14 @@ static void fill_pages(struct outgoing *o, struct report_result *r)
 	struct source_stats stats = {0};
 
 	if (o->rounds.source)
-		source_stats(o->rounds.source, &stats);
+		o->world->source.stats(o->rounds.source, &stats);
 	r->pages_sent = stats.pages_sent;
 	r->pages_zero = stats.pages_zero;
 	r->pages_skipped = stats.pages_skipped;
 	if (!o->postcopy.link)
 		return;
-	page_link_result(o->postcopy.link, &r->post_copy);
-	page_link_proof(o->postcopy.link, &r->proven);
+	o->world->link.result(o->postcopy.link, &r->post_copy);
+	o->world->link.proof(o->postcopy.link, &r->proven);
 	r->proof = o->opt->verify;
 }
 

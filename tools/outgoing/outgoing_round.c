@@ -5,9 +5,7 @@
 #include <errno.h>
 #include <linux/userfaultfd.h>
 #include <stdlib.h>
-#include "attach.h"
 #include "cleanup.h"
-#include "clock.h"
 #include "failure_point.h"
 #include "kernel_abi.h"
 #include "outgoing_await.h"
@@ -31,7 +29,7 @@ int outgoing_round_open_streams(struct outgoing *o)
 		return outgoing_fail(o, -ENOMEM, "out of memory");
 	for (unsigned int i = 0; i < o->opt->streams; i++) {
 		_cleanup_close_ int fd = -1;
-		int ret = dial(&o->peer.at, WIRE_KIND_RAM, i, &fd, NULL, &o->err);
+		int ret = o->world->dial(&o->peer.at, WIRE_KIND_RAM, i, &fd, NULL, &o->err);
 
 		if (ret == 0)
 			ret = uring_stream_new(fd, &options, &o->rounds.streams[i], &o->err);
@@ -51,7 +49,7 @@ static void on_round_done(void *opaque, const struct source_round *round)
 				  .b = round->duration_us,
 				  .text = round->err.text};
 
-	mailbox_post(o->mail, &mail);
+	mailbox_post(o->mail.box, &mail);
 }
 
 int outgoing_round_attach(struct outgoing *o)
@@ -65,13 +63,15 @@ int outgoing_round_attach(struct outgoing *o)
 					 .round_done = on_round_done,
 					 .opaque = o};
 	int uffd = -1;
-	int ret = attach_userfaultfd(o->guest.qemu, features, false, &uffd, NULL, &o->err);
+	int ret =
+		o->world->borrow_userfaultfd(o->guest.qemu, features, false, &uffd, NULL, &o->err);
 
 	if (ret == 0)
-		ret = tracker_new(uffd, o->guest.qemu, &o->guest.ram, &o->rounds.tracker, &o->err);
+		ret = o->world->tracker.new(uffd, o->guest.qemu, &o->guest.ram, &o->rounds.tracker,
+					    &o->err);
 	options.tracker = o->rounds.tracker;
 	if (ret == 0)
-		ret = source_new(&options, &o->rounds.source, &o->err);
+		ret = o->world->source.new(&options, &o->rounds.source, &o->err);
 	if (ret == 0 && failure_point("attach") < 0)
 		ret = outgoing_fail(o, -EIO, "failure asked for at attach");
 	return ret < 0 ? outgoing_fail(o, ret, "cannot attach to QEMU, process %d", o->guest.qemu)
@@ -100,7 +100,7 @@ static uint64_t dealt_with(const struct outgoing *o)
 	struct source_stats stats = {0};
 
 	if (o->rounds.source)
-		source_stats(o->rounds.source, &stats);
+		o->world->source.stats(o->rounds.source, &stats);
 	return (stats.pages_sent + stats.pages_zero) * RAM_PAGE_SIZE;
 }
 
@@ -110,13 +110,13 @@ void outgoing_round_start(struct outgoing *o, enum source_round_kind kind)
 	o->rounds.number++;
 	o->rounds.synced = 0;
 	o->rounds.running = true;
-	o->rounds.started_us = clock_monotonic_us();
-	source_round_start(o->rounds.source, o->rounds.number, kind);
+	o->rounds.started_us = o->world->now_us();
+	o->world->source.round_start(o->rounds.source, o->rounds.number, kind);
 }
 
 static int end_round(struct outgoing *o)
 {
-	o->rounds.last_us = clock_monotonic_us() - o->rounds.started_us;
+	o->rounds.last_us = o->world->now_us() - o->rounds.started_us;
 	/* The last pass has no time for words. */
 	if (!o->stop.at_rest)
 		report_round(o->report, o->rounds.number, o->rounds.pages * RAM_PAGE_SIZE,
@@ -155,7 +155,7 @@ int outgoing_round(struct outgoing *o, enum source_round_kind kind, uint64_t tim
 int outgoing_round_check(struct outgoing *o)
 {
 	o->rounds.running = true;
-	source_round_start(o->rounds.source, o->rounds.number, SOURCE_ROUND_CHECK);
+	o->world->source.round_start(o->rounds.source, o->rounds.number, SOURCE_ROUND_CHECK);
 	if (outgoing_await(o, round_is_idle, SETTLE_MS, "the last look at guest memory") < 0)
 		return o->failed;
 	if (o->rounds.pages)
@@ -170,7 +170,7 @@ int outgoing_round_check(struct outgoing *o)
 void outgoing_round_hurry(struct outgoing *o)
 {
 	if (o->rounds.source)
-		source_hurry(o->rounds.source);
+		o->world->source.hurry(o->rounds.source);
 }
 
 void outgoing_round_hasten(struct outgoing *o)
@@ -233,21 +233,21 @@ void outgoing_round_stop(struct outgoing *o)
 {
 	if (!o->rounds.source)
 		return;
-	source_abort(o->rounds.source);
+	o->world->source.abort(o->rounds.source);
 	outgoing_await(o, round_is_idle, SETTLE_MS, NULL);
 }
 
 void outgoing_round_untrack(struct outgoing *o)
 {
-	tracker_destroy(o->rounds.tracker);
+	o->world->tracker.destroy(o->rounds.tracker);
 	o->rounds.tracker = NULL;
 }
 
 void outgoing_round_release(struct outgoing *o)
 {
 	if (o->rounds.source)
-		source_abort(o->rounds.source);
-	source_destroy(o->rounds.source);
+		o->world->source.abort(o->rounds.source);
+	o->world->source.destroy(o->rounds.source);
 	o->rounds.source = NULL;
 	outgoing_round_untrack(o);
 }

@@ -3,8 +3,6 @@
 #include "outgoing_setup.h"
 
 #include <errno.h>
-#include "clock.h"
-#include "guest_check.h"
 #include "outgoing_await.h"
 #include "outgoing_guest.h"
 #include "outgoing_libvirt.h"
@@ -22,7 +20,7 @@
 
 int outgoing_check(struct outgoing *o)
 {
-	int ret = guest_check_process(&o->err);
+	int ret = o->world->check_process(&o->err);
 
 	if (ret == 0)
 		ret = outgoing_peer_parse(o);
@@ -46,7 +44,7 @@ int outgoing_connect(struct outgoing *o)
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot connect to %s", o->opt->destination);
 	ret = outgoing_queue_there(o);
-	if (ret == 0 && clock_monotonic_us() - o->status.begun_us > LONG_US)
+	if (ret == 0 && o->world->now_us() - o->status.begun_us > LONG_US)
 		ret = outgoing_guest_check_again(o);
 	outgoing_queue_note_turn(o);
 	return ret;

@@ -3,7 +3,6 @@
 #include "outgoing_stop.h"
 
 #include <errno.h>
-#include "clock.h"
 #include "failure_point.h"
 #include "outgoing_await.h"
 #include "outgoing_libvirt.h"
@@ -26,7 +25,7 @@ static bool is_at_rest(const struct outgoing *o)
  * finds only what was written in the last few milliseconds. */
 int outgoing_stop_switchover(struct outgoing *o)
 {
-	uint64_t end = clock_monotonic_us() + STOP_MS * 1000ull;
+	uint64_t end = o->world->now_us() + STOP_MS * 1000ull;
 
 	if (failure_point("switch-over") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for at switch-over");
@@ -46,7 +45,7 @@ int outgoing_stop_switchover(struct outgoing *o)
 			return ret;
 		if (o->failed)
 			return o->failed;
-		if (clock_monotonic_us() > end)
+		if (o->world->now_us() > end)
 			return outgoing_fail(o, -ETIMEDOUT,
 					     "waited %d s for QEMU to stop the guest",
 					     STOP_MS / 1000);
@@ -75,15 +74,15 @@ void outgoing_stop_take_event(struct outgoing *o, struct mail *mail)
 		o->stop.stop_us = o->stop.since_us = 0;
 	if (mail->event == QEMU_EVENT_STOP && o->stop.stop_us == 0) {
 		o->stop.stop_us = mail->a;
-		o->stop.since_us = clock_monotonic_us();
+		o->stop.since_us = o->world->now_us();
 		outgoing_precopy_free_vcpus(o);
 	}
 	if (mail->event == QEMU_EVENT_AT_REST && !o->stop.at_rest) {
 		o->stop.at_rest = true;
 		if (o->stop.since_us == 0)
-			o->stop.since_us = clock_monotonic_us();
+			o->stop.since_us = o->world->now_us();
 		outgoing_round_hurry(o);
-		control_set_silence(o->peer.control, o->opt->stopped_ms);
+		o->world->control.set_silence(o->peer.control, o->opt->stopped_ms);
 	}
 }
 
@@ -92,10 +91,10 @@ void outgoing_stop_take_resumed(struct outgoing *o, struct wire_message *m)
 	int64_t offset;
 	uint64_t trip;
 
-	control_clock(o->peer.control, &offset, &trip);
+	o->world->control.clock(o->peer.control, &offset, &trip);
 	o->stop.resume_us = m->resumed.time_us - (uint64_t)offset;
 	o->stop.resumed = true;
-	o->stop.resumed_us = clock_monotonic_us();
+	o->stop.resumed_us = o->world->now_us();
 	outgoing_postcopy_push(o);
 	report_event(o->report, "resumed", o->phase,
 		     o->postcopy.decided

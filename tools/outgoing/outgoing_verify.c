@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include "digest.h"
 #include "outgoing_await.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
@@ -41,11 +40,11 @@ int outgoing_verify(struct outgoing *o)
 {
 	struct wire_digest ours = {0};
 	struct errtext err = {0};
-	int ret = control_send_type(o->peer.control, WIRE_DIGEST_REQUEST);
+	int ret = outgoing_peer_send(o, WIRE_DIGEST_REQUEST);
 
 	if (ret == 0)
-		ret = digest_ram(&o->guest.ram, o->opt->streams, mailbox_urgent(o->mail), &ours,
-				 &err);
+		ret = o->world->digest(&o->guest.ram, o->opt->streams, mailbox_urgent(o->mail.box),
+				       &ours, &err);
 	/* Cancelled: the mail that asked for it is taken now. */
 	if (ret == 0 || ret == -ECANCELED)
 		ret = outgoing_await(o, has_digest, VERIFY_MS, "the destination's digest");
