@@ -49,7 +49,7 @@ static void *drop_all(void *arg)
 
 	/* MSG_TRUNC: TCP drops without copying. */
 	while (recv(fd, NULL, PIECE, MSG_TRUNC) > 0)
-		continue;
+		;
 	close(fd);
 	return NULL;
 }
@@ -88,7 +88,7 @@ static void *send_until_shutdown(void *arg)
 	struct byte_stream *s = arg;
 
 	while (!s->ops->send(s, &(struct iovec){piece, sizeof(piece)}, 1))
-		continue;
+		;
 	return NULL;
 }
 

@@ -15,3 +15,10 @@ struct errtext {
  * can end in `return errtext_set(e, -EINVAL, ...)`. */
 int errtext_set(struct errtext *e, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+
+#ifdef __clang_analyzer__
+/* The analyzer sees one file at a time, and does not know that errno is never negative: it would
+ * take failures for successes. */
+#define errtext_set(e, code, ...)                                                                  \
+	((errtext_set)(e, code, __VA_ARGS__), __builtin_constant_p(code) ? (code) : -1)
+#endif

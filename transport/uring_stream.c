@@ -112,7 +112,7 @@ static void request(struct uring_stream *s, struct transfer *t)
 }
 
 /* Results that say nothing about the connection. */
-static bool try_again(struct uring_stream *s, struct transfer *t, int result)
+static bool try_again(struct uring_stream *s, const struct transfer *t, int result)
 {
 	if (result == -EINTR || result == -EAGAIN)
 		return true;
@@ -271,7 +271,7 @@ static void uring_stream_shutdown(struct byte_stream *base)
 	/* What the peer has not acknowledged would keep the caller's buffers for as long as the
 	 * peer likes: only a reset makes the kernel drop it. */
 	if (s->resets)
-		connect(s->fd, &nowhere, sizeof(nowhere));
+		(void)connect(s->fd, &nowhere, sizeof(nowhere));
 	if (s->paced.pacer)
 		pacer_kick(s->paced.pacer);
 }

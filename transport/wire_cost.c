@@ -49,7 +49,7 @@ static uint32_t header_size(int fd, const struct tcp_info *info)
 	    !IN6_IS_ADDR_V4MAPPED(&peer.sin6_addr))
 		ip = IPV6_HEADER;
 	return ETHERNET_HEADER + ip + TCP_HEADER +
-	       (info->tcpi_options & TCPI_OPT_TIMESTAMPS ? TCP_TIMESTAMPS : 0);
+	       ((info->tcpi_options & TCPI_OPT_TIMESTAMPS) != 0 ? TCP_TIMESTAMPS : 0);
 }
 
 void wire_totals_add(struct wire_totals *t, int fd)

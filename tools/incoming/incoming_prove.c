@@ -48,12 +48,12 @@ static void let_go(struct incoming *in, struct incoming_link *link)
 static int await_answers(struct incoming *in, struct incoming_link *link, uint64_t count)
 {
 	struct receiver *r = in->receiver;
-	const struct timespec end = clock_timespec(clock_realtime_us() + GIVE_UP_US);
+	const struct timespec until = clock_timespec(clock_realtime_us() + GIVE_UP_US);
 	int ret = 0;
 
 	pthread_mutex_lock(&r->lock);
 	while (ret == 0 && link->answers < count && !link->lost)
-		ret = -pthread_cond_timedwait(&r->changed, &r->lock, &end);
+		ret = -pthread_cond_timedwait(&r->changed, &r->lock, &until);
 	if (ret == 0 && link->answers < count)
 		ret = -ECONNRESET;
 	pthread_mutex_unlock(&r->lock);

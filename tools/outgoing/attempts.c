@@ -14,18 +14,18 @@
 static void remember(const struct report_result *r, const struct timespec *start,
 		     struct report *report)
 {
-	json_object *attempt = report_result_json(r);
+	json_object *entry = report_result_json(r);
 	struct errtext err = {0};
 	struct timespec end;
 
 	clock_gettime(CLOCK_REALTIME, &end);
-	json_object_object_del(attempt, "event");
-	json_object_object_del(attempt, "time");
-	json_put_time(attempt, "start", start, 3);
-	json_put_time(attempt, "end", &end, 3);
-	if (r->uuid[0] && history_add(HISTORY_DIR, r->uuid, attempt, &err) < 0)
+	json_object_object_del(entry, "event");
+	json_object_object_del(entry, "time");
+	json_put_time(entry, "start", start, 3);
+	json_put_time(entry, "end", &end, 3);
+	if (r->uuid[0] && history_add(HISTORY_DIR, r->uuid, entry, &err) < 0)
 		report_event(report, "warning", PHASE_FINISH, err.text);
-	json_object_put(attempt);
+	json_object_put(entry);
 }
 
 static int attempt(const struct outgoing_options *options, struct steering *steering,

@@ -73,7 +73,9 @@ static int run(struct outgoing *o, struct report_result *result, bool *may_pass)
 	refused = status == EXIT_FAILED && !o->peer.accepted;
 	*may_pass = status == EXIT_FAILED && (!refused || outgoing_result_is_passing(o->failed));
 	outgoing_result_fill(o, outgoing_result_word(o->phase, o->postcopy.damaged), result);
-	return refused ? EXIT_REFUSED : status;
+	if (refused)
+		return EXIT_REFUSED;
+	return status;
 }
 
 int outgoing_run(const struct outgoing_options *options, struct steering *steering,

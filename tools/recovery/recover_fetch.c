@@ -87,13 +87,13 @@ int recover_fetch(const struct recover_options *options, struct host *host, stru
 {
 	struct errtext err = {0};
 	bool ended = has_ended(host, r), complete;
-	int ret = 0;
 
 	note_resumed(host, dir, r);
 	guest_dir_close(dir); /* the session takes it */
 	complete = !ended && others_complete(options->world, dir, RECEIVER_US);
 	if (!ended && !complete) {
-		ret = be_receiver(options, r, &err);
+		int ret = be_receiver(options, r, &err);
+
 		/* If somebody else has the port, that may be a receiver, which carries on. */
 		complete = others_complete(options->world, dir,
 					   ret < 0 ? options->wait_ms * 1000ull : 0);

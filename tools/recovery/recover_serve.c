@@ -8,7 +8,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 #include "pacer.h"

@@ -59,7 +59,7 @@ void report_queued(struct report *r, const char *where, unsigned int ahead);
 void report_attempt(struct report *r, unsigned int attempt, unsigned int pause_s,
 		    const char *reason);
 /* The result event. The caller owns it. */
-json_object *report_result_json(const struct report_result *result);
-void report_result(struct report *r, const struct report_result *result);
+json_object *report_result_json(const struct report_result *x);
+void report_result(struct report *r, const struct report_result *x);
 /* An error before anything began: standard error, and with JSON an object as well. */
 void report_error(struct report *r, const char *text);
