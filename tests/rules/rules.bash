@@ -8,19 +8,28 @@
 source tests/rules/arrows.bash
 # shellcheck source=tests/rules/style.bash
 source tests/rules/style.bash
+# shellcheck source=tests/rules/analysis.bash
+source tests/rules/analysis.bash
 
-readonly CLANG_FORMAT_MAJOR=14 # Debian 12's; others lay out some things differently
+readonly CLANG_MAJOR=14 # Debian 12's; other versions lay out some things differently, and find other things
+
+# with_clang NAME FUNCTION: a check by one of clang's tools; skipped where there are only other versions of it.
+with_clang() {
+	local tool
+	if tool=$(clang_tool "$1" "$CLANG_MAJOR"); then
+		check "$1 $CLANG_MAJOR" "$2" "$tool" || true
+	else
+		skip "$1: there is no version $CLANG_MAJOR here; try: apt-get install $1-$CLANG_MAJOR"
+	fi
+}
 
 rules() {
-	local formatter
 	check "names of files, and what an #include says" check_names || true
 	check "who may see whom" check_rooms || true
 	check "no circle of includes or calls" check_circles || true
 	circles_left
 	check "shellcheck" check_shell || true
-	if formatter=$(clang_tool clang-format "$CLANG_FORMAT_MAJOR"); then
-		check "clang-format $CLANG_FORMAT_MAJOR" check_format "$formatter" || true
-	else
-		skip "clang-format: there is no version $CLANG_FORMAT_MAJOR here; try: apt-get install clang-format-$CLANG_FORMAT_MAJOR"
-	fi
+	with_clang clang-format check_format
+	with_clang clang-tidy check_tidy
+	check "cppcheck" check_cppcheck || true
 }
