@@ -45,7 +45,7 @@ static void learn_throughput(struct convergence *c, const struct convergence_rou
 {
 	uint64_t sample = mul_div(round->bytes, US_PER_S, at_least_1(round->duration_us));
 
-	/* A small round measures the link's latency, not its throughput. */
+	/* A small round measures the network's latency, not its throughput. */
 	if (c->bytes_per_s && round->bytes < CONVERGENCE_SMALL_BYTES)
 		return;
 	if (c->bytes_per_s)
@@ -210,7 +210,7 @@ static struct stall_text stall_text(const struct convergence *c,
 
 	if (s->kind == STALL_OUTPACED)
 		snprintf(t.text, sizeof(t.text),
-			 "the guest writes %.1f MiB/s and the link takes %.1f MiB/s",
+			 "the guest writes %.1f MiB/s and the network takes %.1f MiB/s",
 			 (double)c->dirty_bytes_per_s / MIB,
 			 (double)mul_div(round->bytes, US_PER_S, at_least_1(round->duration_us)) /
 				 MIB);

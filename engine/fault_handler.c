@@ -175,7 +175,8 @@ static int receive_reply(struct worker *w, const struct wire_page_request *r,
 	return receive_content(w, reply, err);
 }
 
-/* It did not come: who waits for it faults again, and somebody asks anew. */
+/* The page did not come: the guest's threads that wait for it are woken, fault again, and one of
+ * our threads asks anew. */
 static void give_back(struct worker *w, unsigned int block, uint64_t unit)
 {
 	const struct fault_handler_options *opt = &w->h->opt;

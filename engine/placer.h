@@ -50,8 +50,9 @@ struct placer_stats {
 int placer_new(const struct placer_options *options, struct placer **out, struct errtext *err);
 void placer_destroy(struct placer *p);
 
-/* The owed set is complete and the guest may run, or runs already: who waits for a page whose fault
- * somebody read who is no more, gets another chance. */
+/* The owed set is complete and the guest may run, or runs already. Wakes all threads of the guest
+ * that wait for a page: a fault that was read by a process which has died since would never be
+ * answered, and comes anew. */
 int placer_begin(struct placer *p, struct errtext *err);
 
 /* The pages of a PAGES or ZERO frame; content is that of all runs, one after the other. Their units

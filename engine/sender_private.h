@@ -21,7 +21,7 @@ struct sender {
 	/* private to the worker */
 	uint32_t round;
 	bool live;
-	bool told; /* the granule in hand is */
+	bool told; /* the destination has heard of all pages of the granule in hand */
 	uint64_t round_pages;
 	struct wire_run runs[TRACKER_RUNS_MAX];
 	struct hole_window window; /* on the pages of runs */

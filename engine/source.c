@@ -13,8 +13,10 @@
 // all its granules into a bitmap; all meet; the last to come waits for I/O in flight (quiesce);
 // then all copy. New I/O marks its pages anew, so this is exact, as an RCU grace period is.
 //
-// Post-copy begins with two stale rounds: the same scan, but STALE frames instead of pages. The
-// destination makes what it hears of missing, most of it while the guest still runs.
+// On the way to post-copy come stale rounds: the same scan, but STALE frames instead of pages, and
+// the destination makes the pages that they name missing. Nearly all is named while the guest still
+// runs: by rounds until they find little, and by shorter ones while QEMU prepares to stop the
+// guest. The last stale round, in the stop, names the rest.
 //
 // Rejected: one thread that scans and deals out pages. It would need a queue, and a barrier to
 // keep the order of two versions of one page.

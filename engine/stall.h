@@ -9,16 +9,16 @@
 #include <stdint.h>
 
 #define STALL_ROUNDS 3
-#define STALL_US 2000000u /* very short rounds on a fast link are noise */
+#define STALL_US 2000000u /* very short rounds on a fast network are noise */
 #define STALL_PERCENT 96  /* a clear new low is below this share of the last one */
 #define STALL_SETTLE_ROUNDS 2
 #define STALL_RECENT 8
-#define STALL_SMALL_BYTES (1024u * 1024) /* less measures the link's latency, not the guest */
+#define STALL_SMALL_BYTES (1024u * 1024) /* less measures the network's latency, not the guest */
 
 enum stall_kind {
 	STALL_NONE,
 	STALL_STALE,	/* no clear new low for STALL_ROUNDS rounds and STALL_US */
-	STALL_OUTPACED, /* for STALL_US in a row the guest wrote as fast as the link takes */
+	STALL_OUTPACED, /* for STALL_US in a row the guest wrote as fast as the network takes */
 };
 
 /* Zero-initialise. */
@@ -49,7 +49,7 @@ struct stall_round {
  *                   than the throughput, and going on is of no use, so a single round of STALL_US
  *                   decides. The second round can be the first to tell.
  * Not stalled, in spite of no new low, if remaining < 75 % of found: the next round should find
- * less (the link has become faster, or the guest calmer). */
+ * less (the network has become faster, or the guest calmer). */
 void stall_note(struct stall *s, const struct stall_round *round);
 
 /* The guest was slowed: judge anew. What the next round finds was written before; the one after it

@@ -6,7 +6,8 @@
 #include <time.h>
 #include "clock.h"
 
-/* Work that is held is woken; this is only a net below. */
+/* Background work that is held is woken when it may go on; it also looks by itself so often, should
+ * the waking ever be missed. */
 #define URGENCY_LOOK_US 100000
 
 void urgency_mutex_init(pthread_mutex_t *mutex)

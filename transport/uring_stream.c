@@ -13,10 +13,10 @@
 // direction, so that a recv never starves an unfinished send.
 //
 // The ring has no DEFER_TASKRUN, COOP_TASKRUN or SINGLE_ISSUER, on purpose. With them a send goes
-// on only while its thread is inside the kernel, so the link falls idle while the thread compresses
-// or hashes the next batch. Measured on loopback, 64 MiB sends with 30 ms of computing after each:
-// 1.9 GB/s plain, 1.7 to 1.9 with COOP, 0.9 to 1.6 with DEFER; and no difference beyond noise when
-// the thread only sends. Plain rings may also change threads.
+// on only while its thread is inside the kernel, so the network falls idle while the thread
+// compresses or hashes the next batch. Measured on loopback, 64 MiB sends with 30 ms of computing
+// after each: 1.9 GB/s plain, 1.7 to 1.9 with COOP, 0.9 to 1.6 with DEFER; and no difference beyond
+// noise when the thread only sends. Plain rings may also change threads.
 //
 // With a pacer a send is cut into quanta, each waiting for its turn; all but the last of them are
 // finished before send returns, which keeps the rule of at most one under way.

@@ -40,7 +40,7 @@ ParameterizedTestParameters(convergence, histories)
 		 "first round"},
 		{"idle guest", 300, 0, 0, {{1024 * MIB, 1 * S}, {1000 * KIB, 10 * MS}}, "CS", 9,
 		 "1 ms fits 300 ms"},
-		/* Writes half as fast as the link: each round is half the one before. */
+		/* Writes half as fast as the network: each round is half the one before. */
 		{"halving until small", 300, 0, 0,
 		 {{16 * MIB, 16 * MS}, {8 * MIB, 8 * MS}, {4 * MIB, 4 * MS}, {2 * MIB, 2 * MS},
 		  {1 * MIB, 1 * MS}}, "CCCCS", 500,
@@ -57,9 +57,9 @@ ParameterizedTestParameters(convergence, histories)
 		 {{1000 * MIB, 1 * S}, {40 * MIB, 40 * MS}, {40 * MIB, 40 * MS}, {40 * MIB, 40 * MS},
 		  {40 * MIB, 40 * MS}}, "CCCCS", 40 * MS,
 		 "would not lower it"},
-		{"writes faster than the link", 300, 0, 0,
+		{"writes faster than the network", 300, 0, 0,
 		 {{1000 * MIB, 1 * S}, {1000 * MIB, 1 * S}, {1000 * MIB, 1 * S}}, "CCC", 1 * S,
-		 "the guest writes 1000.0 MiB/s and the link takes 1000.0 MiB/s; nothing that"},
+		 "the guest writes 1000.0 MiB/s and the network takes 1000.0 MiB/s; nothing that"},
 		{"exactly fits", 300, 0, 200 * MS, {{512 * KIB, 100 * MS}}, "S", 300 * MS,
 		 "300 ms fits 300 ms"},
 		{"one microsecond too long", 300, 0, 200 * MS + 1, {{512 * KIB, 100 * MS}}, "C",
@@ -144,7 +144,7 @@ Test(convergence, rates_are_learnt_and_weighted)
 	cr_assert_eq(c.dirty_bytes_per_s, 300 * MIB);
 	cr_assert_eq(c.remaining_bytes, 150 * MIB);
 	feed(&c, 4 * KIB, 10 * MS);
-	cr_assert_eq(c.bytes_per_s, 800 * MIB, "a small round says nothing of the link");
+	cr_assert_eq(c.bytes_per_s, 800 * MIB, "a small round says nothing of the network");
 }
 
 Test(convergence, stale_rounds_count_since_the_last_clear_fall)

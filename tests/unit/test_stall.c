@@ -27,7 +27,7 @@ ParameterizedTestParameters(stall, histories)
 	static struct history rows[] = {
 		{"falls", {{1000, 10000}, {500, 5000}, {250, 2500}, {125, 1250}}, "----", MIB},
 		{"all written again in one long round", {{1000, 10000}, {1000, 10000}}, "-O", MIB},
-		{"as fast as the link, short rounds",
+		{"as fast as the network, short rounds",
 		 {{1000, 500}, {1000, 500}, {1000, 500}, {1000, 500}, {1000, 500}, {1000, 500}},
 		 "----OO", MIB},
 		{"a hot set, long rounds", {{1000, 10000}, {200, 2000}, {200, 2000}}, "--O", MIB},
@@ -36,7 +36,7 @@ ParameterizedTestParameters(stall, histories)
 		{"5 % less each round", {{1000, 1000}, {950, 950}, {902, 902}, {857, 857}, {814, 814},
 		 {773, 773}}, "------", MIB},
 		{"3 % less in two rounds", {{1000, 1000}, {985, 985}, {970, 970}, {955, 955}}, "---O", MIB},
-		{"no new low, though below the link",
+		{"no new low, though below the network",
 		 {{1000, 1000}, {500, 900}, {500, 800}, {500, 700}, {500, 600}}, "----S", MIB},
 		{"no new low, but faster all at once",
 		 {{1000, 1000}, {500, 900}, {500, 860}, {500, 820}, {500, 200}}, "-----", MIB},
