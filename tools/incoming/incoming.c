@@ -39,15 +39,17 @@ static void run(struct incoming *in, int fd, struct incoming_result *result)
 		ret = incoming_attach(in);
 	if (ret == 0)
 		ret = control_send_type(in->control, WIRE_READY);
-	if (ret == 0)
-		incoming_wait(in);
-	else
+	if (ret < 0) {
 		errtext_set(&in->err, ret, "cannot take the guest in: %s", strerror(-ret));
-	incoming_end(in, ret, result);
+		incoming_move_after(in, INCOMING_GIVEN_UP);
+	}
+	incoming_wait(in);
+	incoming_end(in, result);
 	result->total_ms = (in->world->now_us() - begun) / 1000;
 }
 
-static struct incoming *incoming_new(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
+static struct incoming *incoming_new(struct receiver *r, enum incoming_state state,
+				     const uint8_t session[WIRE_SESSION_SIZE])
 {
 	struct incoming *in = calloc(1, sizeof(*in));
 
@@ -56,6 +58,7 @@ static struct incoming *incoming_new(struct receiver *r, const uint8_t session[W
 		return NULL;
 	}
 	in->receiver = r;
+	in->state = state;
 	in->world = r->opt.world;
 	memcpy(in->session, session, sizeof(in->session));
 	incoming_place_init(in);
@@ -69,7 +72,7 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 {
 	_cleanup_close_ int own = fd;
 	_cleanup_message_ struct wire_message m = {0};
-	struct incoming *in = incoming_new(r, session);
+	struct incoming *in = incoming_new(r, INCOMING_QUEUED, session);
 	struct errtext err = {0};
 	int ret = in ? control_read_one(fd, ANSWER_MS, &m, &err) : -ENOMEM;
 
@@ -118,7 +121,7 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
 		      struct incoming_result *result)
 {
 	_cleanup_close_ int own = fd;
-	struct incoming *in = incoming_new(r, hello->session);
+	struct incoming *in = incoming_new(r, INCOMING_OWED, hello->session);
 	struct errtext err = {0};
 	int ret = in ? incoming_adopt(in) : -ENOMEM;
 
@@ -136,7 +139,7 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
 		/* Should it fail, the source comes again. */
 		incoming_link_serve(in, steal_fd(&own), hello->index, &err);
 		incoming_wait(in);
-		incoming_end(in, 0, result);
+		incoming_end(in, result);
 	}
 	destroy(in);
 	return ret;

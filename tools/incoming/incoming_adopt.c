@@ -147,7 +147,6 @@ int incoming_adopt(struct incoming *in)
 		ret = check_record(in);
 	if (ret < 0)
 		return ret;
-	in->resumed = in->place.record.resumed;
 	snprintf(in->uuid, sizeof(in->uuid), "%s", in->place.record.uuid);
 	snprintf(in->prepare.name, sizeof(in->prepare.name), "%s", in->place.record.domain);
 	ret = lock_record(in);
@@ -157,6 +156,8 @@ int incoming_adopt(struct incoming *in)
 		ret = check_guest(in);
 	if (ret < 0)
 		return ret;
+	if (in->place.record.resumed)
+		incoming_release_note_resumed(in, 0);
 	ret = take_over(in);
 	/* The guest is here: whatever is not found, it is no answer. */
 	return ret == -ENOENT ? -EAGAIN : ret;

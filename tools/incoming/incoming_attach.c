@@ -20,7 +20,7 @@ static int reach_monitor(struct incoming *in)
 					    &ignored) == 0)
 			return 0;
 		incoming_mail_take(in, TRY_US);
-		if (in->control_lost || in->aborted)
+		if (incoming_state_is_decided(in->state))
 			return errtext_set(&in->err, -ECANCELED, "the source gave up");
 	}
 	return errtext_set(&in->err, -ETIMEDOUT, "QEMU's monitor %s did not come up in %d s",
@@ -59,5 +59,6 @@ int incoming_attach(struct incoming *in)
 		return ret;
 	}
 	incoming_joined_open(in, d);
+	incoming_move(in, INCOMING_READY);
 	return 0;
 }

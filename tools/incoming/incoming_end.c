@@ -18,54 +18,62 @@ static void tell_source(struct incoming *in)
 {
 	const struct wire_message m = {.type = WIRE_ABORT, .abort = {in->err.text}};
 
-	if (in->control && !in->control_lost)
+	if (in->control && !in->source_lost)
 		control_send(in->control, &m);
+}
+
+/* Was it seen, or told by libvirt, that no QEMU has the guest here any more? After the release only
+ * that proves that it cannot have run since. */
+static bool is_known_to_have_ended(const struct incoming *in)
+{
+	return in->monitor.qemu_ended || in->state == INCOMING_GONE;
 }
 
 /* libvirt stores the definition before it starts the guest; what then fails leaves it behind. */
 static void remember_that_it_never_ran(struct incoming *in)
 {
 	enum domain_state state = incoming_settle(in, 0);
+	struct record *r = &in->place.record;
 
-	if (in->resumed || in->monitor.missed_events || !incoming_settle_has_ended(state) ||
-	    (in->joined.released && !in->gone))
+	if (r->resumed || in->monitor.missed_events || !incoming_settle_has_ended(state) ||
+	    (r->released && !is_known_to_have_ended(in)))
 		return;
-	in->place.record.never_ran = true;
+	r->never_ran = true;
 	incoming_place_write(in, NULL);
-	if (state == DOMAIN_SHUT_OFF && !in->place.record.defined_before)
+	if (state == DOMAIN_SHUT_OFF && !r->defined_before)
 		host_undefine(in->host, in->uuid, NULL);
 }
 
-/* Nothing came, or it was called off. libvirt's client at the source may still wind up in good
- * order through the tunnel; if not, the cut tunnel makes libvirt end its QEMU. A guest that has run
- * here is nobody's but its user's to end, and one that may have is its source's to give up. */
+/* libvirt's client at the source may still wind up in good order through the tunnel; if not, the
+ * cut tunnel makes libvirt end its QEMU. A guest that has run here is nobody's but its user's to
+ * end, and one that may have is its source's to give up. */
 static void undo(struct incoming *in)
 {
 	tell_source(in);
 	incoming_joined_end(in);
-	if (in->joined.qemu_stream)
-		pump_stop(in->joined.qemu_stream);
-	if (in->control_lost || incoming_settle(in, WIND_UP_US) == DOMAIN_INCOMING)
+	incoming_joined_stop_qemu_stream(in);
+	if (in->source_lost || incoming_settle(in, WIND_UP_US) == DOMAIN_INCOMING)
 		incoming_joined_cut_tunnels(in);
-	if (incoming_settle(in, SETTLE_US) == DOMAIN_INCOMING && in->host && !in->resumed &&
-	    !in->monitor.missed_events)
+	if (incoming_settle(in, SETTLE_US) == DOMAIN_INCOMING && in->host &&
+	    !in->place.record.resumed && !in->monitor.missed_events)
 		host_destroy(in->host, in->uuid, &in->err);
 	remember_that_it_never_ran(in);
 }
 
+/* 0, or why QEMU may not be as it shall be left: memory is complete all the same, or is lost with
+ * QEMU. */
 static int welcome(struct incoming *in, struct incoming_result *result)
 {
+	struct record *r = &in->place.record;
 	int ret = in->postcopy.owed ? incoming_postcopy_end(in) : 0;
 
 	incoming_monitor_unwatch(in);
-	in->place.record.resumed = true;
-	in->place.record.complete = ret == 0;
-	/* If this fails memory is complete all the same: the guard, or `dray recover`, tries again.
-	 */
+	r->resumed = true;
+	r->complete = ret == 0;
 	if (ret == 0)
 		ret = incoming_monitor_forget_capability(in);
 	incoming_place_write(in, NULL);
-	if (in->postcopy.owed && in->place.record.complete)
+	if (in->postcopy.owed && r->complete)
 		unlink(in->place.dir.owed);
 	/* Once it hears FINISHED, or COMPLETE, the source may send the guest on: let go of it
 	 * first. */
@@ -80,43 +88,56 @@ static int welcome(struct incoming *in, struct incoming_result *result)
 	return ret;
 }
 
-static bool arrived(struct incoming *in)
-{
-	if (in->postcopy.owed)
-		return in->postcopy.complete && in->resumed;
-	if (in->finished || (in->joined.released && in->resumed))
-		return true;
-	return in->joined.released && incoming_settle_arrived(in);
-}
-
 /* Nobody saw what came of it, or it was seen to run and then no more. */
 static bool is_unknown(struct incoming *in)
 {
-	return in->resumed || (in->joined.released && !in->place.record.never_ran &&
-			       incoming_settle(in, 0) == DOMAIN_INCOMING);
+	const struct record *r = &in->place.record;
+
+	return r->resumed ||
+	       (r->released && !r->never_ran && incoming_settle(in, 0) == DOMAIN_INCOMING);
 }
 
-void incoming_end(struct incoming *in, int ret, struct incoming_result *result)
+/* Does libvirt say that the guest that was handed over is no more? */
+static bool has_ended(struct incoming *in)
 {
 	enum domain_state state = DOMAIN_INCOMING;
-	bool ended;
 
-	result->arrived = ret == 0 && arrived(in);
-	if (result->arrived)
+	return in->state != INCOMING_ARRIVED && in->place.record.released &&
+	       incoming_settle_look(in, &state) == 0 && incoming_settle_has_ended(state);
+}
+
+/* The guard, and `dray recover`, try again what could not be tidied up. */
+static void act(struct incoming *in, struct incoming_result *result)
+{
+	int ret = 0;
+
+	switch (in->state) {
+	case INCOMING_ARRIVED:
 		ret = welcome(in, result);
-	else if (in->place.dir.lock >= 0)
+		break;
+	case INCOMING_UNDOING:
+	case INCOMING_GONE:
 		undo(in);
-	else
+		break;
+	default:
 		tell_source(in);
-	if (ret == 0 || !result->arrived)
+	}
+	if (ret == 0)
 		incoming_place_guard_done(in);
-	result->unknown = !result->arrived && is_unknown(in);
+	if (incoming_state_may_move(in->state, INCOMING_UNKNOWN))
+		incoming_move(in, is_unknown(in) ? INCOMING_UNKNOWN : INCOMING_UNDONE);
+}
+
+void incoming_end(struct incoming *in, struct incoming_result *result)
+{
+	const struct record *r = &in->place.record;
+
+	act(in, result);
+	result->arrived = in->state == INCOMING_ARRIVED;
+	result->unknown = in->state == INCOMING_UNKNOWN;
 	incoming_joined_end(in);
-	ended = !result->arrived && in->joined.released && incoming_settle_look(in, &state) == 0 &&
-		incoming_settle_has_ended(state);
-	result->untold = !incoming_link_tell_end(in, ended) && in->place.record.post_copy &&
-			 in->place.record.complete;
-	result->post_copy = in->place.record.post_copy;
+	result->untold = !incoming_link_tell_end(in, has_ended(in)) && r->post_copy && r->complete;
+	result->post_copy = r->post_copy;
 	result->told = in->postcopy.told;
 	if (!result->arrived)
 		result->ram_bytes = ram_map_bytes(&in->ram);

@@ -50,6 +50,12 @@ void incoming_joined_end(struct incoming *in)
 	pthread_mutex_unlock(&r->lock);
 }
 
+void incoming_joined_stop_qemu_stream(struct incoming *in)
+{
+	if (in->joined.qemu_stream)
+		pump_stop(in->joined.qemu_stream);
+}
+
 void incoming_joined_close(struct incoming *in)
 {
 	destination_destroy(in->joined.destination);

@@ -5,104 +5,126 @@
 #include <errno.h>
 #include "digest.h"
 
-static void send_digest(struct incoming *in)
+/* ---- the source's messages ---- */
+
+static void take_listen(struct incoming *in, const struct wire_message *m)
+{
+	incoming_postcopy_listen(in, m->listen.prove);
+}
+
+static void take_digest_request(struct incoming *in, const struct wire_message *m)
 {
 	struct wire_digest digest;
-	const struct wire_message m = {.type = WIRE_DIGEST, .digest = &digest};
+	const struct wire_message answer = {.type = WIRE_DIGEST, .digest = &digest};
 	int ret = digest_ram(&in->ram, in->prepare.streams, mailbox_urgent(in->mail), &digest,
 			     &in->err);
 
+	(void)m;
 	if (ret == 0)
-		control_send(in->control, &m);
+		control_send(in->control, &answer);
 	else if (ret != -ECANCELED) /* else the mail that ends it is next */
-		in->aborted = true;
+		incoming_move_after(in, INCOMING_GIVEN_UP);
 }
 
-/* Each message has its time; a peer that is out of step must not talk us into anything. */
-static bool is_timely(const struct incoming *in, enum wire_type type)
+static void take_release(struct incoming *in, const struct wire_message *m)
 {
-	switch (type) {
-	case WIRE_LISTEN:
-		return in->joined.destination && !in->joined.released && !in->postcopy.owed;
-	case WIRE_DIGEST_REQUEST:
-	case WIRE_RELEASE:
-		return in->joined.destination && !in->joined.released;
-	case WIRE_FINISH:
-		return in->joined.released;
-	default:
-		return type == WIRE_ABORT;
-	}
+	(void)m;
+	incoming_release(in);
 }
 
-static void take_message(struct incoming *in, struct wire_message *m)
+static void take_finish(struct incoming *in, const struct wire_message *m)
 {
-	switch (is_timely(in, m->type) ? m->type : WIRE_TYPE_END_) {
-	case WIRE_DIGEST_REQUEST:
-		send_digest(in);
-		break;
-	case WIRE_LISTEN:
-		incoming_postcopy_listen(in, m->listen.prove);
-		break;
-	case WIRE_RELEASE:
-		incoming_release(in);
-		break;
-	case WIRE_FINISH:
-		in->finished = true;
-		break;
-	case WIRE_ABORT:
-		in->aborted = true;
-		errtext_set(&in->err, -ECANCELED, "the source gave up: %s", m->abort.text);
-		break;
-	default:
-		in->aborted = true;
+	(void)m;
+	incoming_move_after(in, INCOMING_FINISHED);
+}
+
+static void take_abort(struct incoming *in, const struct wire_message *m)
+{
+	errtext_set(&in->err, -ECANCELED, "the source gave up: %s", m->abort.text);
+	incoming_move_after(in, INCOMING_GIVEN_UP);
+}
+
+/* When each is taken is a matter of the state. */
+static void (*const messages[WIRE_TYPE_END_])(struct incoming *in, const struct wire_message *m) = {
+	[WIRE_LISTEN] = take_listen,   [WIRE_DIGEST_REQUEST] = take_digest_request,
+	[WIRE_RELEASE] = take_release, [WIRE_FINISH] = take_finish,
+	[WIRE_ABORT] = take_abort,
+};
+
+static void take_message(struct incoming *in, struct mail *mail)
+{
+	struct wire_message *m = &mail->message;
+
+	if (incoming_state_takes(in->state, m->type)) {
+		messages[m->type](in, m);
+	} else {
 		errtext_set(&in->err, -EPROTO, "the source sent %s, which has no place here",
 			    wire_type_name(m->type));
+		incoming_move_after(in, INCOMING_GIVEN_UP);
 	}
 	wire_message_destroy(m);
 }
 
-static void take_qemu_event(struct incoming *in, const struct mail *mail)
+/* ---- the rest ---- */
+
+static void take_control_lost(struct incoming *in, struct mail *mail)
 {
-	if (mail->event == QEMU_EVENT_GONE && in->postcopy.owed && in->joined.released) {
-		in->monitor.lost = true; /* libvirt knows what of */
-	} else if (mail->event == QEMU_EVENT_GONE && !in->finished) {
-		in->gone = true;
-		in->aborted = true;
-		errtext_set(&in->err, -ECONNRESET, "QEMU of domain %s ended on the destination",
-			    in->prepare.name);
+	in->source_lost = true;
+	errtext_set(&in->err, mail->result, "lost the source: %s", mail->text);
+	incoming_move_after(in, INCOMING_LOST);
+}
+
+/* In post-copy QEMU may be well without its monitor: libvirt is asked what became of the guest. */
+static void take_monitor_closed(struct incoming *in)
+{
+	if (in->place.record.post_copy) {
+		in->monitor.lost = true;
+		return;
 	}
+	in->monitor.qemu_ended = true;
+	errtext_set(&in->err, -ECONNRESET, "QEMU of domain %s ended on the destination",
+		    in->prepare.name);
+	incoming_move_after(in, INCOMING_GIVEN_UP);
+}
+
+static void take_qemu_event(struct incoming *in, struct mail *mail)
+{
+	if (mail->event == QEMU_EVENT_GONE)
+		take_monitor_closed(in);
 	if (mail->event == QEMU_EVENT_RESUME)
 		incoming_release_note_resumed(in, mail->a);
 }
+
+static void take_complete(struct incoming *in, struct mail *mail)
+{
+	(void)mail;
+	incoming_release_note_complete(in);
+}
+
+/* After the release no RAM stream is needed any more, and page streams are the page link's. */
+static void take_stream_lost(struct incoming *in, struct mail *mail)
+{
+	if (incoming_state_owner(in->state) != OWNER_SOURCE)
+		return;
+	errtext_set(&in->err, mail->result, "%s", mail->text);
+	incoming_move_after(in, INCOMING_GIVEN_UP);
+}
+
+/* Nobody posts others here. */
+static void (*const kinds[MAIL_SET + 1])(struct incoming *in, struct mail *mail) = {
+	[MAIL_MESSAGE] = take_message,	       [MAIL_CONTROL_LOST] = take_control_lost,
+	[MAIL_QEMU_EVENT] = take_qemu_event,   [MAIL_COMPLETE] = take_complete,
+	[MAIL_STREAM_LOST] = take_stream_lost,
+};
 
 bool incoming_mail_take(struct incoming *in, uint64_t for_us)
 {
 	struct mail mail;
 
 	in->world->take_mail(in->mail, in->world->now_us() + for_us, &mail);
-	switch (mail.kind) {
-	case MAIL_MESSAGE:
-		take_message(in, &mail.message);
-		break;
-	case MAIL_CONTROL_LOST:
-		in->control_lost = true;
-		errtext_set(&in->err, mail.result, "lost the source: %s", mail.text);
-		break;
-	case MAIL_QEMU_EVENT:
-		take_qemu_event(in, &mail);
-		break;
-	case MAIL_COMPLETE:
-		in->postcopy.complete = in->joined.released;
-		in->postcopy.completed_us = in->world->now_us();
-		break;
-	case MAIL_STREAM_LOST:
-		if (!in->joined.released) {
-			in->aborted = true;
-			errtext_set(&in->err, mail.result, "%s", mail.text);
-		}
-		break;
-	default:
-		break;
-	}
-	return mail.kind != MAIL_NONE;
+	if (mail.kind == MAIL_NONE)
+		return false;
+	if (kinds[mail.kind])
+		kinds[mail.kind](in, &mail);
+	return true;
 }

@@ -14,9 +14,10 @@ struct incoming;
 struct incoming_monitor {
 	struct qmp *qmp; /* NULL: not reached */
 	pthread_t thread;
-	bool watching; /* there is that thread */
-	int stop;      /* eventfd: it ends */
-	bool lost;     /* in post-copy it has closed, and is to be reached anew */
+	bool watching;	 /* there is that thread */
+	int stop;	 /* eventfd: it ends */
+	bool qemu_ended; /* it has closed; before post-copy that says so */
+	bool lost;	 /* it has closed in post-copy, and is to be reached anew */
 	/* Events may have passed unseen: it was closed for a while, or the session is another
 	 * process's. That no RESUME was seen then says nothing. */
 	bool missed_events;

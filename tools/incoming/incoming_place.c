@@ -36,6 +36,7 @@ int incoming_place_open(struct incoming *in)
 		ret = in->world->open_dir(&p->dir, in->uuid, uid, gid, &in->err);
 	if (ret < 0)
 		return ret;
+	incoming_move(in, INCOMING_PREPARED);
 	/* QEMU makes its own. */
 	unlink(p->dir.monitor);
 	unlink(p->dir.stream);

@@ -22,8 +22,8 @@ struct incoming_place {
 };
 
 void incoming_place_init(struct incoming *in);
-/* Take the lock, and begin a record of this migration; what is left of an earlier one goes. Then
- * start a guard. */
+/* Take the lock, which moves to PREPARED, and begin a record of this migration; what is left of an
+ * earlier one goes. Then start a guard. */
 int incoming_place_open(struct incoming *in);
 /* Take the lock again after another process, for a record that is there: it is read anew. No guard
  * yet. */

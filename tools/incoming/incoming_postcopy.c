@@ -129,6 +129,8 @@ void incoming_postcopy_listen(struct incoming *in, bool prove)
 	control_send(in->control, &m);
 	if (m.listening.text)
 		in->err = (struct errtext){0}; /* pre-copy goes on */
+	else
+		incoming_move(in, INCOMING_LISTENING);
 }
 
 int incoming_postcopy_begin(struct incoming *in)
@@ -185,7 +187,7 @@ void incoming_postcopy_release(struct incoming *in)
 	owed_close(in->postcopy.owed);
 	in->postcopy.owed = NULL;
 	/* Before the release QEMU is about to end, or goes on without. */
-	if (in->postcopy.uffd_inside >= 0 && !in->joined.released)
+	if (in->postcopy.uffd_inside >= 0 && !in->place.record.released)
 		in->world->close_userfaultfd(in->postcopy.qemu, in->postcopy.uffd_inside, NULL);
 	in->postcopy.uffd_inside = -1;
 	cleanup_close(&in->postcopy.uffd);

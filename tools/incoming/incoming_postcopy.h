@@ -35,7 +35,8 @@ struct incoming_postcopy {
 };
 
 void incoming_postcopy_init(struct incoming *in);
-/* LISTEN: the rest may come after the release. Answers it: that it can be done, or why not. */
+/* LISTEN: the rest may come after the release. Answers it: that it can be done, which
+ * moves to LISTENING, or why not. */
 void incoming_postcopy_listen(struct incoming *in, bool prove);
 /* With a userfaultfd and a set of owed pages: those who serve faults. */
 int incoming_postcopy_new_handlers(struct incoming *in);

@@ -65,7 +65,7 @@ static int await_turn(struct incoming *in)
 			next_us = in->world->now_us() + QUEUED_US;
 		}
 		incoming_mail_take(in, QUEUE_LOOK_US);
-		if (in->aborted || in->control_lost)
+		if (incoming_state_is_decided(in->state))
 			return -ECANCELED;
 	}
 	return ret;

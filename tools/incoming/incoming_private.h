@@ -12,6 +12,7 @@
 #include "incoming_place.h"
 #include "incoming_postcopy.h"
 #include "incoming_prove.h"
+#include "incoming_state.h"
 #include "incoming_world.h"
 #include "mailbox.h"
 #include "ram_map.h"
@@ -28,6 +29,7 @@ struct incoming {
 	struct incoming *next; /* under the receiver's lock */
 
 	/* private to the session's thread, which is its control connection's */
+	enum incoming_state state;
 	struct wire_prepare prepare;
 	char uuid[37];
 	struct errtext err; /* what came in the way first */
@@ -35,7 +37,7 @@ struct incoming {
 	struct control *control; /* sending: any thread. NULL: another process had it */
 	struct mailbox *mail;	 /* posting: any thread */
 	struct ram_map ram;	 /* QEMU's; empty until it is attached */
-	bool resumed, finished, aborted, control_lost, gone;
+	bool source_lost;	 /* the control connection has broken */
 	struct incoming_place place;
 	struct incoming_monitor monitor;
 	struct incoming_postcopy postcopy;
@@ -44,6 +46,11 @@ struct incoming {
 	/* under the receiver's lock */
 	struct incoming_joined joined;
 };
+
+/* incoming_move.c: the only ways to another state. */
+void incoming_move(struct incoming *in, enum incoming_state to);
+/* Where the cause leads, if anywhere. */
+void incoming_move_after(struct incoming *in, enum incoming_cause cause);
 
 /* incoming_stream.c: the streams that carry pages. */
 /* Serve one in a slot of its own, once RAM is ready for it, until it ends. fd becomes ours. */
@@ -71,11 +78,13 @@ enum domain_state incoming_settle(struct incoming *in, uint64_t for_us);
 /* Released, then silence: give libvirt's Finish no more chance to arrive, then see what it did. */
 bool incoming_settle_arrived(struct incoming *in);
 
-/* incoming_release.c */
+/* incoming_release.c: the hand-over, and what is seen of it. */
 /* RELEASE: the guest may run here. */
 void incoming_release(struct incoming *in);
-/* It runs. time_us: CLOCK_REALTIME. */
+/* It runs here. time_us: since when, CLOCK_REALTIME. More than once: no matter. */
 void incoming_release_note_resumed(struct incoming *in, uint64_t time_us);
+/* Post-copy: nothing is owed any more. */
+void incoming_release_note_complete(struct incoming *in);
 
 /* incoming_mail.c */
 /* Take one mail, waiting for so long (microseconds); false if none came. */
@@ -96,9 +105,9 @@ int incoming_attach(struct incoming *in);
 int incoming_adopt(struct incoming *in);
 
 /* incoming_wait.c */
-/* Handle mail until it is decided what becomes of the guest. */
+/* Take mail, and look, until it is decided what becomes of the guest. */
 void incoming_wait(struct incoming *in);
 
 /* incoming_end.c */
-/* Welcome the guest, or undo all; ret: 0, or why it did not get so far. */
-void incoming_end(struct incoming *in, int ret, struct incoming_result *result);
+/* As it was decided: welcome the guest, or undo all. */
+void incoming_end(struct incoming *in, struct incoming_result *result);

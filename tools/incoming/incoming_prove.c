@@ -97,11 +97,6 @@ static int prove_over(struct incoming *in, struct incoming_link *link, struct er
 	return ret;
 }
 
-bool incoming_prove_is_due(const struct incoming *in)
-{
-	return in->place.record.prove && in->postcopy.complete && in->resumed && !in->proof.over;
-}
-
 /* ---- holes ---- */
 
 /* Nothing is owed, so nothing is asked for over the stream that it has not. */
@@ -132,13 +127,13 @@ static void begin(struct incoming *in)
 
 static void end(struct incoming *in)
 {
-	in->proof.over = true;
-	if (!in->proof.holes)
-		return;
-	fault_handler_stop(in->proof.holes);
-	pthread_join(in->proof.thread, NULL);
-	fault_handler_destroy(in->proof.holes);
-	in->proof.holes = NULL;
+	if (in->proof.holes) {
+		fault_handler_stop(in->proof.holes);
+		pthread_join(in->proof.thread, NULL);
+		fault_handler_destroy(in->proof.holes);
+		in->proof.holes = NULL;
+	}
+	incoming_move(in, INCOMING_ARRIVED);
 }
 
 /* ---- */
@@ -157,7 +152,7 @@ void incoming_prove(struct incoming *in)
 		let_go(in, link);
 		in->proof.give_up_us = in->world->now_us() + GIVE_UP_US;
 	}
-	if (ret != -ECONNRESET || in->gone || in->world->now_us() >= in->proof.give_up_us)
+	if (ret != -ECONNRESET || in->world->now_us() >= in->proof.give_up_us)
 		end(in);
 	else
 		incoming_mail_take(in, AGAIN_US);

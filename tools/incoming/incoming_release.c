@@ -1,44 +1,75 @@
 // SPDX-License-Identifier: Apache-2.0
-// The hand-over: the source gives the guest away, and it is seen to run here.
+// The hand-over: the source gives the guest away, it is seen to run here, and has all of its
+// memory.
 #include "incoming_private.h"
 
 /* What a crash must not forget comes first: only then may the guest run. */
 static int record_release(struct incoming *in)
 {
+	struct record *r = &in->place.record;
 	int ret = 0;
 
 	if (in->postcopy.owed)
 		ret = incoming_postcopy_begin(in);
-	in->place.record.released = true;
-	in->place.record.post_copy = in->postcopy.owed;
-	in->place.record.qemu = in->postcopy.qemu;
-	in->place.record.qemu_started = in->postcopy.qemu_started;
+	r->released = true;
+	r->post_copy = in->postcopy.owed;
+	r->qemu = in->postcopy.qemu;
+	r->qemu_started = in->postcopy.qemu_started;
 	if (ret == 0)
 		ret = incoming_place_write(in, &in->err);
 	if (ret < 0)
-		in->place.record.released = in->place.record.post_copy = false;
+		r->released = r->post_copy = false;
 	return ret;
+}
+
+/* All of post-copy's conditions for the next state, whichever came last. */
+static void go_on_fetching(struct incoming *in)
+{
+	if (in->state == INCOMING_FETCHING && in->postcopy.complete)
+		incoming_move(in, in->place.record.prove ? INCOMING_PROVING : INCOMING_ARRIVED);
+}
+
+/* It has run here: what does that mean by now? Before the release nothing, it was not us. */
+static void go_on_running(struct incoming *in)
+{
+	if (in->state == INCOMING_RELEASED)
+		incoming_move(in, INCOMING_RUNNING);
+	if (in->state == INCOMING_OWED || in->state == INCOMING_SETTLING)
+		incoming_move(in, INCOMING_FETCHING);
+	go_on_fetching(in);
 }
 
 void incoming_release(struct incoming *in)
 {
 	if (record_release(in) < 0) {
-		in->aborted = true;
+		incoming_move_after(in, INCOMING_GIVEN_UP);
 		return;
 	}
 	incoming_joined_release(in);
 	control_send_type(in->control, WIRE_RELEASED);
+	incoming_move(in, in->place.record.post_copy ? INCOMING_OWED : INCOMING_RELEASED);
+	if (in->place.record.resumed)
+		go_on_running(in);
 }
 
 void incoming_release_note_resumed(struct incoming *in, uint64_t time_us)
 {
 	struct wire_message m = {.type = WIRE_RESUMED, .resumed = {time_us}};
 
-	if (in->resumed)
+	if (!in->place.record.resumed) {
+		in->place.record.resumed = true;
+		incoming_place_write(in, NULL);
+		if (in->control && in->prepare.running)
+			control_send(in->control, &m);
+	}
+	go_on_running(in);
+}
+
+void incoming_release_note_complete(struct incoming *in)
+{
+	if (!in->place.record.released)
 		return;
-	in->resumed = true;
-	in->place.record.resumed = true;
-	incoming_place_write(in, NULL);
-	if (in->control && in->prepare.running)
-		control_send(in->control, &m);
+	in->postcopy.complete = true;
+	in->postcopy.completed_us = in->world->now_us();
+	go_on_fetching(in);
 }

@@ -11,6 +11,22 @@
 #define FOREVER_US (3600ull * 1000000)
 #define LOOK_US 200000
 
+/* ---- post-copy ---- */
+
+/* Does an event not suffice? */
+static bool must_look(const struct incoming *in)
+{
+	return !in->monitor.qmp || in->monitor.lost || in->state == INCOMING_OWED;
+}
+
+static void note_ended(struct incoming *in)
+{
+	in->err = (struct errtext){0}; /* what broke before was mended */
+	errtext_set(&in->err, -ECONNRESET,
+		    "the guest has ended on the destination, before all of its memory had come");
+	incoming_move(in, INCOMING_GONE);
+}
+
 /* What no event told. */
 static void look_after(struct incoming *in)
 {
@@ -18,66 +34,69 @@ static void look_after(struct incoming *in)
 
 	if (incoming_settle_look(in, &state) < 0)
 		return;
-	if (incoming_settle_has_run(state) && !in->resumed) {
+	if (incoming_settle_has_run(state) && in->state == INCOMING_OWED) {
 		incoming_mail_take(in, LOOK_US); /* its event is more exact */
 		incoming_release_note_resumed(in, clock_realtime_us());
 	}
-	if (incoming_settle_has_ended(state)) {
-		in->gone = true;
-		in->err = (struct errtext){0}; /* what broke before was mended */
-		errtext_set(&in->err, -ECONNRESET,
-			    "the guest has ended on the destination, before all of its memory had "
-			    "come");
-	}
+	if (incoming_settle_has_ended(state))
+		note_ended(in);
 }
 
-/* A guest that runs still has a FINISH to come, unless the source has gone; in post-copy it has its
- * pages to come, and the source may go and come back. */
-static bool is_decided(const struct incoming *in)
+static void await_pages(struct incoming *in)
 {
-	if (!in->joined.released || !in->postcopy.owed)
-		return in->finished || in->aborted || in->control_lost;
-	if (incoming_prove_is_due(in))
-		return false;
-	return in->gone || (in->postcopy.complete && in->resumed) ||
-	       (in->control_lost && !in->resumed);
+	bool look = must_look(in);
+
+	if (incoming_mail_take(in, look ? LOOK_US : FOREVER_US) || !look)
+		return;
+	incoming_monitor_reach_again(in);
+	look_after(in);
 }
 
-/* Does an event not suffice? */
-static bool must_look(const struct incoming *in)
+/* ---- settling ---- */
+
+/* What is told meanwhile counts, too: an event may be on its way that libvirt was too slow for. */
+static void settle_postcopy(struct incoming *in, bool runs)
 {
-	return in->postcopy.owed && in->joined.released &&
-	       (!in->monitor.qmp || in->monitor.lost || !in->resumed);
+	if (runs)
+		incoming_release_note_resumed(in, clock_realtime_us());
+	while (incoming_mail_take(in, 0))
+		;
+	if (in->state == INCOMING_SETTLING)
+		incoming_move(in, INCOMING_UNDOING);
 }
 
-static void wait_until_decided(struct incoming *in)
+static void settle(struct incoming *in)
 {
-	while (!is_decided(in)) {
-		uint64_t pause_us = must_look(in) ? LOOK_US : FOREVER_US;
+	bool runs = incoming_settle_arrived(in);
 
-		if (incoming_prove_is_due(in)) {
-			incoming_prove(in);
-			continue;
-		}
-		if (incoming_mail_take(in, pause_us) || !must_look(in))
-			continue;
-		incoming_monitor_reach_again(in);
-		look_after(in);
+	if (in->place.record.post_copy)
+		settle_postcopy(in, runs);
+	else
+		incoming_move(in, runs ? INCOMING_ARRIVED : INCOMING_UNDOING);
+}
+
+/* ---- */
+
+static void step(struct incoming *in)
+{
+	switch (in->state) {
+	case INCOMING_OWED:
+	case INCOMING_FETCHING:
+		await_pages(in);
+		break;
+	case INCOMING_PROVING:
+		incoming_prove(in);
+		break;
+	case INCOMING_SETTLING:
+		settle(in);
+		break;
+	default:
+		incoming_mail_take(in, FOREVER_US);
 	}
 }
 
 void incoming_wait(struct incoming *in)
 {
-	for (;;) {
-		wait_until_decided(in);
-		if (!in->postcopy.owed || !in->joined.released || in->gone || in->resumed)
-			return;
-		/* The source is lost: did libvirt's Finish come through before? */
-		if (incoming_settle_arrived(in))
-			incoming_release_note_resumed(in, clock_realtime_us());
-		while (incoming_mail_take(in, 0))
-			;
-		if (!in->resumed)
-			return;
-	}
+	while (!incoming_state_is_decided(in->state))
+		step(in);
 }
