@@ -12,11 +12,19 @@
 //   R  RELEASE                S  a RAM stream is lost       .  nothing, for as long as may be
 //   F  FINISH                 q  whoever is ahead in the queue leaves it
 //
+// and, of the source's other connections, which have come when the session goes on:
+//
+//   r  a RAM stream with a page   l  a page link (o: one that asks what is owed)
+//   s  the same, a stale page     f  a fault stream: the guest reads the page
+//   p  a push stream with it      t  libvirt's tunnel
+//
 //   struct fake_destination *d = fake_destination_new();
 //   d->libvirt_says = DOMAIN_RUNNING;      when the guest is looked for later on
 //   fake_destination_run(d, "LREK");
 //   ... d->result, d->record, d->guard, d->sent, fake_libvirt_did(d->libvirt)
 //   fake_destination_destroy(d);
+//
+// fake_destination_leave and fake_destination_carry_on: a session that another process began.
 #pragma once
 
 #include <criterion/criterion.h>
@@ -35,10 +43,11 @@
 #include "cleanup.h"
 #include "control.h"
 #include "fake_host.h"
+#include "fake_source.h"
 #include "guest_ram.h"
-#include "incoming.h"
-#include "incoming_world.h"
+#include "incoming_private.h"
 #include "missing.h"
+#include "process.h"
 #include "receiver.h"
 #include "socket.h"
 
@@ -83,6 +92,10 @@ struct fake_destination {
 	enum fake_step failing;
 	unsigned int ahead;	   /* in the queue */
 	unsigned int monitor_late; /* so many tries */
+	enum wire_type odd;	   /* X; PREPARED if not set */
+	/* of a session that another process began */
+	enum domain_state libvirt_said; /* at the first look */
+	bool all_has_come, nothing_inside, locked;
 
 	/* what came of it */
 	struct incoming_result result;
@@ -91,8 +104,10 @@ struct fake_destination {
 	enum fake_guard guard;
 	char sent[256]; /* to the source: "PREPARED READY RELEASED ..." */
 	char why[1024]; /* the text of ABORT */
-	size_t taken;	/* letters of the script */
-	bool hung;
+	struct fake_link links[FAKE_LINKS];
+	unsigned int link_count;
+	char states[256];    /* those that mail was asked for in, and how it ended */
+	size_t taken;	     /* letters of the script */
 	atomic_uint on, off; /* the capability, set so often */
 	unsigned int inside; /* userfaultfds that stay inside QEMU */
 	struct fake_libvirt *libvirt;
@@ -102,7 +117,8 @@ struct fake_destination {
 	char path[64], socket[108];
 	uint64_t now_us, idle;
 	bool lost, released;
-	int source, guard_pipe;
+	int source, guard_pipe, tunnel, libvirtd, fault_fd;
+	struct fake_joining fault;
 	struct slot *others[4];
 	struct ram_map shape; /* of the source */
 	void *qemu_ram;
@@ -139,17 +155,18 @@ static inline void fake_monitor_answer(struct fake_destination *d, int fd, const
 		return; /* the session has closed its end */
 }
 
+/* Commands come one at a time, each a line. */
 static inline void *fake_monitor_main(void *arg)
 {
 	const char *greeting = "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n";
 	int fd = *(int *)arg;
 	char line[512];
 	size_t used = 0;
-	ssize_t n;
+	ssize_t n = send(fd, greeting, strlen(greeting), MSG_NOSIGNAL);
 
-	n = send(fd, greeting, strlen(greeting), MSG_NOSIGNAL);
-	while (n > 0 && (n = recv(fd, line + used, 1, 0)) > 0) {
-		if (line[used++] != '\n' && used < sizeof(line) - 1)
+	while (n > 0 && (n = recv(fd, line + used, sizeof(line) - used - 1, 0)) > 0) {
+		used += (size_t)n;
+		if (line[used - 1] != '\n')
 			continue;
 		line[used] = 0;
 		used = 0;
@@ -217,6 +234,17 @@ static inline int fake_borrow_userfaultfd(pid_t qemu, unsigned long long feature
 	return 0;
 }
 
+/* As whoever had it before us did. */
+static inline void fake_register(int uffd, void *qemu_ram)
+{
+	struct uffdio_register range = {
+		.range = {.start = (uintptr_t)qemu_ram, .len = FAKE_RAM_BYTES},
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	cr_assert_eq(ioctl(uffd, UFFDIO_REGISTER, &range), 0, "%s", strerror(errno));
+}
+
 static inline int fake_find_userfaultfd(pid_t qemu, int *uffd, int *inside, struct errtext *err)
 {
 	struct fake_destination *d = fake_here;
@@ -226,6 +254,7 @@ static inline int fake_find_userfaultfd(pid_t qemu, int *uffd, int *inside, stru
 		return errtext_set(err, -ENOENT, "QEMU has no userfaultfd");
 	*uffd = fake_userfaultfd(MISSING_FEATURES);
 	*inside = 1000;
+	fake_register(*uffd, d->qemu_ram);
 	return 0;
 }
 
@@ -253,6 +282,15 @@ static inline int fake_join_queue(const char *dir, struct slot **out, struct err
 	return slot_join(d->path, out, err);
 }
 
+static inline void fake_paths(const struct fake_destination *d, struct guest_dir *dir)
+{
+	*dir = (struct guest_dir){.lock = -1};
+	snprintf(dir->path, sizeof(dir->path), "%s", d->path);
+	snprintf(dir->owed, sizeof(dir->owed), "%s/owed", d->path);
+	snprintf(dir->stream, sizeof(dir->stream), "%s/stream", d->path);
+	snprintf(dir->monitor, sizeof(dir->monitor), "%s/monitor", d->path);
+}
+
 static inline int fake_open_dir(struct guest_dir *dir, const char *uuid, uid_t uid, gid_t gid,
 				struct errtext *err)
 {
@@ -261,13 +299,10 @@ static inline int fake_open_dir(struct guest_dir *dir, const char *uuid, uid_t u
 	(void)uid;
 	(void)gid;
 	cr_assert_str_eq(uuid, FAKE_UUID);
-	if (d->failing == FAKE_STEP_DIR)
+	if (d->failing == FAKE_STEP_DIR || d->locked)
 		return errtext_set(err, -EBUSY, "locked, as the test wants it");
-	*dir = (struct guest_dir){.lock = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-	snprintf(dir->path, sizeof(dir->path), "%s", d->path);
-	snprintf(dir->owed, sizeof(dir->owed), "%s/owed", d->path);
-	snprintf(dir->stream, sizeof(dir->stream), "%s/stream", d->path);
-	snprintf(dir->monitor, sizeof(dir->monitor), "%s/monitor", d->path);
+	fake_paths(d, dir);
+	dir->lock = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return 0;
 }
 
@@ -276,11 +311,11 @@ static inline int fake_find_record(enum record_kind kind,
 				   const void *what, struct guest_dir *dir, struct record *r,
 				   struct errtext *err)
 {
-	int ret = fake_open_dir(dir, FAKE_UUID, 0, 0, err);
+	struct fake_destination *d = fake_here;
+	int ret;
 
-	guest_dir_close(dir);
-	if (ret == 0)
-		ret = record_read(dir, kind, r, err);
+	fake_paths(d, dir);
+	ret = record_read(dir, kind, r, err);
 	return ret == 0 && !is(r, what) ? -ENOENT : ret;
 }
 
@@ -336,6 +371,58 @@ static inline void fake_leave_queue(struct fake_destination *d)
 	slot_leave(d->others[--d->ahead]);
 }
 
+static inline void fake_link_comes(struct fake_destination *d, bool tell_owed)
+{
+	struct wire_hello hello = {.kind = WIRE_KIND_LINK, .index = tell_owed};
+	struct errtext err = {0};
+
+	cr_assert_lt(d->link_count, FAKE_LINKS);
+	memcpy(hello.session, d->session, sizeof(hello.session));
+	cr_assert_eq(incoming_join(d->receiver, fake_link_open(&d->links[d->link_count++]), &hello,
+				   &err),
+		     0, "%s", err.text);
+}
+
+/* libvirtd's end stays open until the session closes ours. */
+static inline void fake_tunnel_comes(struct fake_destination *d)
+{
+	struct fake_joining j;
+	int fd = fake_join(&j, d->receiver, d->session, WIRE_KIND_TUNNEL);
+
+	pthread_join(j.thread, NULL);
+	cr_assert_eq(j.result, 0, "%s", j.err.text);
+	d->tunnel = fd;
+}
+
+static inline bool fake_connect(struct fake_destination *d, char letter)
+{
+	switch (letter) {
+	case 'r':
+		fake_stream(d->receiver, d->session, WIRE_KIND_RAM, WIRE_FRAME_PAGES);
+		return true;
+	case 's':
+		fake_stream(d->receiver, d->session, WIRE_KIND_RAM, WIRE_FRAME_STALE);
+		return true;
+	case 'p':
+		fake_stream(d->receiver, d->session, WIRE_KIND_PUSH, WIRE_FRAME_PAGES);
+		return true;
+	case 'f':
+		cr_assert_lt(d->fault_fd, 0);
+		d->fault_fd =
+			fake_fault(&d->fault, d->receiver, d->session, &d->shape, d->qemu_ram);
+		return true;
+	case 'l':
+	case 'o':
+		fake_link_comes(d, letter == 'o');
+		return true;
+	case 't':
+		fake_tunnel_comes(d);
+		return true;
+	default:
+		return false;
+	}
+}
+
 static inline void fake_happen(struct fake_destination *d, char letter, struct mail *mail)
 {
 	static const char letters[] = "LVDRFAX";
@@ -349,7 +436,10 @@ static inline void fake_happen(struct fake_destination *d, char letter, struct m
 	d->released |= letter == 'R';
 	if (message) {
 		fake_message(mail, types[message - letters]);
-		mail->message.listen.prove = letter == 'V';
+		if (letter == 'X' && d->odd)
+			mail->message.type = d->odd;
+		if (letter == 'V')
+			mail->message.listen.prove = true;
 		if (letter == 'A')
 			mail->message.abort.text = strdup("enough");
 		return;
@@ -368,6 +458,14 @@ static inline void fake_happen(struct fake_destination *d, char letter, struct m
 		fake_leave_queue(d);
 }
 
+static inline void fake_note_state(struct fake_destination *d, enum incoming_state state)
+{
+	const char *name = incoming_state_name(state), *last = strrchr(d->states, ' ');
+
+	if (strcmp(last ? last + 1 : d->states, name) != 0)
+		strcat(strcat(d->states, d->states[0] ? " " : ""), name);
+}
+
 /* After the script the source is lost, and at last all pages come. */
 static inline char fake_next(struct fake_destination *d)
 {
@@ -384,10 +482,15 @@ static inline char fake_next(struct fake_destination *d)
 static inline void fake_take_mail(struct mailbox *m, uint64_t deadline_us, struct mail *mail)
 {
 	struct fake_destination *d = fake_here;
+	char letter;
 
 	(void)m; /* what real threads post into it would come at any time */
 	*mail = (struct mail){.kind = MAIL_NONE};
-	fake_happen(d, fake_next(d), mail);
+	fake_note_state(d, d->receiver->sessions->state);
+	do
+		letter = fake_next(d);
+	while (fake_connect(d, letter));
+	fake_happen(d, letter, mail);
 	if (mail->kind == MAIL_NONE && deadline_us > d->now_us)
 		d->now_us = deadline_us;
 }
@@ -419,12 +522,13 @@ static inline struct fake_destination *fake_destination_new(void)
 
 	cr_assert_not_null(d);
 	d->now_us = 1000000;
-	d->source = d->guard_pipe = -1;
+	d->source = d->guard_pipe = d->tunnel = d->fault_fd = -1;
 	d->libvirt_says = DOMAIN_INCOMING;
 	strcpy(d->path, "/tmp/dray-test.XXXXXX");
 	cr_assert_not_null(mkdtemp(d->path));
 	snprintf(d->socket, sizeof(d->socket), "%s/libvirt", d->path);
 	d->libvirt = fake_libvirt_new(d->socket);
+	cr_assert_eq(socket_unix_listen(d->socket, 4, &d->libvirtd, NULL), 0);
 	memset(d->session, 7, sizeof(d->session));
 	cr_assert_eq(ram_map_add(&d->shape, &block, NULL), 0);
 	options.libvirt_socket = d->socket;
@@ -485,10 +589,9 @@ static inline void fake_prepare(const struct fake_destination *d, int fd)
 }
 
 /* What libvirt will say. The first look is the session's own: is the guest here already? */
-static inline void fake_domain_of(struct fake_destination *d)
+static inline void fake_domain_of(struct fake_destination *d, enum domain_state first)
 {
-	struct fake_domain *domain = fake_libvirt_add(
-		d->libvirt, "web", FAKE_UUID, d->defined_before ? DOMAIN_SHUT_OFF : DOMAIN_ABSENT);
+	struct fake_domain *domain = fake_libvirt_add(d->libvirt, "web", FAKE_UUID, first);
 
 	domain->info.persistent = d->libvirt_says == DOMAIN_SHUT_OFF || d->defined_before;
 	if (d->libvirt_hesitates)
@@ -528,8 +631,15 @@ static inline void fake_read_guard(struct fake_destination *d)
 	close(d->guard_pipe);
 }
 
-static inline void fake_end_monitors(struct fake_destination *d)
+static inline void fake_end_connections(struct fake_destination *d)
 {
+	for (unsigned int i = 0; i < d->link_count; i++)
+		pthread_join(d->links[i].thread, NULL);
+	if (d->fault_fd >= 0)
+		pthread_join(d->fault.thread, NULL);
+	cleanup_close(&d->fault_fd);
+	cleanup_close(&d->tunnel);
+	cleanup_close(&d->libvirtd);
 	for (unsigned int i = 0; i < d->monitor_count; i++) {
 		shutdown(d->monitors[i].fd, SHUT_RDWR);
 		pthread_join(d->monitors[i].thread, NULL);
@@ -537,22 +647,77 @@ static inline void fake_end_monitors(struct fake_destination *d)
 	}
 }
 
-static inline void fake_destination_run(struct fake_destination *d, const char *script)
+static inline void fake_read_record(struct fake_destination *d)
 {
 	struct guest_dir dir = {0};
+
+	snprintf(dir.path, sizeof(dir.path), "%s", d->path);
+	d->recorded = record_read(&dir, RECORD_INCOMING, &d->record, NULL) == 0;
+}
+
+static inline void fake_destination_run(struct fake_destination *d, const char *script)
+{
 	int pair[2];
 
 	d->script = script;
 	for (unsigned int i = 0; i < d->ahead; i++)
 		cr_assert_eq(slot_join(d->path, &d->others[i], NULL), 0);
-	fake_domain_of(d);
+	fake_domain_of(d, d->defined_before ? DOMAIN_SHUT_OFF : DOMAIN_ABSENT);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	d->source = pair[1];
 	fake_prepare(d, d->source);
 	incoming_serve(d->receiver, pair[0], d->session, &d->result);
-	fake_end_monitors(d);
+	fake_note_state(d, d->result.arrived   ? INCOMING_ARRIVED
+			   : d->result.unknown ? INCOMING_UNKNOWN
+					       : INCOMING_UNDONE);
+	fake_end_connections(d);
 	fake_read_sent(d);
 	fake_read_guard(d);
-	snprintf(dir.path, sizeof(dir.path), "%s", d->path);
-	d->recorded = record_read(&dir, RECORD_INCOMING, &d->record, NULL) == 0;
+	fake_read_record(d);
+}
+
+/* ---- a session that another process began ---- */
+
+/* What it left behind, complete or not as `left` says; the page is owed. */
+static inline void fake_destination_leave(struct fake_destination *d, const struct record *left)
+{
+	struct guest_dir dir = {0};
+	struct record record = *left;
+	struct ram_map ram = {0};
+	struct owed *owed;
+
+	cr_assert_eq(fake_open_dir(&dir, FAKE_UUID, 0, 0, NULL), 0);
+	strcpy(record.domain, "web");
+	strcpy(record.uuid, FAKE_UUID);
+	if (!record.session[0])
+		record_session(d->session, record.session);
+	if (!record.qemu_started)
+		cr_assert_eq(process_started(getpid(), &record.qemu_started, NULL), 0);
+	record.qemu = getpid();
+	cr_assert_eq(record_write(&dir, RECORD_INCOMING, &record, NULL), 0);
+	guest_ram_add(&ram, "pc.ram", FAKE_RAM_BYTES, RAM_PAGE_SIZE);
+	cr_assert_eq(owed_create(dir.owed, &ram, &owed, NULL), 0);
+	owed_set(owed, 0, FAKE_PAGE, !d->all_has_come);
+	owed_seal(owed);
+	owed_close(owed);
+	guest_ram_destroy(&ram);
+	guest_dir_close(&dir);
+	d->inside = !d->nothing_inside;
+}
+
+/* Its source comes with a page link: what incoming_carry_on returned. */
+static inline int fake_destination_carry_on(struct fake_destination *d, const char *script)
+{
+	struct wire_hello hello = {.kind = WIRE_KIND_LINK, .index = 1};
+	int ret;
+
+	d->script = script;
+	memcpy(hello.session, d->session, sizeof(hello.session));
+	fake_domain_of(d, d->libvirt_said);
+	ret = incoming_carry_on(d->receiver, fake_link_open(&d->links[d->link_count++]), &hello,
+				&d->result);
+	fake_end_connections(d);
+	fake_read_guard(d);
+	fake_read_record(d);
+	return ret;
 }

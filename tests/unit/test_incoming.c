@@ -1,39 +1,510 @@
 // SPDX-License-Identifier: Apache-2.0
-// A session of the destination, without a guest.
+// A session of the destination, without a guest: how it ends, whatever happens in which order.
 #include "incoming.h"
 
 #include <criterion/criterion.h>
+#include <criterion/parameterized.h>
 #include "fake_destination.h"
 
-TestSuite(incoming, .timeout = 60);
+TestSuite(incoming, .timeout = 120);
+
+static struct fake_destination *run(enum domain_state libvirt_says, const char *script)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->libvirt_says = libvirt_says;
+	fake_destination_run(d, script);
+	return d;
+}
+
+static bool file_exists(const struct fake_destination *d, const char *name)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "%s/%s", d->path, name);
+	return access(path, F_OK) == 0;
+}
+
+/* ---- as it should be ---- */
 
 Test(incoming, a_guest_arrives)
 {
-	struct fake_destination *d = fake_destination_new();
+	struct fake_destination *d = run(DOMAIN_INCOMING, "trREF");
 
-	fake_destination_run(d, "REF");
-	cr_assert(d->result.prepared);
-	cr_assert(d->result.arrived);
+	cr_assert(d->result.prepared && d->result.arrived);
 	cr_assert_str_eq(d->result.domain, "web");
-	cr_assert_str_eq(d->sent, "PREPARED READY RELEASED RESUMED FINISHED");
+	cr_assert_str_eq(d->states, "ready released running arrived");
+	cr_assert_str_eq(d->sent, "PREPARED READY SYNCED RELEASED RESUMED FINISHED");
 	cr_assert(d->record.released && d->record.resumed && d->record.complete);
+	cr_assert(!d->record.post_copy && !d->record.never_ran);
 	cr_assert_eq(d->guard, FAKE_GUARD_DONE);
 	cr_assert_str_eq(fake_libvirt_did(d->libvirt), "");
+	cr_assert_eq(fake_libvirt_calls(d->libvirt, FAKE_STATE), 1, "libvirt was not needed");
 	cr_assert_eq(d->on, 1);
 	cr_assert_eq(d->off, 1);
+	cr_assert_eq(((uint8_t *)d->qemu_ram)[FAKE_PAGE * RAM_PAGE_SIZE + 17], FAKE_BYTE);
+	cr_assert_eq(((uint8_t *)d->qemu_ram)[0], 0);
+	cr_assert_eq(d->result.ram_bytes, FAKE_RAM_BYTES);
+	cr_assert_eq(d->result.wire_bytes, 2 * WIRE_FRAME_SIZE + RAM_PAGE_SIZE);
 	fake_destination_destroy(d);
 }
 
-Test(incoming, a_guest_is_called_off)
+/* No RESUME is due, and none is told. */
+Test(incoming, a_paused_guest_arrives)
 {
 	struct fake_destination *d = fake_destination_new();
 
-	fake_destination_run(d, "A");
-	cr_assert(!d->result.arrived);
-	cr_assert(!d->result.unknown);
-	cr_assert_str_eq(d->result.reason, "the source gave up: enough");
-	cr_assert(!d->record.released && d->record.never_ran);
-	cr_assert_eq(d->guard, FAKE_GUARD_DONE);
-	cr_assert_str_eq(fake_libvirt_did(d->libvirt), "destroy web");
+	d->paused = true;
+	fake_destination_run(d, "RF");
+	cr_assert(d->result.arrived);
+	cr_assert_str_eq(d->sent, "PREPARED READY RELEASED FINISHED");
+	cr_assert(d->record.resumed && !d->record.running);
 	fake_destination_destroy(d);
+}
+
+Test(incoming, a_guest_arrives_by_post_copy)
+{
+	struct fake_destination *d = run(DOMAIN_RUNNING, "LslREfK");
+
+	cr_assert(d->result.arrived && d->result.post_copy && !d->result.untold);
+	cr_assert_str_eq(d->states, "ready listening owed fetching arrived");
+	cr_assert_str_eq(d->sent, "PREPARED READY LISTENING SYNCED RELEASED RESUMED FINISHED");
+	cr_assert_str_eq(d->links[0].said, "COMPLETE");
+	cr_assert(d->record.released && d->record.post_copy && d->record.resumed);
+	cr_assert(d->record.complete && !d->record.prove);
+	cr_assert_eq(d->record.qemu, getpid());
+	cr_assert(!file_exists(d, "owed"));
+	cr_assert_eq(d->inside, 0);
+	cr_assert_eq(d->guard, FAKE_GUARD_DONE);
+	cr_assert_eq(d->result.told.faults, 1);
+	cr_assert_eq(d->result.told.pages_fault, 1);
+	fake_destination_destroy(d);
+}
+
+Test(incoming, a_page_is_pushed)
+{
+	struct fake_destination *d = run(DOMAIN_RUNNING, "LslREpK");
+
+	cr_assert(d->result.arrived);
+	cr_assert_eq(d->result.told.pages_push, 1);
+	cr_assert_eq(((uint8_t *)d->qemu_ram)[FAKE_PAGE * RAM_PAGE_SIZE], FAKE_BYTE);
+	fake_destination_destroy(d);
+}
+
+/* A page stream that has ended takes its link with it. */
+Test(incoming, a_source_comes_again)
+{
+	struct fake_destination *d = run(DOMAIN_RUNNING, "LslRECofK");
+
+	cr_assert(d->result.arrived && !d->result.untold);
+	cr_assert_str_eq(d->links[0].said, "");
+	cr_assert_str_eq(d->links[1].said, "OWED OWED_END COMPLETE");
+	fake_destination_destroy(d);
+}
+
+Test(incoming, nobody_confirms)
+{
+	struct fake_destination *d = run(DOMAIN_RUNNING, "LsREK");
+
+	cr_assert(d->result.arrived && d->result.untold);
+	fake_destination_destroy(d);
+}
+
+Test(incoming, memory_is_proven)
+{
+	struct fake_destination *d = run(DOMAIN_RUNNING, "VslREpKo");
+
+	cr_assert(d->result.arrived && !d->result.untold);
+	cr_assert_str_eq(d->states, "ready listening owed fetching proving arrived");
+	cr_assert(d->record.prove && d->record.complete);
+	cr_assert_str_eq(d->links[1].said, "OWED_END PROOF COMPLETE");
+	cr_assert_eq(d->inside, 0);
+	fake_destination_destroy(d);
+}
+
+/* The guest is here with all of its memory: it does without a proof. */
+Test(incoming, a_proof_is_given_up)
+{
+	struct fake_destination *d = run(DOMAIN_RUNNING, "VREKC");
+
+	cr_assert(d->result.arrived && d->record.complete);
+	cr_assert_geq(d->now_us, 60000000);
+	cr_assert_lt(d->now_us, 63000000);
+	fake_destination_destroy(d);
+}
+
+/* ---- the queue ---- */
+
+Test(incoming, waits_for_its_turn)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->ahead = 3;
+	fake_destination_run(d, "...............q.......qREF");
+	cr_assert(d->result.arrived);
+	cr_assert_str_eq(d->states, "queued ready released running arrived");
+	cr_assert_str_eq(d->sent, "QUEUED QUEUED QUEUED PREPARED READY RELEASED RESUMED FINISHED");
+	d->ahead = 1;
+	fake_destination_destroy(d);
+}
+
+Test(incoming, is_called_off_while_it_waits)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->ahead = 2;
+	fake_destination_run(d, "..A");
+	cr_assert_str_eq(d->states, "queued undone");
+	cr_assert_str_eq(d->sent, "QUEUED ABORT");
+	cr_assert(!d->recorded);
+	cr_assert_eq(d->guard, FAKE_GUARD_NONE);
+	cr_assert_eq(fake_libvirt_calls(d->libvirt, FAKE_STATE), 0);
+	fake_destination_destroy(d);
+}
+
+/* ---- every step fails ---- */
+
+struct failure {
+	enum fake_step step;
+	char script[16];
+	char states[64];
+	char sent[80];
+	enum fake_guard guard;
+	bool released, resumed, complete, never_ran;
+	char did[32];
+	unsigned int inside;
+};
+
+ParameterizedTestParameters(incoming, every_step_fails)
+{
+	static struct failure rows[] = {
+		{FAKE_STEP_QUEUE, "", "undone", "ABORT", FAKE_GUARD_NONE},
+		{FAKE_STEP_DIR, "", "undone", "ABORT", FAKE_GUARD_NONE},
+		{FAKE_STEP_GUARD, "", "undone", "ABORT", FAKE_GUARD_NONE, .never_ran = true,
+		 .did = "destroy web"},
+		{FAKE_STEP_MONITOR, "", "prepared undone", "PREPARED", FAKE_GUARD_DONE,
+		 .never_ran = true, .did = "destroy web"},
+		{FAKE_STEP_CAPABILITY, "", "undone", "PREPARED ABORT", FAKE_GUARD_DONE,
+		 .never_ran = true, .did = "destroy web"},
+		{FAKE_STEP_FIND_RAM, "", "undone", "PREPARED ABORT", FAKE_GUARD_DONE,
+		 .never_ran = true, .did = "destroy web"},
+		{FAKE_STEP_OTHER_RAM, "", "undone", "PREPARED ABORT", FAKE_GUARD_DONE,
+		 .never_ran = true, .did = "destroy web"},
+		/* Post-copy is refused, and pre-copy goes on. */
+		{FAKE_STEP_USERFAULTFD, "LREF", "ready released running arrived",
+		 "PREPARED READY LISTENING RELEASED RESUMED FINISHED", FAKE_GUARD_DONE,
+		 .released = true, .resumed = true, .complete = true},
+		/* What cannot be written down is not released, and all is undone. */
+		{FAKE_STEP_RECORD, "R", "ready undone", "PREPARED READY ABORT", FAKE_GUARD_DONE,
+		 .did = "destroy web"},
+		{FAKE_STEP_RECORD, "LR", "ready listening undone", "PREPARED READY LISTENING ABORT",
+		 FAKE_GUARD_DONE, .did = "destroy web"},
+		/* It has arrived, but QEMU is not as it shall be: the guard tries again. */
+		{FAKE_STEP_FORGET, "REF", "ready released running arrived",
+		 "PREPARED READY RELEASED RESUMED", FAKE_GUARD_LEFT, .released = true,
+		 .resumed = true, .complete = true},
+		{FAKE_STEP_FORGET, "LREK", "ready listening owed fetching arrived",
+		 "PREPARED READY LISTENING RELEASED RESUMED", FAKE_GUARD_LEFT, .released = true,
+		 .resumed = true, .complete = true},
+		{FAKE_STEP_CLOSE_INSIDE, "LREK", "ready listening owed fetching arrived",
+		 "PREPARED READY LISTENING RELEASED RESUMED", FAKE_GUARD_LEFT, .released = true,
+		 .resumed = true, .inside = 1},
+	};
+
+	return cr_make_param_array(struct failure, rows, sizeof(rows) / sizeof(*rows));
+}
+
+ParameterizedTest(struct failure *row, incoming, every_step_fails)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->failing = row->step;
+	fake_destination_run(d, row->script);
+	cr_expect_str_eq(d->states, row->states);
+	cr_expect_str_eq(d->sent, row->sent);
+	cr_expect_eq(d->guard, row->guard);
+	cr_expect_eq(d->record.released, row->released);
+	cr_expect_eq(d->record.resumed, row->resumed);
+	cr_expect_eq(d->record.complete, row->complete);
+	cr_expect_eq(d->record.never_ran, row->never_ran);
+	cr_expect_eq(d->inside, row->inside);
+	cr_expect_str_eq(fake_libvirt_did(d->libvirt), row->did);
+	if (strstr(row->sent, "ABORT"))
+		cr_expect_str_eq(d->why, d->result.reason);
+	fake_destination_destroy(d);
+}
+
+/* A record is written before anything that it tells of may happen: so what cannot be recorded does
+ * not, and the owed set, which comes before the record, is sealed all the same. */
+Test(incoming, the_owed_set_comes_before_the_record)
+{
+	struct fake_destination *d = fake_destination_new();
+	struct ram_map ram = {0};
+	struct owed *owed = NULL;
+	char path[96];
+
+	d->failing = FAKE_STEP_RECORD;
+	fake_destination_run(d, "LR");
+	cr_assert(!d->record.released && !d->record.post_copy);
+	guest_ram_add(&ram, "pc.ram", FAKE_RAM_BYTES, RAM_PAGE_SIZE);
+	snprintf(path, sizeof(path), "%s/owed", d->path);
+	cr_assert_eq(owed_open(path, &ram, &owed, NULL), 0);
+	cr_assert(owed_sealed(owed));
+	owed_close(owed);
+	guest_ram_destroy(&ram);
+	fake_destination_destroy(d);
+}
+
+Test(incoming, a_guest_that_is_here_is_refused)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	fake_libvirt_add(d->libvirt, "web", FAKE_UUID, DOMAIN_RUNNING);
+	fake_destination_run(d, "");
+	cr_assert(strstr(d->why, "is already active on the destination"), "%s", d->why);
+	cr_assert(!d->recorded);
+	cr_assert_str_eq(fake_libvirt_did(d->libvirt), "");
+	fake_destination_destroy(d);
+}
+
+/* libvirt defines a guest before it starts it. */
+Test(incoming, a_definition_is_taken_back_only_if_it_is_new)
+{
+	struct fake_destination *d = run(DOMAIN_SHUT_OFF, "A");
+
+	cr_assert_str_eq(fake_libvirt_did(d->libvirt), "undefine web");
+	cr_assert(d->record.never_ran && !d->record.defined_before);
+	fake_destination_destroy(d);
+	d = fake_destination_new();
+	d->defined_before = true;
+	d->libvirt_says = DOMAIN_SHUT_OFF;
+	fake_destination_run(d, "A");
+	cr_assert_str_eq(fake_libvirt_did(d->libvirt), "");
+	cr_assert(d->record.never_ran && d->record.defined_before);
+	fake_destination_destroy(d);
+}
+
+/* ---- every message in every state ---- */
+
+static const struct way {
+	enum incoming_state state;
+	const char *script;
+	unsigned int ahead, monitor_late;
+} ways[] = {
+	{INCOMING_QUEUED, "", .ahead = 2},
+	{INCOMING_PREPARED, "", .monitor_late = 1},
+	{INCOMING_READY, ""},
+	{INCOMING_LISTENING, "L"},
+	{INCOMING_RELEASED, "R"},
+	{INCOMING_RUNNING, "RE"},
+	{INCOMING_OWED, "LR"},
+	{INCOMING_FETCHING, "LRE"},
+	{INCOMING_PROVING, "VREK"},
+	{INCOMING_SETTLING, "LRC"},
+};
+
+/* What was refused is told, unless that has no effect. */
+static void expect_refusal(const struct fake_destination *d, const struct way *w, const char *after)
+{
+	enum incoming_state to = incoming_state_after(w->state, INCOMING_GIVEN_UP);
+	const char *name = incoming_state_name(to);
+
+	if (to == INCOMING_UNDOING || to == INCOMING_UNDONE)
+		cr_expect(strstr(d->result.reason, "which has no place here"), "%s: %s", after,
+			  d->result.reason);
+	if (to == INCOMING_ARRIVED)
+		cr_expect(d->result.arrived, "%s: %s", after, d->states);
+	if (to == INCOMING_SETTLING)
+		cr_expect_geq(fake_libvirt_calls(d->libvirt, FAKE_STATE), 2, "%s", after);
+	if (to == w->state)
+		cr_expect(strstr(d->states, name), "%s: %s", after, d->states);
+}
+
+static void send_in_state(const struct way *w, enum wire_type type)
+{
+	struct fake_destination *d = fake_destination_new();
+	const char *name = incoming_state_name(w->state);
+	char script[16], after[64];
+
+	d->odd = type;
+	d->ahead = w->ahead;
+	d->monitor_late = w->monitor_late;
+	snprintf(script, sizeof(script), "%sX", w->script);
+	snprintf(after, sizeof(after), "%s in state %s", wire_type_name(type), name);
+	fake_destination_run(d, script);
+	cr_expect(strstr(d->states, name), "%s: %s", after, d->states);
+	cr_expect_eq(d->taken, strlen(script), "%s", after);
+	if (incoming_state_takes(w->state, type))
+		cr_expect(!strstr(d->result.reason, "has no place here"), "%s", after);
+	else
+		expect_refusal(d, w, after);
+	cr_expect_neq(d->guard, FAKE_GUARD_LEFT, "%s", after);
+	fake_destination_destroy(d);
+}
+
+Test(incoming, every_message_in_every_state)
+{
+	for (size_t i = 0; i < sizeof(ways) / sizeof(*ways); i++)
+		for (enum wire_type type = WIRE_PREPARE; type < WIRE_TYPE_END_; type++)
+			if (type != WIRE_PING && type != WIRE_PONG)
+				send_in_state(&ways[i], type);
+}
+
+/* ---- every order ---- */
+
+enum answer { UNDONE, ARRIVED, UNKNOWN };
+
+static const struct libvirt_word {
+	const char *name;
+	enum domain_state state;
+	bool lives;
+} words[] = {
+	{"on its way", DOMAIN_INCOMING, false},
+	{"running", DOMAIN_RUNNING, true},
+	{"absent", DOMAIN_ABSENT, false},
+	{"shut off", DOMAIN_SHUT_OFF, false},
+};
+
+/* What has to come of it, told a second time: by what has happened, without any states. */
+struct story {
+	bool agreed, released, ran, complete;
+};
+
+static bool is_out_of_place(const struct story *s, char letter)
+{
+	return letter == 'X' || (letter == 'F' && !s->released) ||
+	       (letter == 'L' && (s->agreed || s->released)) || (letter == 'R' && s->released);
+}
+
+/* True: it is over. */
+static bool tell(struct story *s, char letter, const struct libvirt_word *word, enum answer *answer)
+{
+	bool over = is_out_of_place(s, letter) || strchr("ACG", letter);
+
+	s->ran |= letter == 'E';
+	s->complete |= letter == 'K' && s->released;
+	if (!s->released) {
+		s->agreed |= letter == 'L';
+		s->released = letter == 'R';
+		*answer = s->ran ? UNKNOWN : UNDONE;
+		return over;
+	}
+	if (!s->agreed) {
+		*answer = letter == 'F' || s->ran || word->lives ? ARRIVED : UNDONE;
+		return over || letter == 'F';
+	}
+	if (letter == 'C')
+		s->ran |= word->lives;
+	*answer = s->ran ? ARRIVED : UNDONE;
+	return s->complete && s->ran; /* else it goes on, if only until the mailbox is empty */
+}
+
+static enum answer expected_answer(const char *script, const struct libvirt_word *word,
+				   struct story *s)
+{
+	enum answer answer = UNKNOWN;
+	char whole[24];
+
+	*s = (struct story){0};
+	snprintf(whole, sizeof(whole), "%sCK", script); /* as the fake destination goes on */
+	for (const char *at = whole; *at; at++)
+		if (tell(s, *at, word, &answer))
+			break;
+	return answer;
+}
+
+static void expect_record(const struct fake_destination *d, const struct story *s, const char *what)
+{
+	const struct record *r = &d->record;
+
+	cr_expect_eq(r->released, s->released, "%s", what);
+	cr_expect_eq(r->resumed, s->ran || d->result.arrived, "%s", what);
+	cr_expect_eq(r->post_copy, s->released && s->agreed, "%s", what);
+	cr_expect_eq(r->complete, d->result.arrived, "%s", what);
+	cr_expect(!r->never_ran || !r->resumed, "%s", what);
+	cr_expect(!r->complete || r->released, "%s", what);
+}
+
+/* What is inside QEMU goes with the last page, or before the release; and stays otherwise. */
+static void expect_inside(const struct fake_destination *d, const char *what)
+{
+	bool waits = d->record.post_copy && !d->record.complete;
+
+	cr_expect_eq(d->inside, waits, "%s", what);
+	if (waits)
+		cr_expect(file_exists(d, "owed"), "%s", what);
+}
+
+static void expect_libvirt(struct fake_destination *d, const struct libvirt_word *word,
+			   const char *what)
+{
+	const char *did = fake_libvirt_did(d->libvirt);
+	bool may_destroy = !d->record.resumed && word->state == DOMAIN_INCOMING;
+	bool may_undefine = d->record.never_ran && word->state == DOMAIN_SHUT_OFF;
+
+	cr_expect_str_eq(did,
+			 may_destroy	? "destroy web"
+			 : may_undefine ? "undefine web"
+					: "",
+			 "%s", what);
+}
+
+static void try_order(const char *script, const struct libvirt_word *word, size_t *taken)
+{
+	struct fake_destination *d = run(word->state, script);
+	struct story s;
+	enum answer answer = expected_answer(script, word, &s);
+	char what[64];
+
+	snprintf(what, sizeof(what), "%s, libvirt says %s", script, word->name);
+	cr_expect_eq(d->result.arrived, answer == ARRIVED, "%s: %s", what, d->states);
+	cr_expect_eq(d->result.unknown, answer == UNKNOWN, "%s: %s", what, d->states);
+	cr_expect_eq(d->guard, FAKE_GUARD_DONE, "%s", what);
+	cr_expect_eq(d->off, d->result.arrived, "%s", what);
+	cr_expect_eq(!!strstr(d->sent, "FINISHED"), d->result.arrived, "%s: %s", what, d->sent);
+	expect_record(d, &s, what);
+	expect_inside(d, what);
+	expect_libvirt(d, word, what);
+	*taken = d->taken;
+	fake_destination_destroy(d);
+}
+
+/* A script that ended before its last letter need not be tried with more. */
+static void try_orders(char *script, size_t len, size_t max, const struct libvirt_word *word)
+{
+	size_t taken;
+
+	script[len] = 0;
+	try_order(script, word, &taken);
+	if (taken < len || len == max)
+		return;
+	for (const char *letter = "LREFACGKX"; *letter; letter++) {
+		script[len] = *letter;
+		try_orders(script, len + 1, max, word);
+	}
+}
+
+static void try_all_orders(const char *begin, size_t more)
+{
+	char script[16];
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		snprintf(script, sizeof(script), "%s", begin);
+		try_orders(script, strlen(begin), strlen(begin) + more, &words[i]);
+	}
+}
+
+Test(incoming, every_order)
+{
+	try_all_orders("", 3);
+}
+
+Test(incoming, every_order_after_the_release)
+{
+	try_all_orders("R", 3);
+}
+
+Test(incoming, every_order_in_post_copy)
+{
+	try_all_orders("LR", 3);
 }
