@@ -111,7 +111,7 @@ static void take_stream_lost(struct incoming *in, struct mail *mail)
 }
 
 /* Nobody posts others here. */
-static void (*const kinds[MAIL_SET + 1])(struct incoming *in, struct mail *mail) = {
+static void (*const kinds[MAIL_LAST_ + 1])(struct incoming *in, struct mail *mail) = {
 	[MAIL_MESSAGE] = take_message,	       [MAIL_CONTROL_LOST] = take_control_lost,
 	[MAIL_QEMU_EVENT] = take_qemu_event,   [MAIL_COMPLETE] = take_complete,
 	[MAIL_STREAM_LOST] = take_stream_lost,
