@@ -42,8 +42,7 @@ struct steering {
 	char cancelled[CANCEL_TEXT_MAX]; /* why; empty: it has not been */
 };
 
-/* False if it is too late. */
-static bool cancel(struct steering *s, const char *why)
+bool steering_cancel(struct steering *s, const char *why)
 {
 	bool taken;
 
@@ -66,7 +65,8 @@ static void take_signal(struct steering *s)
 
 	if (read(s->signals, &info, sizeof(info)) != sizeof(info))
 		return;
-	cancel(s, info.ssi_signo == SIGINT ? "cancelled by SIGINT" : "cancelled by SIGTERM");
+	steering_cancel(s,
+			info.ssi_signo == SIGINT ? "cancelled by SIGINT" : "cancelled by SIGTERM");
 }
 
 static void *watcher_main(void *arg)
@@ -84,8 +84,8 @@ static void *watcher_main(void *arg)
 		if (p[0].revents)
 			take_signal(s);
 		if (p[2].revents) {
-			cancel(s, "cancelled: the process that started this one has ended "
-				  "(--die-with-parent)");
+			steering_cancel(s, "cancelled: the process that started this one has ended "
+					   "(--die-with-parent)");
 			p[2].fd = -1;
 		}
 	}
@@ -163,7 +163,7 @@ static json_object *on_status(void *opaque)
 
 static int on_cancel(void *opaque, struct errtext *err)
 {
-	if (cancel(opaque, "cancelled by dray cancel"))
+	if (steering_cancel(opaque, "cancelled by dray cancel"))
 		return 0;
 	return errtext_set(err, -EBUSY,
 			   "the guest is being, or has been, handed over to the destination: too "

@@ -3,7 +3,8 @@
 //
 // Sources are signals (SIGINT, SIGTERM), the caller's death, and the status socket in the guest's
 // directory. A steering lives as long as `dray migrate`, over all of its attempts. All functions
-// are called by the driving thread; the steering's own threads only post mail.
+// are called by the driving thread, except where it says otherwise; the steering's own threads only
+// post mail.
 #pragma once
 
 #include <stdbool.h>
@@ -45,6 +46,9 @@ int steering_listen(struct steering *s, const char *path, struct errtext *err);
 /* The guest is about to be handed over: from now on a cancel is refused. False if it has been
  * called off already. steering_attach takes this back. */
 bool steering_commit(struct steering *s);
+/* Call the migration off, as a signal does; why is for the report. Any thread. False: it is too
+ * late. */
+bool steering_cancel(struct steering *s, const char *why);
 void steering_show(struct steering *s, const struct steering_status *status);
 void steering_limits(struct steering *s, struct steering_limits *limits);
 /* Wait between two attempts. False as soon as somebody has called the migration off. */
