@@ -1,0 +1,649 @@
+// SPDX-License-Identifier: Apache-2.0
+// The functions of the world of fake_outgoing.h.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- calls that can fail ---- */
+
+/* True, with *err set, if it is this one's turn. */
+static inline bool world_fails(const char *what, struct errtext *err)
+{
+	if (world.on_call)
+		world.on_call(what);
+	if (++world.calls != world.fail_at)
+		return false;
+	snprintf(world.failed, sizeof(world.failed), "%s", what);
+	world.failed_in = world.o ? world.o->phase : PHASE_CONNECT;
+	errtext_set(err, world.fail_code, "%s fails, as the test wants it", what);
+	return true;
+}
+
+static inline void world_before_libvirt(void *opaque, struct fake_libvirt *l, enum fake_call call)
+{
+	static const char *const names[FAKE_CALL_END_] = {
+		[FAKE_OPEN] = "libvirt: open",
+		[FAKE_REOPEN] = "libvirt: reopen",
+		[FAKE_HOST_UUID] = "libvirt: host UUID",
+		[FAKE_QEMU_OWNER] = "libvirt: QEMU's owner",
+		[FAKE_FIND] = "libvirt: find",
+		[FAKE_STATE] = "libvirt: state",
+		[FAKE_DOMAIN_XML] = "libvirt: XML",
+		[FAKE_SET_IGNORE_SHARED] = "libvirt: x-ignore-shared",
+		[FAKE_KNOWS_CAPABILITY] = "libvirt: capability",
+		[FAKE_RESUME] = "libvirt: resume",
+		[FAKE_DESTROY] = "libvirt: destroy",
+		[FAKE_UNDEFINE] = "libvirt: undefine",
+		[FAKE_WATCH] = "libvirt: watch",
+	};
+
+	(void)opaque;
+	if (call == FAKE_ABORT_JOB) {
+		world_note("abort job");
+		world_at(2000, world_job_fails, 0);
+		return;
+	}
+	cr_assert_not_null(names[call], "call %d", call);
+	if (call == FAKE_RESUME || call == FAKE_SET_IGNORE_SHARED || call == FAKE_DESTROY ||
+	    call == FAKE_UNDEFINE)
+		world_note(names[call] + strlen("libvirt: "));
+	if (world_fails(names[call], NULL))
+		fake_libvirt_fail(l, call, 1, world.fail_code);
+}
+
+static inline int world_check_process(struct errtext *err)
+{
+	return world_fails("check process", err) ? world.fail_code : 0;
+}
+
+static inline int world_check_guest(struct host *host, const char *domain,
+				    struct guest_facts *facts, struct errtext *err)
+{
+	struct ram_block ram = {.name = "pc.ram", .size = WORLD_RAM, .page_size = 4096};
+	int ret;
+
+	if (world_fails("check guest", err))
+		return world.fail_code;
+	ret = host_find(host, domain, &facts->info, err);
+	if (ret < 0)
+		return ret;
+	facts->qemu = world.web->qemu;
+	ram.fd = memfd_create("pc.ram", MFD_CLOEXEC);
+	cr_assert_eq(ftruncate(ram.fd, WORLD_RAM), 0);
+	ram.map = mmap(NULL, WORLD_RAM, PROT_READ, MAP_SHARED, ram.fd, 0);
+	cr_assert_eq(ram_map_add(&facts->ram, &ram, NULL), 0);
+	return 0;
+}
+
+static inline int world_open_monitor(const char *path, int timeout_ms, struct qmp **out,
+				     struct errtext *err)
+{
+	(void)path;
+	(void)timeout_ms;
+	*out = NULL;
+	return world_fails("open monitor", err) ? world.fail_code : 0;
+}
+
+static inline int world_join_queue(const char *dir, struct slot **out, struct errtext *err)
+{
+	char path[64];
+
+	(void)dir;
+	snprintf(path, sizeof(path), "%s/outbound", world.dir);
+	return world_fails("join queue", err) ? world.fail_code : slot_join(path, out, err);
+}
+
+static inline int world_open_dir(struct guest_dir *d, const char *uuid, uid_t uid, gid_t gid,
+				 struct errtext *err)
+{
+	(void)uid;
+	(void)gid;
+	guest_dir_paths(d, uuid);
+	snprintf(d->control, sizeof(d->control), "%s/control.sock", world.dir);
+	return world_fails("open directory", err) ? world.fail_code : 0;
+}
+
+static inline int world_write_record(const struct guest_dir *d, enum record_kind kind,
+				     const struct record *r, struct errtext *err)
+{
+	(void)d;
+	cr_assert_eq(kind, RECORD_OUTGOING);
+	if (world_fails("write record", err))
+		return world.fail_code;
+	world_note(r->released ? "record released" : "record");
+	world.recorded = true;
+	world.record = *r;
+	return 0;
+}
+
+static inline void world_remove_record(const struct guest_dir *d, enum record_kind kind)
+{
+	(void)d;
+	(void)kind;
+	world_note("no record");
+	world.recorded = false;
+}
+
+static inline int world_start_guard(const char *uuid, const char *libvirt_socket,
+				    const struct ram_keep *ram, int *fd, pid_t *pid,
+				    struct errtext *err)
+{
+	(void)uuid;
+	(void)libvirt_socket;
+	cr_assert_eq(ram->count, 1);
+	if (world_fails("start guard", err))
+		return world.fail_code;
+	cr_assert_eq(pipe2(world.guard, O_CLOEXEC | O_NONBLOCK), 0);
+	*fd = world.guard[1];
+	*pid = 4711;
+	return 0;
+}
+
+static inline int world_dial(const struct peer *peer, enum wire_kind kind, unsigned int index,
+			     int *fd, struct wire_hello_reply *reply, struct errtext *err)
+{
+	int ends[2];
+
+	(void)peer;
+	(void)index;
+	if (world_fails(kind == WIRE_KIND_CONTROL ? "dial control" : "dial RAM", err))
+		return world.fail_code;
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	close(ends[1]);
+	*fd = ends[0];
+	if (reply)
+		memset(reply->host_uuid, 7, sizeof(reply->host_uuid));
+	return 0;
+}
+
+static inline int world_ask(const struct peer *peer, enum wire_type question,
+			    const uint8_t uuid[16], enum wire_state *state, struct errtext *err)
+{
+	(void)peer;
+	(void)question;
+	(void)uuid;
+	world_note("ask");
+	world_pause(10000); /* an answer takes so long, and nothing stands still */
+	if (world_fails("ask", err))
+		return world.fail_code;
+	if (world.answer == WORLD_NOBODY)
+		return errtext_set(err, -EHOSTUNREACH, "nobody answers");
+	if (!world.answer && !world.lives_there)
+		world.given_up_there = true; /* whoever says so keeps to it */
+	*state = world.answer	     ? world.answer
+		 : world.lives_there ? WIRE_STATE_RUNNING
+				     : WIRE_STATE_ABSENT;
+	return 0;
+}
+
+/* ---- control ---- */
+
+static inline int world_control_new(const struct control_options *options, struct control **out,
+				    struct errtext *err)
+{
+	close(options->fd);
+	if (world_fails("control", err))
+		return world.fail_code;
+	world.o = options->opaque;
+	world.control = *options;
+	world.alive++;
+	*out = (struct control *)&world.control;
+	cr_assert_eq(options->first->type, WIRE_PREPARE);
+	world_at(1000, world_says, WIRE_PREPARED);
+	return 0;
+}
+
+/* What happens once the destination may run the guest, if nothing goes wrong. */
+static inline void world_is_released(void)
+{
+	world_at(2000, world_begins_there, 0);
+	world_at(5000, world_job_is_done, 0);
+}
+
+static inline int world_control_send(struct control *c, const struct wire_message *m)
+{
+	char what[32];
+
+	cr_assert_eq((void *)c, (void *)&world.control);
+	snprintf(what, sizeof(what), "send %s", wire_type_name(m->type));
+	if (m->type != WIRE_ABORT && world_fails(what, NULL))
+		return world.fail_code;
+	world_note(wire_type_name(m->type));
+	if (world.lost)
+		return 0; /* the kernel takes it */
+	if (m->type == WIRE_ABORT && !world.lives_there)
+		world.given_up_there = true;
+	else if (m->type == WIRE_LISTEN)
+		world_at(1000, world_says, WIRE_LISTENING);
+	else if (m->type == WIRE_DIGEST_REQUEST)
+		world_at(1000, world_says, WIRE_DIGEST);
+	else if (m->type == WIRE_FINISH)
+		world_at(1000, world_says, WIRE_FINISHED);
+	else if (m->type == WIRE_RELEASE) {
+		world.released = true;
+		(world.on_release ? world.on_release : world_is_released)();
+	}
+	return 0;
+}
+
+static inline void world_control_set_silence(struct control *c, uint32_t silence_ms)
+{
+	(void)c;
+	(void)silence_ms;
+}
+
+static inline void world_control_clock(struct control *c, int64_t *offset_us, uint64_t *trip_us)
+{
+	(void)c;
+	*offset_us = 100;
+	*trip_us = 50;
+}
+
+static inline void world_control_destroy(struct control *c)
+{
+	if (!c)
+		return;
+	world.alive--;
+	memset(&world.control, 0, sizeof(world.control));
+	world.lost = true;
+}
+
+/* ---- gate, forwards, job ---- */
+
+static inline void world_stops(uint64_t arg)
+{
+	(void)arg;
+	if (!world.stopping || world.never_stops)
+		return;
+	if (!world_runs_here())
+		return;
+	world.web->info.state = DOMAIN_PAUSED_MIGRATION;
+	fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_STOP,
+			  WORLD_EPOCH_US + world.now_us);
+}
+
+static inline void world_is_at_rest(uint64_t arg)
+{
+	(void)arg;
+	if (world.stopping && !world.never_stops)
+		fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_AT_REST,
+				  WORLD_EPOCH_US + world.now_us);
+}
+
+static inline int world_gate_new(const struct gate_options *options, struct gate **out,
+				 struct errtext *err)
+{
+	if (world_fails("gate", err))
+		return world.fail_code;
+	world.gate = *options;
+	world.alive++;
+	*out = (struct gate *)&world.gate;
+	return 0;
+}
+
+static inline void world_gate_open(struct gate *g)
+{
+	(void)g;
+	world_note("gate open");
+	world.gate_open = true;
+	if (!world.job_runs)
+		return;
+	world.stopping = true;
+	world_at(5000, world_stops, 0);
+	world_at(6000, world_is_at_rest, 0);
+}
+
+static inline bool world_gate_forbid(struct gate *g)
+{
+	(void)g;
+	world_note("forbid");
+	if (world_fails("gate forbid", NULL))
+		return false;
+	world.forbidden = true;
+	return true;
+}
+
+/* The one thing that must never be: both run. */
+static inline void world_gate_permit(struct gate *g)
+{
+	(void)g;
+	world_note("permit");
+	cr_expect_not(world.lives_there, "the guest may resume here, and runs there");
+	world.permitted = true;
+	if (world.confirming)
+		world_at(1000, world_confirms, 0);
+}
+
+static inline void world_gate_cut(struct gate *g)
+{
+	(void)g;
+	world_note("cut gate");
+	world_at(1000, world_job_is_cut, 0);
+}
+
+static inline void world_gate_destroy(struct gate *g)
+{
+	world.alive -= g != NULL;
+}
+
+static inline int world_forward_new(const struct forward_options *options, struct forward **out,
+				    struct errtext *err)
+{
+	bool is_tunnel = options->kind == WIRE_KIND_TUNNEL;
+	struct forward_options *f = is_tunnel ? &world.tunnel : &world.qemu_stream;
+
+	if (world_fails(is_tunnel ? "tunnel" : "QEMU's stream", err))
+		return world.fail_code;
+	*f = *options;
+	world.alive++;
+	*out = (struct forward *)f;
+	return 0;
+}
+
+static inline void world_forward_cut(struct forward *f)
+{
+	bool is_tunnel = f == (struct forward *)&world.tunnel;
+
+	world_note(is_tunnel ? "cut tunnel" : "cut stream");
+	world.tunnel_cut |= is_tunnel;
+	if (is_tunnel && world.released)
+		world_at(1000, world_job_fails, 0);
+	else if (!is_tunnel && world.gate_open)
+		world_at(1000, world_job_fails, 0);
+}
+
+static inline uint64_t world_forward_bytes(struct forward *f)
+{
+	(void)f;
+	return 1000;
+}
+
+static inline void world_forward_destroy(struct forward *f)
+{
+	world.alive -= f != NULL;
+}
+
+static inline void world_holds_perform(uint64_t arg)
+{
+	(void)arg;
+	if (world.job_runs)
+		world.gate.perform_held(world.gate.opaque);
+}
+
+static inline int world_job_start(const struct libvirt_job_options *options,
+				  struct libvirt_job **out, struct errtext *err)
+{
+	if (world_fails("start job", err))
+		return world.fail_code;
+	world.job = *options;
+	world.job_runs = world.web->info.job = true;
+	world.alive++;
+	*out = (struct libvirt_job *)&world.job;
+	world_at(3000, world_holds_perform, 0);
+	world_at(4000, world_says, WIRE_READY);
+	return 0;
+}
+
+static inline void world_job_join(struct libvirt_job *job)
+{
+	if (!job)
+		return;
+	cr_expect_not(world.job_runs, "this would wait for ever");
+	world.alive--;
+}
+
+/* ---- rounds ---- */
+
+static inline int world_borrow(pid_t qemu, unsigned long long features, bool keep_inside, int *uffd,
+			       int *inside, struct errtext *err)
+{
+	(void)features;
+	(void)keep_inside;
+	(void)inside;
+	cr_assert_eq(qemu, world.web->qemu);
+	*uffd = -1;
+	return world_fails("borrow userfaultfd", err) ? world.fail_code : 0;
+}
+
+static inline int world_tracker_new(int uffd, int pid, const struct ram_map *ram,
+				    struct tracker **out, struct errtext *err)
+{
+	(void)uffd;
+	(void)pid;
+	(void)ram;
+	if (world_fails("tracker", err))
+		return world.fail_code;
+	world.alive++;
+	*out = (struct tracker *)&world;
+	return 0;
+}
+
+static inline void world_tracker_destroy(struct tracker *t)
+{
+	if (!t)
+		return;
+	world_note("untrack");
+	world.alive--;
+}
+
+static inline int world_source_new(const struct source_options *options, struct source **out,
+				   struct errtext *err)
+{
+	if (world_fails("source", err))
+		return world.fail_code;
+	world.source = *options;
+	world.alive++;
+	*out = (struct source *)&world.source;
+	return 0;
+}
+
+static inline void world_round_ends(int result, uint64_t pages)
+{
+	struct source_round round = {.result = result, .pages = pages, .duration_us = 1000};
+
+	if (!world.round_runs)
+		return;
+	world.round_runs = false;
+	if (result)
+		snprintf(round.err.text, sizeof(round.err.text), "the round failed");
+	world.stats.pages_sent += pages;
+	world.source.round_done(world.source.opaque, &round);
+}
+
+static inline void world_round_is_done(uint64_t pages)
+{
+	world_round_ends(0, pages);
+}
+
+static inline void world_round_is_aborted(uint64_t arg)
+{
+	(void)arg;
+	world_round_ends(-ECANCELED, 0);
+}
+
+/* The first live round finds much, each later one what the test says. */
+static inline void world_round_start(struct source *s, uint32_t round, enum source_round_kind kind)
+{
+	(void)s;
+	cr_assert_not(world.round_runs, "one at a time");
+	world.round_runs = true;
+	world_at(1000, world_round_is_done, round == 1 ? WORLD_RAM / 4096 : world.pages[kind]);
+	if (kind != SOURCE_ROUND_CHECK)
+		world_at(1500, world_syncs, round);
+}
+
+static inline void world_source_hurry(struct source *s)
+{
+	(void)s;
+}
+
+static inline void world_source_abort(struct source *s)
+{
+	(void)s;
+	world_note("abort round");
+	world_at(0, world_round_is_aborted, 0);
+}
+
+static inline void world_source_stats(const struct source *s, struct source_stats *stats)
+{
+	(void)s;
+	*stats = world.stats;
+}
+
+static inline void world_source_destroy(struct source *s)
+{
+	world.alive -= s != NULL;
+}
+
+static inline int world_throttle_new(pid_t qemu, struct throttle **out, struct errtext *err)
+{
+	(void)qemu;
+	if (world_fails("throttle", err))
+		return world.fail_code;
+	world.alive++;
+	*out = (struct throttle *)&world;
+	return 0;
+}
+
+static inline void world_throttle_set(struct throttle *t, unsigned int percent)
+{
+	(void)t;
+	world_note(percent ? "throttle" : "throttle 0");
+}
+
+static inline int world_throttle_result(struct throttle *t, struct errtext *err)
+{
+	(void)t;
+	return world_fails("throttle result", err) ? world.fail_code : 0;
+}
+
+static inline void world_throttle_destroy(struct throttle *t)
+{
+	if (!t)
+		return;
+	world_note("unthrottle");
+	world.alive--;
+}
+
+static inline int world_make_digest(const struct ram_map *ram, unsigned int threads,
+				    const atomic_bool *cancel, struct wire_digest *out,
+				    struct errtext *err)
+{
+	(void)ram;
+	(void)threads;
+	(void)cancel;
+	*out = world_digest;
+	return world_fails("digest", err) ? world.fail_code : 0;
+}
+
+/* ---- the page link ---- */
+
+static inline int world_link_new(const struct page_link_options *options, struct page_link **out,
+				 struct errtext *err)
+{
+	if (world_fails("page link", err))
+		return world.fail_code;
+	world.link = *options;
+	world.alive++;
+	*out = (struct page_link *)&world.link;
+	return 0;
+}
+
+static inline int world_link_serve(struct page_link *l, struct source *source, struct errtext *err)
+{
+	(void)l;
+	(void)source;
+	return world_fails("serve pages", err) ? world.fail_code : 0;
+}
+
+static inline void world_link_changes(uint64_t state)
+{
+	if (world.link.changed)
+		world.link.changed(world.link.opaque, (enum page_link_state)state, "link");
+}
+
+static inline void world_link_push(struct page_link *l)
+{
+	(void)l;
+	world_note("push");
+	if (world.lives_there)
+		world_at(20000, world_link_changes, world.link_end);
+}
+
+static inline void world_link_stats(struct page_link *l, struct page_server_stats *stats)
+{
+	(void)l;
+	*stats = (struct page_server_stats){.pages_left = 10};
+}
+
+static inline uint64_t world_link_bytes(struct page_link *l)
+{
+	(void)l;
+	return 1000;
+}
+
+static inline void world_link_result(struct page_link *l, struct wire_complete *result)
+{
+	(void)l;
+	*result = (struct wire_complete){.faults = 3};
+}
+
+static inline void world_link_proof(struct page_link *l, struct proof_result *result)
+{
+	(void)l;
+	*result = (struct proof_result){.equal = 5, .complete = world.judgement <= 0};
+}
+
+static inline int world_link_judge(struct page_link *l, const char *domain, const char *host,
+				   struct errtext *err)
+{
+	(void)l;
+	return world.judgement < 0
+		       ? errtext_set(err, world.judgement, "%s on %s is damaged", domain, host)
+		       : 0;
+}
+
+static inline void world_link_destroy(struct page_link *l)
+{
+	if (!l)
+		return;
+	world_note("unlink");
+	world.alive--;
+	memset(&world.link, 0, sizeof(world.link));
+}
+
+static const struct outgoing_world world_functions = {
+	.now_us = world_now_us,
+	.pause = world_pause,
+	.take_mail = world_take_mail,
+	.check_process = world_check_process,
+	.check_guest = world_check_guest,
+	.open_monitor = world_open_monitor,
+	.join_queue = world_join_queue,
+	.open_dir = world_open_dir,
+	.write_record = world_write_record,
+	.remove_record = world_remove_record,
+	.start_guard = world_start_guard,
+	.dial = world_dial,
+	.ask = world_ask,
+	.control = {world_control_new, world_control_send, world_control_set_silence,
+		    world_control_clock, world_control_destroy},
+	.gate = {world_gate_new, world_gate_open, world_gate_forbid, world_gate_permit,
+		 world_gate_cut, world_gate_destroy},
+	.forward = {world_forward_new, world_forward_cut, world_forward_bytes,
+		    world_forward_destroy},
+	.job = {world_job_start, world_job_join},
+	.borrow_userfaultfd = world_borrow,
+	.tracker = {world_tracker_new, world_tracker_destroy},
+	.source = {world_source_new, world_round_start, world_source_hurry, world_source_abort,
+		   world_source_stats, world_source_destroy},
+	.throttle = {world_throttle_new, world_throttle_set, world_throttle_result,
+		     world_throttle_destroy},
+	.digest = world_make_digest,
+	.link = {world_link_new, world_link_serve, world_link_push, world_link_stats,
+		 world_link_bytes, world_link_result, world_link_proof, world_link_judge,
+		 world_link_destroy},
+};
