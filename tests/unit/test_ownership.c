@@ -5,9 +5,12 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <errno.h>
+#include <pthread.h>
 #include "clock.h"
+#include "control.h"
 #include "fake_host.h"
 #include "record.h"
+#include "socket.h"
 #include "own_run.h"
 
 #define UUID "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10"
@@ -123,6 +126,108 @@ Test(ownership, one_that_is_neither_finished_nor_given_up)
 	cr_assert_eq(settle(script, 60, &state, &err), -EBUSY);
 	cr_assert_gt(discards, 0);
 	cr_assert(strstr(err.text, "neither starts"), "%s", err.text);
+}
+
+/* ---- asking over the network ---- */
+
+/* A receiver that takes one question. */
+struct destination {
+	int listening;
+	pthread_t thread;
+	enum wire_type answer; /* 0: it hangs up */
+	enum wire_state state;
+	/* what came */
+	struct wire_hello hello;
+	struct wire_message question;
+};
+
+static void answer_hello(struct destination *d, int fd)
+{
+	struct wire_hello_reply reply = {.version_min = WIRE_VERSION_MIN,
+					 .version_max = WIRE_VERSION_MAX,
+					 .version = WIRE_VERSION_MAX};
+	uint8_t in[WIRE_HELLO_SIZE], out[WIRE_HELLO_REPLY_SIZE + WIRE_TEXT_MAX];
+
+	cr_assert_eq(socket_read_full(fd, in, sizeof(in), 10000), 0);
+	cr_assert_eq(wire_hello_decode(in, &d->hello, NULL), 0);
+	cr_assert_eq(socket_write_full(fd, out, wire_hello_reply_encode(&reply, out), 10000), 0);
+}
+
+static void *destination_main(void *arg)
+{
+	struct destination *d = arg;
+	struct wire_message answer = {.type = d->answer};
+	char peer[SOCKET_PEER_SIZE];
+	uint8_t out[256];
+	int fd;
+
+	cr_assert_eq(socket_accept(d->listening, NULL, &fd, peer, NULL), 0);
+	answer_hello(d, fd);
+	cr_assert_eq(control_read_one(fd, 10000, &d->question, NULL), 0);
+	if (d->answer == WIRE_STATE)
+		answer.state.state = d->state;
+	if (d->answer)
+		cr_assert_eq(socket_write_full(fd, out,
+					       wire_message_encode(&answer, out, sizeof(out)),
+					       10000),
+			     0);
+	close(fd);
+	return NULL;
+}
+
+static int ask_destination(struct destination *d, enum wire_type question, enum wire_state *state,
+			   struct errtext *err)
+{
+	struct peer peer = {.host = "127.0.0.1", .timeout_ms = 10000};
+	uint8_t uuid[16];
+	int ret;
+
+	cr_assert_eq(uuid_parse(UUID, uuid), 0);
+	cr_assert_eq(socket_listen(NULL, 0, &d->listening, NULL), 0);
+	cr_assert_eq(socket_port(d->listening, &peer.port), 0);
+	cr_assert_eq(pthread_create(&d->thread, NULL, destination_main, d), 0);
+	ret = ownership_ask(&peer, question, uuid, state, err);
+	pthread_join(d->thread, NULL);
+	close(d->listening);
+	cr_assert_eq(d->hello.kind, WIRE_KIND_RECOVER);
+	cr_assert_eq(d->question.type, question);
+	cr_assert_eq(memcmp(d->question.query.uuid, uuid, sizeof(uuid)), 0);
+	return ret;
+}
+
+Test(ownership, the_destination_is_asked)
+{
+	static const enum wire_type questions[] = {WIRE_QUERY, WIRE_DISCARD};
+
+	for (int i = 0; i < 2; i++) {
+		struct destination d = {.answer = WIRE_STATE, .state = WIRE_STATE_ENDED};
+		struct errtext err = {0};
+		enum wire_state state;
+
+		cr_assert_eq(ask_destination(&d, questions[i], &state, &err), 0, "%s", err.text);
+		cr_assert_eq(state, WIRE_STATE_ENDED);
+	}
+}
+
+Test(ownership, a_destination_that_answers_something_else)
+{
+	struct destination d = {.answer = WIRE_PING};
+	struct errtext err = {0};
+	enum wire_state state;
+
+	cr_assert_eq(ask_destination(&d, WIRE_QUERY, &state, &err), -EPROTO);
+	cr_assert(strstr(err.text, "not STATE"), "%s", err.text);
+}
+
+/* As when nobody there can tell. */
+Test(ownership, a_destination_that_hangs_up)
+{
+	struct destination d = {0};
+	struct errtext err = {0};
+	enum wire_state state;
+
+	cr_assert_lt(ask_destination(&d, WIRE_QUERY, &state, &err), 0);
+	cr_assert(err.text[0]);
 }
 
 /* ---- answering ---- */
