@@ -137,7 +137,7 @@ int command_receive(int argc, char **argv)
 	struct report report;
 	struct server_options s = {
 		.port = WIRE_PORT,
-		.socket = {.congestion = "cubic", .user_timeout_ms = DEAD_MS},
+		.socket = {.congestion = SOCKET_CONGESTION, .user_timeout_ms = DEAD_MS},
 		.libvirt_socket = libvirt_socket,
 		.report = &report,
 	};

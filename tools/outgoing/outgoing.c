@@ -50,7 +50,7 @@ void outgoing_defaults(struct outgoing_options *o)
 		.stopped_ms = 2000,
 		.resolve_ms = 30000,
 	};
-	strcpy(o->socket.congestion, "cubic");
+	strcpy(o->socket.congestion, SOCKET_CONGESTION);
 }
 
 static int run(struct outgoing *o, struct report_result *result, bool *may_pass)

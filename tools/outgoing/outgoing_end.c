@@ -15,6 +15,7 @@
 #include "outgoing_round.h"
 #include "outgoing_status.h"
 #include "ownership.h"
+#include "ownership_table.h"
 
 #define SETTLE_MS 10000
 #define AGAIN_US 50000
@@ -83,7 +84,8 @@ static void make_sure_it_runs(struct outgoing *o)
 	struct domain_info info;
 	int ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, &err);
 
-	if (ret == 0 && info.state == DOMAIN_PAUSED_MIGRATION && o->guest.was_running)
+	if (ret == 0 && o->guest.was_running &&
+	    ownership_table_departure(info.state, false) == DEPARTURE_RESUME)
 		ret = host_resume(o->libvirt.host, o->guest.info.uuid, &err);
 	if (ret == 0 && o->libvirt.ignore_shared)
 		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, &err);

@@ -17,6 +17,7 @@
 #include "outgoing_state.h"
 #include "outgoing_status.h"
 #include "ownership.h"
+#include "ownership_table.h"
 
 #define HANDOVER_MS 30000
 #define SETTLE_MS 10000
@@ -64,14 +65,13 @@ static int give_up(struct outgoing *o, const char *why)
 	return -EHOSTUNREACH;
 }
 
-/* libvirt resumes the guest here by itself when QEMU's migration fails, which it can only do while
- * Finish has not been sent: proof that it does not run there. */
+/* Proof that it does not run there (ownership_table.c). */
 static bool runs_here(struct outgoing *o)
 {
 	struct domain_info info;
 
 	return host_state(o->libvirt.host, o->guest.info.uuid, &info, NULL) == 0 &&
-	       info.state == DOMAIN_RUNNING;
+	       ownership_table_departure(info.state, true) == DEPARTURE_STAYED;
 }
 
 /* Ask until it is known. */

@@ -66,7 +66,7 @@ static int be_receiver(const struct recover_options *options, const struct recor
 	struct report report;
 	struct server_options server = {.libvirt_socket = libvirt_socket,
 					.port = r->port,
-					.socket = {.congestion = "cubic"},
+					.socket = {.congestion = SOCKET_CONGESTION},
 					.max_inbound = 1,
 					.once = true,
 					.session = r->session,

@@ -21,8 +21,9 @@ struct row {
 
 /* SHUT_OFF       libvirt stores the definition before it starts the guest: that one is here says
  *                nothing.
- * RUNNING        On the source, after the hand-over: libvirt resumes the guest there only if Finish
- *                was never sent, so it does not run on the destination.
+ * RUNNING        On the source, after the hand-over: libvirt resumes the guest there by itself when
+ *                QEMU's migration fails, which it can only do while Finish has not been sent. So
+ *                it does not run on the destination.
  * PAUSED_USER    A guest that its user had paused looks the same whether or not it has left since.
  * PAUSED_MIGRATION  By a migration in, which has not ended; but if one out of here is recorded, the
  *                guest had lived here.
