@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The destination's RAM: receive frames, keep holes holes.
 //
-// One receive call takes "the pages of this frame, and the head of the next". A block that is not
+// The pages of a frame and the head of the next come in one call. A block that is not
 // preallocated begins empty and `filled` records what has been written: a zero page that was never
 // filled needs no work, and one that was goes back to being a hole.
 //
@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include "bitmap.h"
 #include "cleanup.h"
+#include "frame_reader.h"
 #include "missing.h"
 #include "tracker.h"
 #include "wire.h"
@@ -44,11 +45,10 @@ struct destination {
 struct receiver {
 	struct destination *d;
 	unsigned int index;
-	struct byte_stream *stream;
+	struct frame_reader *reader;
 	struct wire_frame frame;
 	uint8_t *bounce; /* WIRE_FRAME_PAGES_MAX pages, once pages are placed */
-	struct iovec iov[WIRE_FRAME_RUNS_MAX + 1];
-	uint8_t head[WIRE_FRAME_SIZE];
+	struct iovec iov[WIRE_FRAME_RUNS_MAX + 1]; /* one more than buffers: frame_reader.h */
 };
 
 static int punch(const struct ram_block *b, uint64_t first, uint64_t count)
@@ -263,34 +263,28 @@ static void populate(struct block_state *state, const struct wire_run *run, uint
 	bitmap_set(&state->filled, run->first, run->count);
 }
 
-/* Buffers for the pages that follow a head. Returns how many. */
-static unsigned int scatter(struct destination *d, const struct wire_frame *f, struct iovec *iov)
-{
-	const struct ram_block *b = &d->opt.ram->blocks[f->block];
-
-	if (f->type != WIRE_FRAME_PAGES)
-		return 0;
-	for (unsigned int i = 0; i < f->runs; i++) {
-		uint8_t *at = b->map + (f->run[i].first << RAM_PAGE_SHIFT);
-
-		populate(&d->blocks[f->block], &f->run[i], at);
-		iov[i] = (struct iovec){at, (size_t)f->run[i].count << RAM_PAGE_SHIFT};
-	}
-	return f->runs;
-}
-
 static int broken(int ret, unsigned int index, struct errtext *err)
 {
 	return errtext_set(err, ret, "RAM stream %u from the source broke: %s", index,
 			   strerror(-ret));
 }
 
-/* A clean end can only come where no pages were due. */
-static int receive_pages(struct receiver *r, unsigned int n)
+/* The pages that follow, straight into guest RAM. */
+static int receive_pages(struct receiver *r, struct errtext *err)
 {
-	int ret = r->stream->ops->recv(r->stream, r->iov, n);
+	struct destination *d = r->d;
+	const struct wire_frame *f = &r->frame;
+	const struct ram_block *b = &d->opt.ram->blocks[f->block];
+	int ret;
 
-	return ret == -ENODATA ? -ECONNRESET : ret;
+	for (unsigned int i = 0; i < f->runs; i++) {
+		uint8_t *at = b->map + (f->run[i].first << RAM_PAGE_SHIFT);
+
+		populate(&d->blocks[f->block], &f->run[i], at);
+		r->iov[i] = (struct iovec){at, (size_t)f->run[i].count << RAM_PAGE_SHIFT};
+	}
+	ret = frame_reader_pages(r->reader, r->iov, f->runs, true);
+	return ret < 0 ? broken(ret, r->index, err) : 0;
 }
 
 static int place(struct receiver *r, struct placer *placer, struct errtext *err)
@@ -303,25 +297,19 @@ static int place(struct receiver *r, struct placer *placer, struct errtext *err)
 			r->bounce = malloc((size_t)WIRE_FRAME_PAGES_MAX << RAM_PAGE_SHIFT);
 		if (!r->bounce)
 			return errtext_set(err, -ENOMEM, "out of memory");
-		r->iov[0] = (struct iovec){
-			r->bounce,
-			(size_t)wire_frame_pages(f) << RAM_PAGE_SHIFT,
-		};
-		ret = receive_pages(r, 1);
+		r->iov[0] = (struct iovec){r->bounce, frame_reader_size(f)};
+		ret = frame_reader_pages(r->reader, r->iov, 1, false);
 		if (ret < 0)
 			return broken(ret, r->index, err);
 	}
 	return placer_frame(placer, f, PLACER_PUSH, r->bounce, err);
 }
 
-/* What a frame does beyond announcing the pages that follow it. *n is set to the buffers to fill
- * with those. */
-static int apply(struct receiver *r, unsigned int *n, struct errtext *err)
+static int apply(struct receiver *r, struct errtext *err)
 {
 	struct destination *d = r->d;
 	struct placer *placer = atomic_load_explicit(&d->placer, memory_order_acquire);
 
-	*n = 0;
 	if (!placer && d->opt.running)
 		return errtext_set(err, -EPROTO, "RAM stream %u: the guest runs here already",
 				   r->index);
@@ -338,27 +326,18 @@ static int apply(struct receiver *r, unsigned int *n, struct errtext *err)
 	case WIRE_FRAME_ZERO:
 		return placer ? place(r, placer, err) : apply_zero(d, &r->frame, err);
 	default:
-		if (placer)
-			return place(r, placer, err);
-		*n = scatter(d, &r->frame, r->iov);
-		return 0;
+		return placer ? place(r, placer, err) : receive_pages(r, err);
 	}
 }
 
 static int receive_frames(struct receiver *r, struct errtext *err)
 {
-	const struct iovec head = {r->head, sizeof(r->head)};
-	unsigned int n = 0;
-	int ret;
-
 	for (;;) {
-		r->iov[n] = head;
-		ret = n ? receive_pages(r, n + 1) : r->stream->ops->recv(r->stream, r->iov, 1);
+		int ret = frame_reader_next(r->reader, &r->frame, err);
+
 		if (ret < 0)
 			return ret == -ENODATA ? 0 : broken(ret, r->index, err);
-		ret = wire_frame_decode(r->head, r->d->opt.ram, &r->frame, err);
-		if (ret == 0)
-			ret = apply(r, &n, err);
+		ret = apply(r, err);
 		if (ret < 0)
 			return ret;
 	}
@@ -367,9 +346,11 @@ static int receive_frames(struct receiver *r, struct errtext *err)
 int destination_receive(struct destination *d, unsigned int index, struct byte_stream *stream,
 			struct errtext *err)
 {
-	struct receiver r = {.d = d, .index = index, .stream = stream};
-	int ret = receive_frames(&r, err);
+	struct receiver r = {.d = d, .index = index};
+	int ret = frame_reader_new(d->opt.ram, stream, &r.reader);
 
+	ret = ret < 0 ? errtext_set(err, ret, "out of memory") : receive_frames(&r, err);
 	free(r.bounce);
+	frame_reader_destroy(r.reader);
 	return ret;
 }

@@ -22,6 +22,7 @@
 #include "atomic_bitmap.h"
 #include "cleanup.h"
 #include "clock.h"
+#include "frame_reader.h"
 #include "missing.h"
 #include "wire.h"
 
@@ -42,12 +43,12 @@ struct worker {
 	struct fault_handler *h;
 	unsigned int index;
 	struct byte_stream *stream;
+	struct frame_reader *reader;
 	int epoll;
 	uint8_t *bounce;			   /* h->content_max bytes */
 	uint64_t claimed[WIRE_PREFETCH_PAGES_MAX]; /* units, of guesses that are on their way */
 	unsigned int claims;
 	uint8_t request[WIRE_PAGE_REQUEST_SIZE];
-	uint8_t head[WIRE_FRAME_SIZE];
 };
 
 static int init_requested(struct fault_handler *h)
@@ -125,9 +126,10 @@ static int send_request(struct worker *w, const struct wire_page_request *r, str
 	return ret < 0 ? broken(w, ret, err) : 0;
 }
 
-static int receive(struct worker *w, const struct iovec *iov, unsigned int n, struct errtext *err)
+/* One is due: that the source closes is no clean end. */
+static int next_frame(struct worker *w, struct wire_frame *f, struct errtext *err)
 {
-	int ret = w->stream->ops->recv(w->stream, iov, n);
+	int ret = frame_reader_next(w->reader, f, err);
 
 	return ret < 0 ? broken(w, ret == -ENODATA ? -ECONNRESET : ret, err) : 0;
 }
@@ -139,32 +141,23 @@ static bool answers(const struct wire_frame *f, const struct wire_page_request *
 	       f->run[0].count == r->count;
 }
 
-static size_t content_size(const struct wire_frame *f)
-{
-	return f->type == WIRE_FRAME_PAGES ? (size_t)wire_frame_pages(f) << RAM_PAGE_SHIFT : 0;
-}
-
 /* A frame's pages, into w->bounce, and the head of the next if there is one. */
 static int receive_content(struct worker *w, const struct wire_frame *f, struct errtext *err)
 {
-	const struct iovec iov[] = {
-		{w->bounce, content_size(f)},
-		{w->head, sizeof(w->head)},
-	};
-	unsigned int from = iov[0].iov_len ? 0 : 1, end = f->flags & WIRE_FRAME_MORE ? 2 : 1;
+	struct iovec iov[2] = {{w->bounce, frame_reader_size(f)}};
+	int ret = 0;
 
-	return from < end ? receive(w, iov + from, end - from, err) : 0;
+	if (iov[0].iov_len)
+		ret = frame_reader_pages(w->reader, iov, 1, f->flags & WIRE_FRAME_MORE);
+	return ret < 0 ? broken(w, ret, err) : 0;
 }
 
 /* The pages asked for are in w->bounce, or zero, as *reply says. */
 static int receive_reply(struct worker *w, const struct wire_page_request *r,
 			 struct wire_frame *reply, struct errtext *err)
 {
-	const struct iovec head = {w->head, sizeof(w->head)};
-	int ret = receive(w, &head, 1, err);
+	int ret = next_frame(w, reply, err);
 
-	if (ret == 0)
-		ret = wire_frame_decode(w->head, w->h->opt.ram, reply, err);
 	if (ret < 0)
 		return ret;
 	if (!answers(reply, r))
@@ -224,10 +217,10 @@ static void unclaim(struct worker *w, unsigned int block)
 		give_back(w, block, w->claimed[i]);
 }
 
-/* w->head announces guesses: make *f of it. */
+/* The next frame is one of guesses. */
 static int expect_guesses(struct worker *w, struct wire_frame *f, struct errtext *err)
 {
-	int ret = wire_frame_decode(w->head, w->h->opt.ram, f, err);
+	int ret = next_frame(w, f, err);
 
 	if (ret < 0)
 		return ret;
@@ -360,7 +353,7 @@ static int prepare(struct worker *w)
 	stop.data.fd = w->h->stop;
 	w->bounce = malloc(w->h->content_max);
 	w->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (!w->bounce)
+	if (!w->bounce || frame_reader_new(w->h->opt.ram, w->stream, &w->reader) < 0)
 		return -ENOMEM;
 	if (w->epoll < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, fault.data.fd, &fault) < 0 ||
 	    epoll_ctl(w->epoll, EPOLL_CTL_ADD, stop.data.fd, &stop) < 0)
@@ -381,6 +374,7 @@ int fault_handler_serve(struct fault_handler *h, unsigned int index, struct byte
 	}
 	cleanup_close(&w.epoll);
 	free(w.bounce);
+	frame_reader_destroy(w.reader);
 	return ret < 0 ? errtext_set(err, ret, "fault connection %u cannot be served: %s", index,
 				     strerror(-ret))
 		       : 0;
