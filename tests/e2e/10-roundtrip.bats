@@ -145,9 +145,9 @@ with_monitor() {
 	guest cancel --memory 512 --fill 64 --period 3 --dirty 16 --rate 10
 	receive b
 	DRAY_FAULT=later-round=stop migrate_start a cancel
-	until_true 20 grep -q '^State:.*stopped' "/proc/$TX_PID/status"
+	until_true 20 is_stopped "$TX_PID"
 	kill -INT "$TX_PID"
-	kill -CONT "$TX_PID"
+	let_go "$TX_PID"
 	migrate_wait
 	[ "$status" -eq 3 ]
 	[ "$(field result)" = aborted ]

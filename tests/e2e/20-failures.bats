@@ -32,10 +32,6 @@ teardown() {
 	stop_receive
 }
 
-is_stopped() {
-	grep -q '^State:.*stopped' "/proc/$TX_PID/status"
-}
-
 # ---- what breaks -----------------------------------------------------------------------------
 
 receive_killed() {
@@ -78,9 +74,9 @@ then_it_crosses() {
 break_at() {
 	receive "$TO"
 	DRAY_FAULT="$1=stop" migrate_start "$AT" broken --peer-timeout 3000
-	until_true 30 is_stopped
+	until_true 30 is_stopped "$TX_PID"
 	"$2"
-	kill -CONT "$TX_PID" 2>/dev/null || true
+	let_go "$TX_PID"
 	migrate_wait
 	if [[ $2 == migrate_killed ]]; then
 		[ "$status" -eq 137 ]

@@ -81,6 +81,20 @@ migrate_wait() {
 	grep -vE '"(progress|round)"' "$TX_LOG" || true
 }
 
+# is_stopped PID: at a failure point.
+is_stopped() {
+	grep -q '^State:.*stopped' "/proc/$1/status"
+}
+
+# let_go PID: it goes on to its end. It may come by its failure point again before it has learnt what was done to it.
+let_go() {
+	until_true 120 has_ended "$1"
+}
+
+has_ended() {
+	! kill -CONT "$1"
+}
+
 migrate() {
 	migrate_start "$@"
 	migrate_wait
