@@ -47,7 +47,7 @@ receive() {
 	RX_LOG=$BATS_TEST_TMPDIR/receive.$host.log
 	"$TESTBED" exec "$host" "$DRAY" receive --disable-tls --json "$@" >"$RX_LOG" 2>&1 3>&- &
 	RX_PID=$!
-	until_true 10 grep -q '"listening"' "$RX_LOG"
+	until_true 30 grep -q '"listening"' "$RX_LOG"
 }
 
 # One that outlives a test file's cases. stop_receive ends it.
