@@ -56,7 +56,7 @@ proven() {
 
 @test "on a stall, when allowed" {
 	receive "$(other "$AT")"
-	migrate "$AT" hot --bandwidth 48Mi --post-copy
+	migrate "$AT" hot --bandwidth 32Mi --post-copy
 	[ "$status" -eq 0 ]
 	[ "$(field mode)" = PostCopy ]
 	figures
