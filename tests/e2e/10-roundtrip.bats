@@ -44,6 +44,7 @@ downtime_below() {
 	jq -e ".downtime_ms > 0 and .downtime_ms < $1" <<<"$(grep '"event":"result"' "$TX_LOG")"
 }
 
+# bats test_tags=alone
 @test "1 GiB guest, three times round: memory intact, downtime under 50 ms, holes stay holes" {
 	guest trip --memory 1024 --fill 256 --period 4 --dirty 64 --rate 20
 	for _ in 1 2 3; do
@@ -55,6 +56,7 @@ downtime_below() {
 	"$TESTBED" wait-verified trip 60
 }
 
+# bats test_tags=alone
 @test "once more with --verify: digests of all RAM equal" {
 	cross a trip --verify
 	[[ $(field verified) =~ ^[0-9a-f]{32}$ ]]
@@ -74,6 +76,7 @@ downtime_below() {
 	"$TESTBED" destroy still
 }
 
+# bats test_tags=alone
 @test "hugetlbfs guest, there and back" {
 	guest huge --memory 1024 --fill 256 --period 4 --dirty 64 --rate 20 --hugepages
 	cross a huge --verify

@@ -135,14 +135,17 @@ capped() {
 	lives_on b calm
 }
 
+# bats test_tags=alone
 @test "bandwidth: one stream keeps to the cap, by the interface's counter" {
 	capped 1
 }
 
+# bats test_tags=alone
 @test "bandwidth: eight streams keep to it together" {
 	capped 8
 }
 
+# bats test_tags=alone
 @test "bandwidth, max-downtime and post-copy change while it runs; status tells" {
 	local low high whole burst
 	receive b
@@ -170,6 +173,7 @@ capped() {
 	lives_on b calm
 }
 
+# bats test_tags=alone
 @test "a guest that never converges: aborted at its completion time-out, undisturbed" {
 	receive b
 	migrate a busy --bandwidth 16Mi --completion-timeout-per-gib 12
@@ -436,6 +440,7 @@ ticks_within_a_second() {
 	lives_on a calm
 }
 
+# bats test_tags=alone
 @test "configuration file and policy: the policy's cap wins over the file's, an option over both" {
 	local dir=$BATS_TEST_TMPDIR
 	cat >"$dir/config.yaml" <<-'YAML'
