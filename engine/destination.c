@@ -41,8 +41,8 @@ struct destination {
 	_Atomic(struct placer *) placer;
 };
 
-/* What receives one stream; private to its thread. */
-struct receiver {
+/* The reading of one stream; private to its thread. */
+struct reading {
 	struct destination *d;
 	unsigned int index;
 	struct frame_reader *reader;
@@ -270,7 +270,7 @@ static int broken(int ret, unsigned int index, struct errtext *err)
 }
 
 /* The pages that follow, straight into guest RAM. */
-static int receive_pages(struct receiver *r, struct errtext *err)
+static int receive_pages(struct reading *r, struct errtext *err)
 {
 	struct destination *d = r->d;
 	const struct wire_frame *f = &r->frame;
@@ -287,7 +287,7 @@ static int receive_pages(struct receiver *r, struct errtext *err)
 	return ret < 0 ? broken(ret, r->index, err) : 0;
 }
 
-static int place(struct receiver *r, struct placer *placer, struct errtext *err)
+static int place(struct reading *r, struct placer *placer, struct errtext *err)
 {
 	const struct wire_frame *f = &r->frame;
 	int ret;
@@ -305,7 +305,7 @@ static int place(struct receiver *r, struct placer *placer, struct errtext *err)
 	return placer_frame(placer, f, PLACER_PUSH, r->bounce, err);
 }
 
-static int apply(struct receiver *r, struct errtext *err)
+static int apply(struct reading *r, struct errtext *err)
 {
 	struct destination *d = r->d;
 	struct placer *placer = atomic_load_explicit(&d->placer, memory_order_acquire);
@@ -330,7 +330,7 @@ static int apply(struct receiver *r, struct errtext *err)
 	}
 }
 
-static int receive_frames(struct receiver *r, struct errtext *err)
+static int receive_frames(struct reading *r, struct errtext *err)
 {
 	for (;;) {
 		int ret = frame_reader_next(r->reader, &r->frame, err);
@@ -346,7 +346,7 @@ static int receive_frames(struct receiver *r, struct errtext *err)
 int destination_receive(struct destination *d, unsigned int index, struct byte_stream *stream,
 			struct errtext *err)
 {
-	struct receiver r = {.d = d, .index = index};
+	struct reading r = {.d = d, .index = index};
 	int ret = frame_reader_new(d->opt.ram, stream, &r.reader);
 
 	ret = ret < 0 ? errtext_set(err, ret, "out of memory") : receive_frames(&r, err);

@@ -39,7 +39,7 @@ struct fault_handler {
 };
 
 /* Private to one thread. */
-struct worker {
+struct fault_thread {
 	struct fault_handler *h;
 	unsigned int index;
 	struct byte_stream *stream;
@@ -108,30 +108,31 @@ void fault_handler_stop(struct fault_handler *h)
 
 /* ---- asking ---- */
 
-static int broken(const struct worker *w, int ret, struct errtext *err)
+static int broken(const struct fault_thread *t, int ret, struct errtext *err)
 {
-	return errtext_set(err, ret, "fault connection %u to the source broke: %s", w->index,
+	return errtext_set(err, ret, "fault connection %u to the source broke: %s", t->index,
 			   strerror(-ret));
 }
 
-static int send_request(struct worker *w, const struct wire_page_request *r, struct errtext *err)
+static int send_request(struct fault_thread *t, const struct wire_page_request *r,
+			struct errtext *err)
 {
-	const struct iovec iov = {w->request, sizeof(w->request)};
+	const struct iovec iov = {t->request, sizeof(t->request)};
 	int ret;
 
-	wire_page_request_encode(r, w->request);
-	ret = w->stream->ops->send(w->stream, &iov, 1);
+	wire_page_request_encode(r, t->request);
+	ret = t->stream->ops->send(t->stream, &iov, 1);
 	if (ret == 0)
-		ret = w->stream->ops->drain(w->stream);
-	return ret < 0 ? broken(w, ret, err) : 0;
+		ret = t->stream->ops->drain(t->stream);
+	return ret < 0 ? broken(t, ret, err) : 0;
 }
 
 /* One is due: that the source closes is no clean end. */
-static int next_frame(struct worker *w, struct wire_frame *f, struct errtext *err)
+static int next_frame(struct fault_thread *t, struct wire_frame *f, struct errtext *err)
 {
-	int ret = frame_reader_next(w->reader, f, err);
+	int ret = frame_reader_next(t->reader, f, err);
 
-	return ret < 0 ? broken(w, ret == -ENODATA ? -ECONNRESET : ret, err) : 0;
+	return ret < 0 ? broken(t, ret == -ENODATA ? -ECONNRESET : ret, err) : 0;
 }
 
 static bool answers(const struct wire_frame *f, const struct wire_page_request *r)
@@ -141,22 +142,22 @@ static bool answers(const struct wire_frame *f, const struct wire_page_request *
 	       f->run[0].count == r->count;
 }
 
-/* A frame's pages, into w->bounce, and the head of the next if there is one. */
-static int receive_content(struct worker *w, const struct wire_frame *f, struct errtext *err)
+/* A frame's pages, into t->bounce, and the head of the next if there is one. */
+static int receive_content(struct fault_thread *t, const struct wire_frame *f, struct errtext *err)
 {
-	struct iovec iov[2] = {{w->bounce, frame_reader_size(f)}};
+	struct iovec iov[2] = {{t->bounce, frame_reader_size(f)}};
 	int ret = 0;
 
 	if (iov[0].iov_len)
-		ret = frame_reader_pages(w->reader, iov, 1, f->flags & WIRE_FRAME_MORE);
-	return ret < 0 ? broken(w, ret, err) : 0;
+		ret = frame_reader_pages(t->reader, iov, 1, f->flags & WIRE_FRAME_MORE);
+	return ret < 0 ? broken(t, ret, err) : 0;
 }
 
-/* The pages asked for are in w->bounce, or zero, as *reply says. */
-static int receive_reply(struct worker *w, const struct wire_page_request *r,
+/* The pages asked for are in t->bounce, or zero, as *reply says. */
+static int receive_reply(struct fault_thread *t, const struct wire_page_request *r,
 			 struct wire_frame *reply, struct errtext *err)
 {
-	int ret = next_frame(w, reply, err);
+	int ret = next_frame(t, reply, err);
 
 	if (ret < 0)
 		return ret;
@@ -164,28 +165,28 @@ static int receive_reply(struct worker *w, const struct wire_page_request *r,
 		return errtext_set(err, -EPROTO,
 				   "fault connection %u: the source answered with other pages than "
 				   "it was asked for",
-				   w->index);
-	return receive_content(w, reply, err);
+				   t->index);
+	return receive_content(t, reply, err);
 }
 
 /* The page did not come: the guest's threads that wait for it are woken, fault again, and one of
  * our threads asks anew. */
-static void give_back(struct worker *w, unsigned int block, uint64_t unit)
+static void give_back(struct fault_thread *t, unsigned int block, uint64_t unit)
 {
-	const struct fault_handler_options *opt = &w->h->opt;
+	const struct fault_handler_options *opt = &t->h->opt;
 	uint32_t pages = owed_unit(opt->owed, block);
 	struct errtext ignored = {0};
 
-	atomic_bitmap_clear(&w->h->requested[block], unit, 1);
+	atomic_bitmap_clear(&t->h->requested[block], unit, 1);
 	(void)missing_wake(opt->uffd, &opt->ram->blocks[block], unit * pages, pages, &ignored);
 }
 
 /* ---- guesses ---- */
 
-/* At most as many as were agreed on, in whole units: so they fit w->bounce and w->claimed. */
-static bool is_guess(const struct worker *w, const struct wire_frame *f)
+/* At most as many as were agreed on, in whole units: so they fit t->bounce and t->claimed. */
+static bool is_guess(const struct fault_thread *t, const struct wire_frame *f)
 {
-	uint32_t unit = owed_unit(w->h->opt.owed, f->block);
+	uint32_t unit = owed_unit(t->h->opt.owed, f->block);
 	uint32_t most = unit > WIRE_PREFETCH_PAGES_MAX ? unit : WIRE_PREFETCH_PAGES_MAX;
 
 	for (unsigned int i = 0; i < f->runs; i++)
@@ -196,90 +197,90 @@ static bool is_guess(const struct worker *w, const struct wire_frame *f)
 }
 
 /* They are on their way: who faults on one of them need not ask for it. */
-static void claim(struct worker *w, const struct wire_frame *f)
+static void claim(struct fault_thread *t, const struct wire_frame *f)
 {
-	uint32_t unit = owed_unit(w->h->opt.owed, f->block);
-	struct atomic_bitmap *requested = &w->h->requested[f->block];
+	uint32_t unit = owed_unit(t->h->opt.owed, f->block);
+	struct atomic_bitmap *requested = &t->h->requested[f->block];
 
-	w->claims = 0;
+	t->claims = 0;
 	for (unsigned int i = 0; i < f->runs; i++)
 		for (uint32_t n = 0; n < f->run[i].count; n += unit) {
 			uint64_t at = (f->run[i].first + n) / unit;
 
 			if (atomic_bitmap_set(requested, at, 1))
-				w->claimed[w->claims++] = at;
+				t->claimed[t->claims++] = at;
 		}
 }
 
-static void unclaim(struct worker *w, unsigned int block)
+static void unclaim(struct fault_thread *t, unsigned int block)
 {
-	for (unsigned int i = 0; i < w->claims; i++)
-		give_back(w, block, w->claimed[i]);
+	for (unsigned int i = 0; i < t->claims; i++)
+		give_back(t, block, t->claimed[i]);
 }
 
 /* The next frame is one of guesses. */
-static int expect_guesses(struct worker *w, struct wire_frame *f, struct errtext *err)
+static int expect_guesses(struct fault_thread *t, struct wire_frame *f, struct errtext *err)
 {
-	int ret = next_frame(w, f, err);
+	int ret = next_frame(t, f, err);
 
 	if (ret < 0)
 		return ret;
-	if (!is_guess(w, f))
+	if (!is_guess(t, f))
 		return errtext_set(err, -EPROTO,
 				   "fault connection %u: the source sent pages that nobody asked "
 				   "for, which are no guesses",
-				   w->index);
-	claim(w, f);
+				   t->index);
+	claim(t, f);
 	return 0;
 }
 
-static int take_guesses(struct worker *w, struct wire_frame *f, struct errtext *err)
+static int take_guesses(struct fault_thread *t, struct wire_frame *f, struct errtext *err)
 {
 	bool more;
 	int ret;
 
 	do {
 		more = f->flags & WIRE_FRAME_MORE;
-		ret = receive_content(w, f, err);
+		ret = receive_content(t, f, err);
 		if (ret == 0)
-			ret = placer_frame(w->h->opt.placer, f, PLACER_PREFETCH, w->bounce, err);
+			ret = placer_frame(t->h->opt.placer, f, PLACER_PREFETCH, t->bounce, err);
 		if (ret < 0)
-			unclaim(w, f->block);
+			unclaim(t, f->block);
 		else if (more)
-			ret = expect_guesses(w, f, err);
+			ret = expect_guesses(t, f, err);
 	} while (ret == 0 && more);
 	return ret;
 }
 
 /* ---- one fault ---- */
 
-static int ask(struct worker *w, const struct wire_page_request *r, struct errtext *err)
+static int ask(struct fault_thread *t, const struct wire_page_request *r, struct errtext *err)
 {
 	uint64_t began = clock_monotonic_us();
 	struct wire_frame reply, guesses;
 	bool more = false;
 	int ret;
 
-	if (atomic_bitmap_set(&w->h->requested[r->block], r->first / r->count, 1) == 0)
+	if (atomic_bitmap_set(&t->h->requested[r->block], r->first / r->count, 1) == 0)
 		return 0;
-	ret = send_request(w, r, err);
+	ret = send_request(t, r, err);
 	if (ret == 0)
-		ret = receive_reply(w, r, &reply, err);
+		ret = receive_reply(t, r, &reply, err);
 	if (ret == 0) {
 		more = reply.flags & WIRE_FRAME_MORE;
-		ret = more ? expect_guesses(w, &guesses, err) : 0;
+		ret = more ? expect_guesses(t, &guesses, err) : 0;
 	}
 	if (ret == 0) {
-		ret = placer_frame(w->h->opt.placer, &reply, PLACER_FAULT, w->bounce, err);
+		ret = placer_frame(t->h->opt.placer, &reply, PLACER_FAULT, t->bounce, err);
 		if (ret < 0 && more)
-			unclaim(w, guesses.block);
+			unclaim(t, guesses.block);
 	}
 	if (ret < 0) {
-		give_back(w, r->block, r->first / r->count);
+		give_back(t, r->block, r->first / r->count);
 		return ret;
 	}
-	histogram_add(&w->h->latency, clock_monotonic_us() - began);
-	return more ? take_guesses(w, &guesses, err) : 0;
+	histogram_add(&t->h->latency, clock_monotonic_us() - began);
+	return more ? take_guesses(t, &guesses, err) : 0;
 }
 
 /* ---- taking faults ---- */
@@ -295,15 +296,15 @@ static int find_block(const struct ram_map *ram, uint64_t addr, unsigned int *bl
 	return -EFAULT;
 }
 
-static int serve_fault(struct worker *w, const struct uffd_msg *msg, struct errtext *err)
+static int serve_fault(struct fault_thread *t, const struct uffd_msg *msg, struct errtext *err)
 {
-	const struct fault_handler_options *opt = &w->h->opt;
+	const struct fault_handler_options *opt = &t->h->opt;
 	uint64_t addr = msg->arg.pagefault.address;
 	struct wire_page_request r = {.thread = msg->arg.pagefault.feat.ptid};
 	unsigned int block;
 	uint64_t page;
 
-	atomic_fetch_add_explicit(&w->h->faults, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&t->h->faults, 1, memory_order_relaxed);
 	if (find_block(opt->ram, addr, &block) < 0)
 		return errtext_set(err, -EFAULT,
 				   "QEMU faulted at 0x%llx, which is in no RAM block of its",
@@ -314,49 +315,49 @@ static int serve_fault(struct worker *w, const struct uffd_msg *msg, struct errt
 	r.block = (uint16_t)block;
 	r.count = owed_unit(opt->owed, block);
 	r.first = page / r.count * r.count;
-	return ask(w, &r, err);
+	return ask(t, &r, err);
 }
 
-static int take_fault(struct worker *w, struct errtext *err)
+static int take_fault(struct fault_thread *t, struct errtext *err)
 {
 	struct uffd_msg msg;
-	ssize_t n = read(w->h->opt.uffd, &msg, sizeof(msg));
+	ssize_t n = read(t->h->opt.uffd, &msg, sizeof(msg));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) /* another thread was faster */
 		return 0;
 	if (n != (ssize_t)sizeof(msg))
 		return errtext_set(err, n < 0 ? -errno : -EIO, "cannot read QEMU's faults: %s",
 				   n < 0 ? strerror(errno) : "end of file");
-	return msg.event == UFFD_EVENT_PAGEFAULT ? serve_fault(w, &msg, err) : 0;
+	return msg.event == UFFD_EVENT_PAGEFAULT ? serve_fault(t, &msg, err) : 0;
 }
 
 /* 1: stopped. 0: there may be a fault to take. */
-static int await_fault(const struct worker *w)
+static int await_fault(const struct fault_thread *t)
 {
 	struct epoll_event events[2];
-	int n = epoll_wait(w->epoll, events, 2, -1);
+	int n = epoll_wait(t->epoll, events, 2, -1);
 
 	if (n < 0)
 		return errno == EINTR ? 0 : -errno;
 	for (int i = 0; i < n; i++)
-		if (events[i].data.fd == w->h->stop)
+		if (events[i].data.fd == t->h->stop)
 			return 1;
 	return 0;
 }
 
-static int prepare(struct worker *w)
+static int prepare(struct fault_thread *t)
 {
 	struct epoll_event fault = {.events = EPOLLIN | EPOLLEXCLUSIVE};
 	struct epoll_event stop = {.events = EPOLLIN};
 
-	fault.data.fd = w->h->opt.uffd;
-	stop.data.fd = w->h->stop;
-	w->bounce = malloc(w->h->content_max);
-	w->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (!w->bounce || frame_reader_new(w->h->opt.ram, w->stream, &w->reader) < 0)
+	fault.data.fd = t->h->opt.uffd;
+	stop.data.fd = t->h->stop;
+	t->bounce = malloc(t->h->content_max);
+	t->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (!t->bounce || frame_reader_new(t->h->opt.ram, t->stream, &t->reader) < 0)
 		return -ENOMEM;
-	if (w->epoll < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, fault.data.fd, &fault) < 0 ||
-	    epoll_ctl(w->epoll, EPOLL_CTL_ADD, stop.data.fd, &stop) < 0)
+	if (t->epoll < 0 || epoll_ctl(t->epoll, EPOLL_CTL_ADD, fault.data.fd, &fault) < 0 ||
+	    epoll_ctl(t->epoll, EPOLL_CTL_ADD, stop.data.fd, &stop) < 0)
 		return -errno;
 	return 0;
 }
@@ -364,17 +365,17 @@ static int prepare(struct worker *w)
 int fault_handler_serve(struct fault_handler *h, unsigned int index, struct byte_stream *stream,
 			struct errtext *err)
 {
-	struct worker w = {.h = h, .index = index, .stream = stream, .epoll = -1};
-	int ret = prepare(&w);
+	struct fault_thread t = {.h = h, .index = index, .stream = stream, .epoll = -1};
+	int ret = prepare(&t);
 
 	while (ret == 0) {
-		ret = await_fault(&w);
+		ret = await_fault(&t);
 		if (ret == 0)
-			ret = take_fault(&w, err);
+			ret = take_fault(&t, err);
 	}
-	cleanup_close(&w.epoll);
-	free(w.bounce);
-	frame_reader_destroy(w.reader);
+	cleanup_close(&t.epoll);
+	free(t.bounce);
+	frame_reader_destroy(t.reader);
 	return ret < 0 ? errtext_set(err, ret, "fault connection %u cannot be served: %s", index,
 				     strerror(-ret))
 		       : 0;

@@ -21,7 +21,7 @@
 #include "zero.h"
 
 /* Everything below counts in the block's units: pages of the destination's. */
-struct block_state {
+struct served_block {
 	uint32_t unit; /* 4 KiB pages */
 	uint64_t units;
 	struct atomic_bitmap unsent;
@@ -30,7 +30,7 @@ struct block_state {
 struct page_server {
 	/* constant after init */
 	struct page_server_options opt;
-	struct block_state *blocks;
+	struct served_block *blocks;
 
 	struct urgency urgency;
 
@@ -64,7 +64,7 @@ static void count_up(atomic_uint_least64_t *counter, uint64_t n)
 	atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
 }
 
-static int init_block(struct block_state *state, const struct ram_block *b, uint32_t page_size,
+static int init_block(struct served_block *state, const struct ram_block *b, uint32_t page_size,
 		      struct errtext *err)
 {
 	int ret;
@@ -148,7 +148,7 @@ void page_server_go(struct page_server *s)
 
 void page_server_owe_run(struct page_server *s, unsigned int block, const struct wire_run *run)
 {
-	struct block_state *state = &s->blocks[block];
+	struct served_block *state = &s->blocks[block];
 	uint64_t first = run->first / state->unit;
 	uint64_t end = (run->first + run->count + state->unit - 1) / state->unit;
 
@@ -192,7 +192,7 @@ static int add_pages(struct page_server *s, struct frame_writer *w, unsigned int
 /* If nobody else has it already. */
 static void add_to_batch(struct page_server *s, struct batch *batch, uint64_t unit)
 {
-	struct block_state *state = &s->blocks[batch->block];
+	struct served_block *state = &s->blocks[batch->block];
 
 	if (atomic_bitmap_clear(&state->unsent, unit, 1) == 0)
 		return;
@@ -205,7 +205,7 @@ static void add_to_batch(struct page_server *s, struct batch *batch, uint64_t un
 /* Where push goes on from here, and what the guest is likely to need next. */
 static void learn(struct page_server *s, const struct wire_page_request *r, struct batch *guesses)
 {
-	const struct block_state *state = &s->blocks[r->block];
+	const struct served_block *state = &s->blocks[r->block];
 	uint64_t unit = r->first / state->unit;
 	uint32_t window_max = WIRE_PREFETCH_PAGES_MAX / state->unit;
 	struct prefetch_run run = {0};
@@ -262,7 +262,7 @@ static int add_guesses(struct page_server *s, struct frame_writer *w, const stru
 static int answer(struct page_server *s, struct frame_writer *w, const struct wire_page_request *r,
 		  struct errtext *err)
 {
-	struct block_state *state = &s->blocks[r->block];
+	struct served_block *state = &s->blocks[r->block];
 	uint64_t first = (r->first + state->unit - 1) / state->unit;
 	uint64_t end = (r->first + r->count) / state->unit;
 	bool zero = all_zero(&s->opt.ram->blocks[r->block], r->first, r->count);
@@ -329,7 +329,7 @@ int page_server_serve(struct page_server *s, unsigned int index, struct byte_str
 /* From the cursor to the end of its block, moving the cursor along. Under lock. */
 static void take_from_block(struct page_server *s, struct batch *batch)
 {
-	struct block_state *state = &s->blocks[s->cursor_block];
+	struct served_block *state = &s->blocks[s->cursor_block];
 
 	batch->block = s->cursor_block;
 	while (batch->pages < PAGE_SERVER_PUSH_PAGES) {

@@ -24,7 +24,6 @@ int outgoing_round_open_streams(struct outgoing *o)
 {
 	const struct uring_stream_options options = {.pacer = o->peer.pacer};
 
-	/* NOLINTNEXTLINE(bugprone-sizeof-expression): an array of pointers */
 	o->rounds.streams = calloc(o->opt->streams, sizeof(*o->rounds.streams));
 	if (!o->rounds.streams)
 		return outgoing_fail(o, -ENOMEM, "out of memory");
