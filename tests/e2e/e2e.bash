@@ -40,7 +40,8 @@ guest() {
 
 # ---- the receiver ----------------------------------------------------------------------------
 
-# receive HOST [OPTIONS]: starts `dray receive` there; RX_PID, and its output in $RX_LOG.
+# receive HOST [OPTIONS]: starts `dray receive` there; RX_PID, and its output in $RX_LOG. libvirtd answers nobody while it
+# ends a QEMU, and one that hangs in a page fault, because the receiver before was killed, it gives 10 s before SIGKILL.
 receive() {
 	local host=$1
 	shift
