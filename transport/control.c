@@ -20,6 +20,7 @@
 /* Heartbeats in one silence: several may be lost to a busy host before the peer is. */
 #define BEATS_PER_SILENCE 8
 #define BEAT_MAX_MS 500
+#define MESSAGE_MAX (WIRE_HEADER_SIZE + WIRE_BODY_MAX)
 
 struct control {
 	/* constant after init */
@@ -55,21 +56,28 @@ static int beat_ms(struct control *c)
 	return beat > BEAT_MAX_MS ? BEAT_MAX_MS : (beat ? (int)beat : 1);
 }
 
+/* buf: MESSAGE_MAX bytes. Bytes written, or a negative errno. */
+static long write_message(int fd, uint8_t *buf, int timeout_ms, const struct wire_message *m)
+{
+	long len = wire_message_encode(m, buf, MESSAGE_MAX);
+	int ret = len < 0 ? (int)len : socket_write_full(fd, buf, (size_t)len, timeout_ms);
+
+	return ret < 0 ? ret : len;
+}
+
 int control_send(struct control *c, const struct wire_message *message)
 {
 	long len;
-	int ret;
 
 	pthread_mutex_lock(&c->lock);
-	len = wire_message_encode(message, c->out, WIRE_HEADER_SIZE + WIRE_BODY_MAX);
-	ret = len < 0 ? (int)len : socket_write_full(c->opt.fd, c->out, len, (int)silence(c));
+	len = write_message(c->opt.fd, c->out, (int)silence(c), message);
 	/* Half a message cannot be taken back. */
-	if (ret < 0)
+	if (len < 0)
 		shutdown(c->opt.fd, SHUT_RDWR);
 	else if (c->opt.pacer)
 		pacer_charge(c->opt.pacer, (size_t)len);
 	pthread_mutex_unlock(&c->lock);
-	return ret;
+	return len < 0 ? (int)len : 0;
 }
 
 int control_send_type(struct control *c, enum wire_type type)
@@ -95,12 +103,25 @@ static int read_message(int fd, uint8_t *buf, int timeout_ms, struct wire_messag
 	return ret < 0 ? ret : wire_body_decode(type, buf, len, m, err);
 }
 
+static int one_done(long ret, struct errtext *err)
+{
+	return ret < 0 ? errtext_set(err, (int)ret, "control connection: %s", strerror((int)-ret))
+		       : 0;
+}
+
 int control_read_one(int fd, int timeout_ms, struct wire_message *message, struct errtext *err)
 {
 	_cleanup_free_ uint8_t *buf = malloc(WIRE_BODY_MAX);
-	int ret = buf ? read_message(fd, buf, timeout_ms, message, err) : -ENOMEM;
 
-	return ret < 0 ? errtext_set(err, ret, "control connection: %s", strerror(-ret)) : 0;
+	return one_done(buf ? read_message(fd, buf, timeout_ms, message, err) : -ENOMEM, err);
+}
+
+int control_write_one(int fd, int timeout_ms, const struct wire_message *message,
+		      struct errtext *err)
+{
+	_cleanup_free_ uint8_t *buf = malloc(MESSAGE_MAX);
+
+	return one_done(buf ? write_message(fd, buf, timeout_ms, message) : -ENOMEM, err);
 }
 
 static int ping(struct control *c)
@@ -212,7 +233,7 @@ int control_new(const struct control_options *options, struct control **out, str
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->clock_lock, NULL);
 	c->in = malloc(WIRE_BODY_MAX);
-	c->out = malloc(WIRE_HEADER_SIZE + WIRE_BODY_MAX);
+	c->out = malloc(MESSAGE_MAX);
 	if (!c->in || !c->out)
 		ret = -ENOMEM;
 	if (ret == 0 && options->first)

@@ -52,5 +52,8 @@ void control_shutdown(struct control *c);
 /* Shuts down, joins and frees; half a second at most. Not from a callback. */
 void control_destroy(struct control *c);
 
-/* One message before the reader exists (PREPARE is read so). */
+/* One message on a connection that has no reader: PREPARE before there is one, a question and its
+ * answer, a last word. fd stays the caller's. The one that was read is to be destroyed. */
 int control_read_one(int fd, int timeout_ms, struct wire_message *message, struct errtext *err);
+int control_write_one(int fd, int timeout_ms, const struct wire_message *message,
+		      struct errtext *err);

@@ -133,11 +133,9 @@ static int await_lost(struct side *s)
 
 static void put(int fd, const struct wire_message *m)
 {
-	uint8_t buf[4096];
-	long len = wire_message_encode(m, buf, sizeof(buf));
+	struct errtext err = {0};
 
-	cr_assert_gt(len, 0);
-	cr_assert_eq(socket_write_full(fd, buf, (size_t)len, PATIENT_MS), 0);
+	cr_assert_eq(control_write_one(fd, PATIENT_MS, m, &err), 0, "%s", err.text);
 }
 
 static void put_type(int fd, enum wire_type type)
@@ -653,5 +651,19 @@ Test(control, read_one_says_what_is_wrong)
 	cr_assert(strstr(err.text, "control connection"), "%s", err.text);
 	close(fds[1]);
 	cr_assert_eq(control_read_one(fds[0], PATIENT_MS, &m, &err), -ENODATA);
+	close(fds[0]);
+}
+
+Test(control, write_one_says_what_is_wrong)
+{
+	const struct wire_message ready = {.type = WIRE_READY}, unknown = {.type = WIRE_TYPE_END_};
+	struct errtext err = {0};
+	int fds[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	cr_assert_eq(control_write_one(fds[0], PATIENT_MS, &unknown, NULL), -EINVAL);
+	close(fds[1]);
+	cr_assert_eq(control_write_one(fds[0], PATIENT_MS, &ready, &err), -EPIPE);
+	cr_assert(strstr(err.text, "control connection"), "%s", err.text);
 	close(fds[0]);
 }

@@ -104,16 +104,12 @@ static void say_last(int fd, const char *why)
 {
 	const struct wire_message complete = {.type = WIRE_COMPLETE};
 	const struct wire_message ended = {.type = WIRE_ABORT, .abort = {why}};
-	_cleanup_free_ uint8_t *buf = malloc(WIRE_HEADER_SIZE + WIRE_BODY_MAX);
-	long len;
+	uint8_t byte;
 
-	if (!buf)
-		abort();
-	len = wire_message_encode(why ? &ended : &complete, buf, WIRE_HEADER_SIZE + WIRE_BODY_MAX);
-	if (len < 0 || socket_write_full(fd, buf, len, ANSWER_MS) < 0)
+	if (control_write_one(fd, ANSWER_MS, why ? &ended : &complete, NULL) < 0)
 		return;
 	shutdown(fd, SHUT_WR);
-	while (socket_read_full(fd, buf, 1, ANSWER_MS) == 0)
+	while (socket_read_full(fd, &byte, 1, ANSWER_MS) == 0)
 		;
 }
 

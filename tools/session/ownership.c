@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "cleanup.h"
@@ -27,16 +26,12 @@ int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_
 {
 	struct wire_message ask = {.type = question};
 	_cleanup_message_ struct wire_message m = {0};
-	uint8_t buf[256];
 	_cleanup_close_ int fd = -1;
-	long len;
 	int ret = dial(peer, WIRE_KIND_RECOVER, 0, &fd, NULL, err);
 
-	if (ret == 0) {
-		memcpy(ask.query.uuid, uuid, 16);
-		len = wire_message_encode(&ask, buf, sizeof(buf));
-		ret = len < 0 ? (int)len : socket_write_full(fd, buf, len, peer->timeout_ms);
-	}
+	memcpy(ask.query.uuid, uuid, sizeof(ask.query.uuid));
+	if (ret == 0)
+		ret = control_write_one(fd, peer->timeout_ms, &ask, err);
 	if (ret == 0)
 		ret = control_read_one(fd, peer->timeout_ms, &m, err);
 	if (ret == 0 && m.type != WIRE_STATE)
