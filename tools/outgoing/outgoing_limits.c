@@ -19,7 +19,7 @@ uint64_t outgoing_completion_left_ms(const struct outgoing *o)
 
 	if (limit == 0)
 		return OUTGOING_NO_LIMIT_MS;
-	return spent < limit ? limit - spent : 1;
+	return spent < limit ? limit - spent + 1 : 1;
 }
 
 /* A guest paused to finish has the whole time of the migration again, as in KubeVirt. */

@@ -11,7 +11,8 @@ struct outgoing;
 
 /* Seconds that the whole migration may take; 0: no limit. */
 uint64_t outgoing_completion_s(const struct outgoing *o);
-/* What is left of that, at least 1: the completion time-out holds inside a round, too. */
+/* What is left of that, for a wait inside a round: rounded up, so that the time is over for
+ * convergence.h as well when the wait is. */
 uint64_t outgoing_completion_left_ms(const struct outgoing *o);
 /* What is left of the time that the last pass may take while the guest is stopped. */
 uint64_t outgoing_stopped_left_ms(const struct outgoing *o);
