@@ -44,15 +44,17 @@ static struct world {
 	unsigned int fail_at;
 	int fail_code;
 	unsigned int trouble_at;
-	bool (*trouble)(void);		   /* true: it came */
-	void (*on_call)(const char *what); /* before each call that can fail */
-	void (*on_release)(void);	   /* instead of what happens after RELEASE */
-	enum wire_state answer;		   /* to a QUERY; 0: the truth */
-	uint64_t pages[SOURCE_ROUND_CHECK + 1];
+	bool (*trouble)(void);			/* true: it came */
+	void (*on_call)(const char *what);	/* before each call that can fail */
+	void (*on_release)(void);		/* instead of what happens after RELEASE */
+	enum wire_state answer;			/* to a QUERY; 0: the truth */
+	uint64_t pages[SOURCE_ROUND_CHECK + 1]; /* that a round finds, from the second on */
+	uint64_t round_us;			/* how long it takes */
 	bool deaf_libvirt;   /* does not resume the guest by itself when its job fails */
 	bool hung_library;   /* ... and its library never comes back */
 	bool differ;	     /* the destination has another digest */
 	uint32_t mute;	     /* 1 << type: messages that never come */
+	uint32_t mute_last;  /* ... once the last pass has begun */
 	bool never_stops;    /* QEMU does not stop the guest */
 	const char *refusal; /* of post-copy */
 	enum page_link_state link_end;

@@ -50,8 +50,10 @@ static inline void world_before_libvirt(void *opaque, struct fake_libvirt *l, en
 	if (call == FAKE_RESUME || call == FAKE_SET_IGNORE_SHARED || call == FAKE_DESTROY ||
 	    call == FAKE_UNDEFINE)
 		world_note(names[call] + strlen("libvirt: "));
-	if (world_fails(names[call], NULL))
-		fake_libvirt_fail(l, call, 1, world.fail_code);
+	if (!world_fails(names[call], NULL))
+		return;
+	fake_libvirt_heal(l); /* of what it failed at last */
+	fake_libvirt_fail(l, call, 1, world.fail_code);
 }
 
 static inline int world_check_process(struct errtext *err)
@@ -470,9 +472,12 @@ static inline void world_round_start(struct source *s, uint32_t round, enum sour
 	(void)s;
 	cr_assert_not(world.round_runs, "one at a time");
 	world.round_runs = true;
-	world_at(1000, world_round_is_done, round == 1 ? WORLD_RAM / 4096 : world.pages[kind]);
+	if (kind == SOURCE_ROUND_LAST)
+		world.mute |= world.mute_last;
+	world_at(world.round_us, world_round_is_done,
+		 round == 1 ? WORLD_RAM / 4096 : world.pages[kind]);
 	if (kind != SOURCE_ROUND_CHECK)
-		world_at(1500, world_syncs, round);
+		world_at(world.round_us + 500, world_syncs, round);
 }
 
 static inline void world_source_hurry(struct source *s)

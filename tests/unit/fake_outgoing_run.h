@@ -13,7 +13,6 @@
 
 static inline void world_setup(void)
 {
-	const struct steering_limits limits = {.max_downtime_ms = 300, .post_copy = true};
 	sigset_t set;
 
 	sigemptyset(&set);
@@ -24,6 +23,7 @@ static inline void world_setup(void)
 			       .pages = {[SOURCE_ROUND_LIVE] = 10, [SOURCE_ROUND_LAST] = 5},
 			       .link_end = PAGE_LINK_COMPLETE,
 			       .guard = {-1, -1},
+			       .round_us = 1000,
 			       .now_us = 1000000};
 	strcpy(world.dir, "/dev/shm/dray-world-XXXXXX"); /* no disk */
 	cr_assert_not_null(mkdtemp(world.dir));
@@ -33,7 +33,6 @@ static inline void world_setup(void)
 	world.web->info.persistent = true;
 	world.web->xml = world.web->stored_xml =
 		"<domain type='kvm'><name>web</name><devices/></domain>";
-	cr_assert_eq(steering_new(false, &limits, &world.steering, NULL), 0);
 	world.out = open_memstream(&world.said, &world.said_size);
 }
 
@@ -47,6 +46,13 @@ static inline void world_options(struct outgoing_options *o)
 	o->resolve_ms = 0; /* one question */
 }
 
+/* As fast as the network takes it: pre-copy gets nowhere. */
+static inline void world_writes_fast(void)
+{
+	world.pages[SOURCE_ROUND_LIVE] = 900;
+	world.round_us = 500000;
+}
+
 static inline int world_run(const struct outgoing_options *options)
 {
 	FILE *standard = stdout;
@@ -55,6 +61,7 @@ static inline int world_run(const struct outgoing_options *options)
 
 	stdout = world.out; /* where the report goes */
 	world.report = (struct report){.json = true};
+	cr_assert_eq(steering_new(false, &options->limits, &world.steering, NULL), 0);
 	status = outgoing_run(options, world.steering, &world.report, &world.result,
 			      &world.may_pass);
 	stdout = standard;

@@ -128,3 +128,240 @@ Test(outgoing_handover, every_order_of_events)
 {
 	try_all(0, 0);
 }
+
+/* ---- before it: what the last look finds ---- */
+
+static void look_finds(uint64_t pages)
+{
+	world_setup();
+	world.pages[SOURCE_ROUND_CHECK] = pages;
+}
+
+Test(outgoing_handover, memory_that_was_written_after_the_stop_is_not_handed_over)
+{
+	look_finds(3);
+	cr_expect_eq(go(), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(strstr(world.result.reason,
+			 "a device wrote guest memory after the guest had stopped "
+			 "(3 pages"),
+		  "%s", world.result.reason);
+	cr_expect(world.may_pass);
+	cr_expect_not(world_did("forbid"));
+	world_teardown();
+}
+
+static bool cancel(void)
+{
+	return steering_cancel(world.steering, "at the last moment");
+}
+
+/* The mail that tells of it has not been read, and need not be. */
+static void cancel_at_the_look(const char *what)
+{
+	if (strcmp(what, "gate forbid") == 0)
+		cr_expect_not(cancel(), "it is too late");
+}
+
+Test(outgoing_handover, is_called_off_until_the_source_commits_itself)
+{
+	world_setup();
+	world.on_call = cancel_at_the_look;
+	cr_expect_eq(go(), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	world_teardown();
+}
+
+/* The look ends in the same moment in which somebody calls the migration off. */
+static void end_look(uint64_t arg)
+{
+	world_round_is_done(arg);
+	cancel();
+}
+
+static bool end_look_soon(void)
+{
+	if (world.round_runs && world.o->stop.at_rest && !world.o->rounds.synced)
+		return false;
+	world_at(0, end_look, 0);
+	return true;
+}
+
+Test(outgoing_handover, is_called_off_by_a_mail_that_was_not_read)
+{
+	world_setup();
+	world.trouble_at = 18; /* the wait of the last look */
+	world.trouble = end_look_soon;
+	cr_expect_eq(go(), EXIT_ABORTED);
+	cr_expect_eq(world.trouble_in, PHASE_LAST_PASS);
+	world_judge(EXIT_ABORTED);
+	cr_expect_not(world_did("forbid"), "%s", world.trace);
+	world_teardown();
+}
+
+/* ---- after it: the guest that is left here ---- */
+
+static void job_done_but_guest_stays(void)
+{
+	world_begins_there(0);
+	world_job_ends(0, ""); /* the daemon here died before it removed the guest */
+}
+
+Test(outgoing_handover, a_guest_that_libvirt_has_left_behind_is_removed)
+{
+	world_setup();
+	world.on_release = job_done_but_guest_stays;
+	cr_expect_eq(go(), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect(world_did("destroy, undefine, no record"), "%s", world.trace);
+	world_teardown();
+}
+
+static void fail_in_finish(const char *what)
+{
+	if (world.o && world.o->phase == PHASE_FINISH && strcmp(what, "libvirt: destroy") == 0)
+		world.fail_at = world.calls + 1;
+}
+
+/* The daemon that was started anew may need a moment: it is tried again for ten seconds. */
+Test(outgoing_handover, and_else_the_guard_tries_on)
+{
+	world_setup();
+	world.on_release = job_done_but_guest_stays;
+	world.on_call = fail_in_finish;
+	cr_expect_eq(go(), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect(world.recorded);
+	cr_expect_not(world.guard_dismissed);
+	cr_expect(world_said("\"event\":\"warning\""));
+	cr_expect_geq(world.now_us, 10000000);
+	world_teardown();
+}
+
+/* ---- post-copy ---- */
+
+static struct outgoing_options options;
+
+static void setup_post_copy(void)
+{
+	world_setup();
+	world_options(&options);
+	options.post_copy_now = true;
+	world.pages[SOURCE_ROUND_LIVE] = 900;
+}
+
+static void break_and_mend(uint64_t arg)
+{
+	(void)arg;
+	world_link_changes(PAGE_LINK_BROKEN);
+	world_link_changes(PAGE_LINK_RESUMED);
+}
+
+static void release_then_break(void)
+{
+	world_is_released();
+	world_at(3000, break_and_mend, 0);
+}
+
+Test(outgoing_handover, post_copy_goes_on_over_a_broken_link)
+{
+	setup_post_copy();
+	world.on_release = release_then_break;
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect(world_said("\"event\":\"disconnected\""));
+	cr_expect(world_said("\"event\":\"reconnected\""));
+	world_teardown();
+}
+
+Test(outgoing_handover, post_copy_that_ends_early_needs_an_operator)
+{
+	setup_post_copy();
+	world.link_end = PAGE_LINK_ENDED;
+	cr_expect_eq(world_run(&options), EXIT_OPERATOR);
+	world_judge(EXIT_OPERATOR);
+	cr_expect_str_eq(world.result.guest_on, "unknown");
+	cr_expect(strstr(world.result.reason, "post-copy of domain web cannot be finished"));
+	cr_expect(world.recorded);
+	world_teardown();
+}
+
+/* It runs, and must not be trusted. */
+Test(outgoing_handover, memory_that_was_damaged_needs_an_operator)
+{
+	setup_post_copy();
+	options.verify = true;
+	world.judgement = -EBADMSG;
+	cr_expect_eq(world_run(&options), EXIT_OPERATOR);
+	world_judge(EXIT_OPERATOR);
+	cr_expect_str_eq(world.result.guest_on, "destination");
+	cr_expect(strstr(world.result.reason, "web on there is damaged"), "%s",
+		  world.result.reason);
+	cr_expect_not(world.recorded);
+	world_teardown();
+}
+
+Test(outgoing_handover, a_proof_that_was_not_finished_is_told)
+{
+	setup_post_copy();
+	options.verify = true;
+	world.judgement = 1;
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	cr_expect(world_said("did not come to prove it"));
+	world_teardown();
+}
+
+/* Pre-copy goes on. */
+Test(outgoing_handover, a_destination_may_refuse_post_copy)
+{
+	setup_post_copy();
+	world.refusal = "no userfaultfd there";
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_str_eq(world.result.mode, "PreCopy");
+	cr_expect(world_said("no userfaultfd there"));
+	cr_expect_not(world.record.post_copy);
+	world_teardown();
+}
+
+/* To give up would be to give up the guest's memory: it is asked until it is known. */
+static unsigned int asked;
+
+static void answer_the_third_time(const char *what)
+{
+	if (strcmp(what, "ask") == 0 && ++asked == 3)
+		world.answer = 0;
+}
+
+static void lose_all(void)
+{
+	world_at(1000, happen, RUNS);
+	world_loses_control(0);
+}
+
+Test(outgoing_handover, in_post_copy_the_destination_is_asked_until_it_answers)
+{
+	setup_post_copy();
+	world.answer = WORLD_NOBODY;
+	world.on_call = answer_the_third_time;
+	world.on_release = lose_all;
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_eq(asked, 3);
+	world_teardown();
+}
+
+/* ---- verify ---- */
+
+Test(outgoing_handover, memory_that_differs_is_not_handed_over)
+{
+	world_setup();
+	world_options(&options);
+	options.verify = true;
+	world.differ = true;
+	cr_expect_eq(world_run(&options), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(strstr(world.result.reason, "RAM block pc.ram differs between the hosts"), "%s",
+		  world.result.reason);
+	world_teardown();
+}

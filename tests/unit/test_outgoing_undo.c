@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Roll-back: the order in which the source undoes what it has done, and what stays for the guard if
+// that fails, too.
+#include "outgoing_end.h"
+
+#include <criterion/criterion.h>
+#include "fake_outgoing.h"
+
+TestSuite(outgoing_undo, .timeout = 60);
+
+static int go(bool post_copy, bool slow)
+{
+	struct outgoing_options options;
+
+	world_options(&options);
+	options.post_copy_now = post_copy;
+	options.auto_converge = slow;
+	return world_run(&options);
+}
+
+/* ---- the order ---- */
+
+static enum phase fails_in;
+static const char *fails_at;
+
+static void fail_now(const char *what)
+{
+	if (strcmp(what, fails_at) == 0 && world.o && world.o->phase == fails_in)
+		world.fail_at = world.calls + 1;
+}
+
+/* In each case: the destination is told before anything else that takes time; the job ends before
+ * memory is no longer tracked; only then libvirt's setting is taken back, and the record removed.
+ */
+Test(outgoing_undo, is_done_in_this_order)
+{
+	static const struct {
+		const char *fails;
+		enum phase in;
+		bool post_copy;
+		const char *trace;
+	} rows[] = {
+		{"start guard", PHASE_PREPARE, false, "ABORT"},
+		{"gate", PHASE_PREPARE, false, "record, ABORT, no record"},
+		{"start job", PHASE_PREPARE, false,
+		 "record, x-ignore-shared, ABORT, x-ignore-shared, no record"},
+		{"dial RAM", PHASE_PREPARE, false,
+		 "record, x-ignore-shared, ABORT, cut stream, cut gate, job failed, "
+		 "x-ignore-shared, no record"},
+		{"source", PHASE_ATTACH, false,
+		 "record, x-ignore-shared, ABORT, cut stream, cut gate, job failed, untrack, "
+		 "x-ignore-shared, no record"},
+		{"page link", PHASE_PRECOPY, true,
+		 "record, x-ignore-shared, LISTEN, ABORT, abort round, cut stream, cut gate, "
+		 "job failed, untrack, x-ignore-shared, no record, abort round"},
+		/* The gate was open, so QEMU's migration is to be ended; and the guest stood still,
+		 * so that nothing may wait for the other host. */
+		{"gate forbid", PHASE_LAST_PASS, false,
+		 "record, x-ignore-shared, gate open, forbid, ABORT, abort round, cut stream, "
+		 "cut tunnel, abort job, job failed, untrack, x-ignore-shared, no record, "
+		 "abort round"},
+		/* Nothing connects anew for post-copy before the destination is told. */
+		{"serve pages", PHASE_LAST_PASS, true,
+		 "record, x-ignore-shared, LISTEN, gate open, unlink, ABORT, abort round, "
+		 "cut stream, cut tunnel, abort job, job failed, untrack, x-ignore-shared, "
+		 "no record, abort round"},
+		/* The hold on Confirm is given up before all that. */
+		{"write record", PHASE_LAST_PASS, false,
+		 "record, x-ignore-shared, gate open, forbid, permit, ABORT, abort round, "
+		 "cut stream, cut tunnel, abort job, job failed, untrack, x-ignore-shared, "
+		 "no record, abort round"},
+	};
+
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		fails_at = rows[i].fails;
+		fails_in = rows[i].in;
+		world_setup();
+		world.on_call = fail_now;
+		cr_expect_eq(go(rows[i].post_copy, false), EXIT_FAILED, "%s", fails_at);
+		world_judge(EXIT_FAILED);
+		cr_expect_str_eq(world.trace, rows[i].trace, "%s: %s", fails_at, world.trace);
+		world_teardown();
+	}
+}
+
+static void cancel(uint64_t arg)
+{
+	(void)arg;
+	steering_cancel(world.steering, "enough");
+}
+
+static void cancel_once_slowed(const char *what)
+{
+	if (strcmp(what, "throttle") == 0)
+		world_at(100000, cancel, 0);
+}
+
+/* The vCPUs come first: a guest that is slowed to a hundredth would feel each wait. */
+Test(outgoing_undo, lets_the_vcpus_go_first)
+{
+	world_setup();
+	world_writes_fast();
+	world.on_call = cancel_once_slowed;
+	cr_expect_eq(go(false, true), EXIT_ABORTED);
+	world_judge(EXIT_ABORTED);
+	cr_expect(world_did("throttle, unthrottle, ABORT, abort round, cut stream"), "%s",
+		  world.trace);
+	cr_expect_eq(world.result.throttle_percent, 20);
+	world_teardown();
+}
+
+/* ---- the guest ---- */
+
+static void stop_then_fail(const char *what)
+{
+	if (strcmp(what, "gate forbid") == 0)
+		world.fail_at = world.calls + 1;
+}
+
+Test(outgoing_undo, resumes_a_guest_that_libvirt_has_left_paused)
+{
+	world_setup();
+	world.deaf_libvirt = true;
+	world.on_call = stop_then_fail;
+	cr_expect_eq(go(false, false), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(world_did("untrack, resume, x-ignore-shared, no record"), "%s", world.trace);
+	cr_expect(world_runs_here());
+	world_teardown();
+}
+
+Test(outgoing_undo, does_not_resume_a_guest_that_its_user_had_paused)
+{
+	world_setup();
+	world.web->info.state = DOMAIN_PAUSED_USER;
+	world.on_call = stop_then_fail;
+	cr_expect_eq(go(false, false), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect_not(world_did("resume"));
+	cr_expect_eq(world.web->info.state, DOMAIN_PAUSED_USER);
+	world_teardown();
+}
+
+/* ---- undoing fails, too ---- */
+
+static const char *also;
+
+static void fail_also(const char *what)
+{
+	if (strcmp(what, "gate forbid") == 0)
+		world.fail_at = world.calls + 1;
+	else if (world.o && world.o->phase == PHASE_ROLLBACK && strcmp(what, also) == 0)
+		world.fail_at = world.calls + 1;
+}
+
+/* The guest stays, as it must; what could not be done is left to the guard, which goes by the
+ * record. */
+Test(outgoing_undo, leaves_to_the_guard_what_cannot_be_undone)
+{
+	static const char *const calls[] = {"libvirt: state", "libvirt: resume",
+					    "libvirt: x-ignore-shared"};
+
+	for (unsigned int i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		also = calls[i];
+		world_setup();
+		world.deaf_libvirt = true;
+		world.on_call = fail_also;
+		cr_expect_eq(go(false, false), EXIT_FAILED, "%s", also);
+		world_judge(EXIT_FAILED);
+		cr_expect(world.recorded, "%s", also);
+		cr_expect_not(world.guard_dismissed, "%s", also);
+		cr_expect(world_said("\"event\":\"warning\""), "%s", also);
+		world_teardown();
+	}
+}
+
+/* A library that hangs in a dead daemon still holds our mailbox: all is left to the end of the
+ * process, after which the guard looks. */
+Test(outgoing_undo, leaves_all_to_a_library_that_hangs)
+{
+	world_setup();
+	world.hung_library = true;
+	world.on_call = stop_then_fail;
+	cr_expect_eq(go(false, false), EXIT_FAILED);
+	cr_expect_str_eq(world.result.guest_on, "source");
+	cr_expect(world_did("abort job, cut tunnel, cut gate"), "%s", world.trace);
+	cr_expect_gt(world.alive, 0);
+	cr_expect_not(world.guard_dismissed);
+	world_teardown();
+}
