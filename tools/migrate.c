@@ -96,6 +96,37 @@ static error_t parse_positional(struct arguments *a, char *arg)
 	return 0;
 }
 
+static error_t parse_number(struct outgoing_options *out, int key, const char *arg,
+			    struct argp_state *state)
+{
+	switch (key) {
+	case OPT_STREAMS:
+		out->streams = number(state, "streams", arg, 1, WIRE_STREAMS_MAX);
+		return 0;
+	case OPT_QUEUE:
+		out->queue_s = number(state, "queue-timeout", arg, 0, 1000000);
+		return 0;
+	case OPT_RETRIES:
+		out->retries = number(state, "retries", arg, 0, 1000);
+		return 0;
+	case OPT_SILENCE:
+		out->silence_ms = number(state, "peer-timeout", arg, 100, 3600000);
+		return 0;
+	case OPT_STOPPED:
+		out->stopped_ms = number(state, "stopped-timeout", arg, 100, 600000);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static void parse_lane(struct arguments *a, const char *arg, struct argp_state *state)
+{
+	a->out.lane = strcmp(arg, LANE_AUTO) == 0 ? NULL : arg;
+	if (a->out.lane && !outgoing_has_lane(arg))
+		argp_error(state, "--lane %s: " LANE_AUTO " or " LANE_DIRECT " is needed", arg);
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct arguments *a = state->input;
@@ -108,13 +139,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		a->json = true;
 		break;
 	case OPT_LANE:
-		a->out.lane = strcmp(arg, LANE_AUTO) == 0 ? NULL : arg;
-		if (a->out.lane && !outgoing_has_lane(arg))
-			argp_error(state, "--lane %s: " LANE_AUTO " or " LANE_DIRECT " is needed",
-				   arg);
-		break;
-	case OPT_STREAMS:
-		a->out.streams = number(state, "streams", arg, 1, WIRE_STREAMS_MAX);
+		parse_lane(a, arg, state);
 		break;
 	case OPT_VERIFY:
 		a->out.verify = true;
@@ -122,20 +147,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_NO_PREFETCH:
 		a->out.no_prefetch = true;
 		break;
-	case OPT_QUEUE:
-		a->out.queue_s = number(state, "queue-timeout", arg, 0, 1000000);
-		break;
-	case OPT_RETRIES:
-		a->out.retries = number(state, "retries", arg, 0, 1000);
-		break;
 	case OPT_DIE:
 		a->out.die_with_parent = true;
-		break;
-	case OPT_SILENCE:
-		a->out.silence_ms = number(state, "peer-timeout", arg, 100, 3600000);
-		break;
-	case OPT_STOPPED:
-		a->out.stopped_ms = number(state, "stopped-timeout", arg, 100, 600000);
 		break;
 	case OPT_CONGESTION:
 		short_text(state, "congestion", arg, a->out.socket.congestion,
@@ -151,7 +164,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "a domain and a destination host are needed");
 		break;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_number(&a->out, key, arg, state);
 	}
 	return 0;
 }

@@ -64,12 +64,20 @@ static void take_option(struct argp_state *state, enum setting which, const char
 		argp_error(state, "%s", err.text);
 }
 
+static uint16_t parse_port(struct argp_state *state, const char *arg)
+{
+	char *end;
+	long n = strtol(arg, &end, 10);
+
+	if (end == arg || *end || n < 1 || n > 65535)
+		argp_error(state, "--port %s: a number from 1 to 65535 is needed", arg);
+	return (uint16_t)n;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct arguments *a = state->input;
 	struct server_options *s = a->server;
-	char *end;
-	long n;
 
 	switch (key) {
 	case OPT_JSON:
@@ -91,10 +99,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		snprintf(s->socket.congestion, sizeof(s->socket.congestion), "%s", arg);
 		break;
 	case OPT_PORT:
-		n = strtol(arg, &end, 10);
-		if (end == arg || *end || n < 1 || n > 65535)
-			argp_error(state, "--port %s: a number from 1 to 65535 is needed", arg);
-		s->port = (uint16_t)n;
+		s->port = parse_port(state, arg);
 		break;
 	case OPT_DISABLE_TLS:
 		take_option(state, SETTING_DISABLE_TLS, "yes");
@@ -109,8 +114,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 /* File, then options. */
-static int resolve(struct arguments *a, struct settings *s, struct errtext *err)
+static int resolve(struct arguments *a, struct errtext *err)
 {
+	struct settings settings, *s = &settings;
 	int ret = 0;
 
 	settings_init(s);
@@ -128,6 +134,21 @@ static int resolve(struct arguments *a, struct settings *s, struct errtext *err)
 	return ret;
 }
 
+static int run(struct arguments *a, char libvirt_socket[108], struct errtext *err)
+{
+	int ret = resolve(a, err);
+
+	if (ret == 0)
+		ret = guest_check_process(err);
+	if (ret == 0)
+		ret = host_socket_path(a->socket_path, libvirt_socket, err);
+	if (ret == 0)
+		ret = host_library_init(err);
+	/* Sessions still under way end with the process: before the hand-over their guests run on
+	 * at the source, and after it the guards tidy up. */
+	return ret == 0 ? server_run(a->server, err) : ret;
+}
+
 int command_receive(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -142,7 +163,6 @@ int command_receive(int argc, char **argv)
 		.report = &report,
 	};
 	struct arguments a = {.server = &s};
-	struct settings settings;
 	const struct rlimit files = {FILES_MAX, FILES_MAX};
 	struct errtext err = {0};
 	int ret;
@@ -156,17 +176,7 @@ int command_receive(int argc, char **argv)
 	signals_block();
 	signal(SIGCHLD, SIG_IGN); /* guards are nobody's to wait for */
 	s.stop_fd = signals_open();
-	ret = resolve(&a, &settings, &err);
-	if (ret == 0)
-		ret = guest_check_process(&err);
-	if (ret == 0)
-		ret = host_socket_path(a.socket_path, libvirt_socket, &err);
-	if (ret == 0)
-		ret = host_library_init(&err);
-	/* Sessions still under way end with the process: before the hand-over their guests run on
-	 * at the source, and after it the guards tidy up. */
-	if (ret == 0)
-		ret = server_run(&s, &err);
+	ret = run(&a, libvirt_socket, &err);
 	if (ret < 0)
 		report_error(&report, err.text);
 	return ret < 0 ? EXIT_REFUSED : ret;

@@ -170,6 +170,26 @@ void report_attempt(struct report *r, unsigned int attempt, unsigned int pause_s
 	end_passing(o, EVENT_WAIT_MS);
 }
 
+static void put_post_copy(json_object *o, const struct wire_complete *x)
+{
+	json_put_number(o, "faults", x->faults);
+	json_put_number(o, "fault_p50_us", x->fault_p50_us);
+	json_put_number(o, "fault_p99_us", x->fault_p99_us);
+	json_put_number(o, "fault_max_us", x->fault_max_us);
+	json_put_number(o, "pages_by_fault", x->pages_fault);
+	json_put_number(o, "pages_by_push", x->pages_push);
+	json_put_number(o, "pages_by_prefetch", x->pages_prefetch);
+	json_put_number(o, "post_copy_ms", x->duration_us / 1000);
+}
+
+static void put_proof(json_object *o, const struct proof_result *x)
+{
+	json_put_number(o, "pages_verified", x->equal);
+	json_put_number(o, "pages_written_since", x->written);
+	json_put_number(o, "pages_given_back", x->given_back);
+	json_put_number(o, "pages_differing", x->unequal);
+}
+
 json_object *report_result_json(const struct report_result *x)
 {
 	json_object *o = begin_json("result");
@@ -193,25 +213,14 @@ json_object *report_result_json(const struct report_result *x)
 	json_put_number(o, "streams", x->streams);
 	json_put_text(o, "compression", "none");
 	json_object_object_add(o, "tls", json_object_new_boolean(x->tls));
-	json_put_number(o, "faults", x->post_copy.faults);
-	json_put_number(o, "fault_p50_us", x->post_copy.fault_p50_us);
-	json_put_number(o, "fault_p99_us", x->post_copy.fault_p99_us);
-	json_put_number(o, "fault_max_us", x->post_copy.fault_max_us);
-	json_put_number(o, "pages_by_fault", x->post_copy.pages_fault);
-	json_put_number(o, "pages_by_push", x->post_copy.pages_push);
-	json_put_number(o, "pages_by_prefetch", x->post_copy.pages_prefetch);
-	json_put_number(o, "post_copy_ms", x->post_copy.duration_us / 1000);
+	put_post_copy(o, &x->post_copy);
 	json_put_text(o, "guest_on", x->guest_on);
 	json_put_text(o, "host", x->host);
 	json_put_number(o, "throttle_percent", x->throttle_percent);
 	if (x->verified[0])
 		json_put_text(o, "verified", x->verified);
-	if (x->proof) {
-		json_put_number(o, "pages_verified", x->proven.equal);
-		json_put_number(o, "pages_written_since", x->proven.written);
-		json_put_number(o, "pages_given_back", x->proven.given_back);
-		json_put_number(o, "pages_differing", x->proven.unequal);
-	}
+	if (x->proof)
+		put_proof(o, &x->proven);
 	return o;
 }
 
