@@ -11,6 +11,7 @@
 #     check_names      arrows are read by bare names, so a name is used once, and an #include says one name
 #     check_rooms      an arrow leaves its folder only for the folders that the table below allows
 #     check_circles    no module is reached from itself
+#     check_itself     the last two find what they are made for
 
 # What a folder may see besides itself. What those may see comes with them, as in CMakeLists.txt. FOLDER:HEADER is that
 # header alone, and the files that define what it declares: NAME.c, NAME_*.c.
@@ -177,7 +178,8 @@ check_compiler_flags() {
 		END { exit bad }' "$WORK/folders" -
 }
 
-check_arrows() {
+# who_breaks_in ARROWS: those of the file that leave a folder for one that it may not see.
+who_breaks_in() {
 	awk -F '\t' '
 		function room(path) { sub("/[^/]*$", "", path); return path }
 		function stem(path) { sub(".*/", "", path); sub("\\.[ch]$", "", path); return path }
@@ -193,7 +195,7 @@ check_arrows() {
 		NR == FNR { sees[$1, $2]; if ($2 ~ /:/) lent_to[$1] = lent_to[$1] " " $2; next }
 		((room($1), room($2)) in sees) || is_lent($1, $2) { next }
 		{ print ($3 == "includes" ? $1 " includes " $2 : $1 " uses " $3 " of " $2); bad = 1 }
-		END { exit bad }' "$WORK/allowed" "$WORK/arrows"
+		END { exit bad }' "$WORK/allowed" "$1"
 }
 
 check_rooms() {
@@ -201,7 +203,7 @@ check_rooms() {
 	make_arrows && room_table | all_ways >"$WORK/allowed" || return 1
 	check_system_headers || status=1
 	check_compiler_flags || status=1
-	check_arrows || status=1
+	who_breaks_in "$WORK/arrows" || status=1
 	((status == 0)) || printf '    who may see whom is told in tests/rules/arrows.bash and in CMakeLists.txt\n'
 	return "$status"
 }
@@ -213,4 +215,38 @@ check_circles() {
 	awk -f tests/rules/circles.awk "$WORK/arrows" && return 0
 	printf '    a file that others stand on does not call them: make two of it, or let it be told by a pointer\n'
 	return 1
+}
+
+# ---- the checks themselves ---------------------------------------------------------------------------------
+
+# finds TEXT CMD...: CMD must fail, and print TEXT.
+finds() {
+	local text=$1 output
+	shift
+	if output=$("$@") || [[ $output != *"$text"* ]]; then
+		printf "does not say '%s', but: %s\n" "$text" "$output"
+		return 1
+	fi
+}
+
+arrow() {
+	printf '%s\t%s\t%s\n' "$@"
+}
+
+check_itself() {
+	room_table | all_ways >"$WORK/allowed"
+	arrow engine/a.c transport/b.c b_send >"$WORK/climbs"
+	arrow tools/outgoing/a.c tools/incoming/b.h includes >"$WORK/crosses"
+	arrow tools/recovery/a.c tools/outgoing/steering.c steering_new >"$WORK/takes"
+	arrow tools/recovery/a.c tools/outgoing/page_link_open.c page_link_open >"$WORK/borrows"
+	{ arrow engine/a.c engine/b.h includes && arrow engine/b.c engine/c.c c_do && arrow engine/c.h engine/a.h includes; } \
+		>"$WORK/circle"
+	{ arrow engine/a.c engine/b.h includes && arrow engine/b.c engine/c.c c_do && arrow engine/a.c engine/c.c c_do; } \
+		>"$WORK/no_circle"
+	finds "engine/a.c uses b_send of transport/b.c" who_breaks_in "$WORK/climbs" &&
+		finds "tools/outgoing/a.c includes tools/incoming/b.h" who_breaks_in "$WORK/crosses" &&
+		finds "steering_new" who_breaks_in "$WORK/takes" &&
+		who_breaks_in "$WORK/borrows" &&
+		finds "circle of 3 modules" awk -f tests/rules/circles.awk "$WORK/circle" &&
+		awk -f tests/rules/circles.awk "$WORK/no_circle"
 }

@@ -27,6 +27,7 @@ rules() {
 	check "names of files, and what an #include says" check_names || true
 	check "who may see whom" check_rooms || true
 	check "no circle of includes or calls" check_circles || true
+	check "what those two are made for" check_itself || true
 	check "shellcheck" check_shell || true
 	with_clang clang-format check_format
 	with_clang clang-tidy check_tidy
