@@ -149,7 +149,9 @@ all_ways() {
 
 # forbid REGEX FOLDER: no #include <REGEX...> in there.
 forbid() {
-	! grep -rnE --include='*.[ch]' "^[[:space:]]*#[[:space:]]*include[[:space:]]*<$1" "$2"
+	local status=0
+	grep -rnE --include='*.[ch]' "^[[:space:]]*#[[:space:]]*include[[:space:]]*<$1" "$2" || status=$?
+	((status == 1)) # 2: the folder is not there
 }
 
 # Libraries of the system that a folder does without.

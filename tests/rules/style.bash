@@ -10,9 +10,11 @@ shell_files() {
 # Sourced files are checked by themselves (SC1091). A bats case is a subshell on purpose (SC2030, SC2031), and shares
 # variables with what it loads (SC2034, SC2153).
 check_shell() {
+	local list
 	local -a scripts cases
-	mapfile -t scripts < <(shell_files | grep -vE '^tests/(e2e|soak)/' | sort)
-	mapfile -t cases < <(shell_files | grep -E '^tests/(e2e|soak)/' | sort)
+	list=$(shell_files | sort) || return
+	mapfile -t scripts < <(grep -vE '^tests/(e2e|soak)/' <<<"$list")
+	mapfile -t cases < <(grep -E '^tests/(e2e|soak)/' <<<"$list")
 	shellcheck -x -e SC1091 "${scripts[@]}" &&
 		shellcheck -x -e SC1091,SC2030,SC2031,SC2034,SC2153 "${cases[@]}"
 }
@@ -22,8 +24,10 @@ c_files() {
 }
 
 check_format() {
+	local list
 	local -a files
-	mapfile -t files < <(c_files)
+	list=$(c_files) || return
+	mapfile -t files <<<"$list"
 	"$1" --dry-run -Werror "${files[@]}"
 }
 
