@@ -49,6 +49,15 @@ Test(incoming, a_guest_arrives)
 	fake_destination_destroy(d);
 }
 
+Test(incoming, memory_is_compared)
+{
+	struct fake_destination *d = run(DOMAIN_INCOMING, "rDREF");
+
+	cr_assert(d->result.arrived);
+	cr_assert_str_eq(d->sent, "PREPARED READY SYNCED DIGEST RELEASED RESUMED FINISHED");
+	fake_destination_destroy(d);
+}
+
 /* No RESUME is due, and none is told. */
 Test(incoming, a_paused_guest_arrives)
 {
@@ -484,11 +493,11 @@ static void try_orders(char *script, size_t len, size_t max, const struct libvir
 	}
 }
 
-static void try_all_orders(const char *begin, size_t more)
+static void try_all_orders(const char *begin, size_t more, size_t word_count)
 {
 	char script[16];
 
-	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+	for (size_t i = 0; i < word_count; i++) {
 		snprintf(script, sizeof(script), "%s", begin);
 		try_orders(script, strlen(begin), strlen(begin) + more, &words[i]);
 	}
@@ -496,15 +505,20 @@ static void try_all_orders(const char *begin, size_t more)
 
 Test(incoming, every_order)
 {
-	try_all_orders("", 3);
+	try_all_orders("", 3, 4);
 }
 
 Test(incoming, every_order_after_the_release)
 {
-	try_all_orders("R", 3);
+	try_all_orders("R", 3, 4);
 }
 
 Test(incoming, every_order_in_post_copy)
 {
-	try_all_orders("LR", 3);
+	try_all_orders("LR", 3, 2);
+}
+
+Test(incoming, every_order_in_post_copy_of_a_guest_that_ends)
+{
+	try_all_orders("LR", 2, 4);
 }
