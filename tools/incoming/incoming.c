@@ -98,8 +98,9 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 
 /* ---- another process's post-copy ---- */
 
-/* The only message of a connection: COMPLETE, or ABORT if why is given. To close with bytes unread
- * would take it back. */
+/* The only message of a connection: COMPLETE, or ABORT if `why` is given. The connection is closed
+ * only when the source has closed its end: to close it with bytes unread would make the message be
+ * lost. */
 static void say_last(int fd, const char *why)
 {
 	const struct wire_message complete = {.type = WIRE_COMPLETE};
@@ -132,7 +133,7 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
 		result->prepared = true;
 		snprintf(result->domain, sizeof(result->domain), "%s", in->place.record.domain);
 		receiver_add(in);
-		/* Should it fail, the source comes again. */
+		/* If that fails the source makes another page link. */
 		incoming_link_serve(in, steal_fd(&own), hello->index, &err);
 		incoming_wait(in);
 		incoming_end(in, result);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One migration, as the destination serves it.
 //
-// A session is made by the control connection's thread, which then runs it to its end; the other
-// connections' threads find it by its number and join in.
+// A session is made by the thread of the control connection, which runs it to its end
+// (incoming_state.h). The threads of the migration's other connections find it by its number
+// (receiver.h) and join it (incoming_joined.h).
 #pragma once
 
 #include <stdbool.h>
@@ -17,7 +18,7 @@ struct incoming_result {
 	char domain[WIRE_NAME_MAX + 1];
 	bool prepared; /* there was a migration at all */
 	bool arrived;
-	bool unknown; /* handed over, and nobody saw what came of it */
+	bool unknown; /* it ran here and no more, or nobody saw what came of the hand-over */
 	char reason[ERRTEXT_SIZE];
 	bool post_copy;
 	bool untold; /* every page has come, and the source may not have heard of it */
@@ -30,14 +31,16 @@ struct incoming_result {
  * to its end. fd becomes ours. Blocks for the whole migration. */
 void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],
 		    struct incoming_result *result);
-/* Serve post-copy's control connection of a session that is none of ours: another process began it
- * here, and ended. fd becomes ours. Blocks until every page has come. -ENOENT: the guest is not
- * here, or no more; -EALREADY: every page has come before; both have been told to the source.
- * Others: it could not be done now, and the source will come again. */
+/* Serve the link of a session that this process does not know: another process began it here, and
+ * died. fd becomes ours. Blocks until every page has come. -ENOENT: the guest is not here, or no
+ * more; -EALREADY: every page has come before; both have been told to the source. Others: it could
+ * not be done now, and the source will come again. */
 int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello,
 		      struct incoming_result *result);
-/* Serve one of its other connections (ram, tunnel, relay; link, fault, push). fd becomes ours.
- * Blocks for a ram stream's life. -ENOENT if there is no such session. */
+/* Serve one of a session's other connections: RAM stream, tunnel, QEMU's stream, link, fault or
+ * push stream. fd becomes ours. Blocks for as long as a stream lasts. -ENOENT if there is no such
+ * session. */
 int incoming_join(struct receiver *r, int fd, const struct wire_hello *hello, struct errtext *err);
-/* Serve a recover connection. fd becomes ours. */
+/* Serve a recover connection: one question, QUERY or DISCARD, and if it can be answered for certain
+ * the answer. fd becomes ours. */
 void incoming_query(struct receiver *r, int fd);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Carrying on a post-copy whose dray has ended.
+// Carrying on a post-copy that another process began here, and died.
 //
-// What is needed outlived it: the record, the set of owed pages, a file, and the userfaultfd inside
-// QEMU. The guest's vCPUs have waited meanwhile, or run on what they had.
+// What is needed outlived that process: the record, the set of owed pages, which is a file, and the
+// userfaultfd inside QEMU. The guest's vCPUs have meanwhile waited for pages, or run on the memory
+// that they had.
 #include "incoming_private.h"
 
 #include <errno.h>
@@ -35,11 +36,11 @@ static int look_up_record(struct incoming *in)
 	return ret < 0 ? errtext_set(&in->err, ret, "%s", err.text) : 0;
 }
 
-/* Before the release the source decides, by other ways. */
+/* Before the release there is nothing to carry on: the source decides, by asking (QUERY). */
 static int check_record(struct incoming *in)
 {
 	if (in->place.record.complete) {
-		in->postcopy.complete = true; /* only the answer was lost */
+		in->postcopy.complete = true; /* the source has not heard of it */
 		return -EALREADY;
 	}
 	if (!in->place.record.released || !in->place.record.post_copy)
@@ -49,8 +50,8 @@ static int check_record(struct incoming *in)
 	return 0;
 }
 
-/* The guest may have been destroyed meanwhile, or have ended. Libvirt alone knows for certain, but
- * pages do not wait for its daemon while QEMU lives. */
+/* The guest may have ended meanwhile, or have been destroyed. Only libvirt knows that for certain;
+ * if its daemon does not answer, the guest is served all the same, as long as its QEMU lives. */
 static int check_guest(struct incoming *in)
 {
 	struct domain_info info;
@@ -70,7 +71,8 @@ static int check_guest(struct incoming *in)
 	return 0;
 }
 
-/* By no help of its own: it may hang in a page fault, and libvirt, which asks it, too. */
+/* QEMU's process, without the help of QEMU, which may hang in a page fault, or of libvirt, which
+ * would ask QEMU. */
 static int find_qemu(struct incoming *in)
 {
 	uint64_t started = 0;
@@ -84,7 +86,8 @@ static int find_qemu(struct incoming *in)
 	return ret;
 }
 
-/* Whoever was here before us let go of QEMU, and died before it could write so down. */
+/* The process before this one closed the userfaultfd inside QEMU, and died before it could record
+ * that. */
 static int note_complete(struct incoming *in)
 {
 	in->err = (struct errtext){0};
@@ -129,7 +132,7 @@ static int take_over(struct incoming *in)
 	return ret < 0 ? ret : incoming_place_start_guard(in);
 }
 
-/* Whoever had the lock before us may have written meanwhile. */
+/* The process that had the lock until now may have written the record after it was looked up. */
 static int lock_record(struct incoming *in)
 {
 	int ret = incoming_place_reopen(in);
@@ -141,7 +144,7 @@ int incoming_adopt(struct incoming *in)
 {
 	int ret = look_up_record(in);
 
-	in->joined.released = true; /* whatever fails here, nothing inside QEMU is to be undone */
+	in->joined.released = true;
 	in->monitor.missed_events = true;
 	if (ret == 0)
 		ret = check_record(in);
@@ -159,6 +162,6 @@ int incoming_adopt(struct incoming *in)
 	if (in->place.record.resumed)
 		incoming_release_note_resumed(in, 0);
 	ret = take_over(in);
-	/* The guest is here: whatever is not found, it is no answer. */
+	/* The guest is here, so -ENOENT from any of these steps does not mean that it is not. */
 	return ret == -ENOENT ? -EAGAIN : ret;
 }

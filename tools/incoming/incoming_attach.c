@@ -7,8 +7,8 @@
 #define TRY_US 5000
 #define START_MS 300000
 
-/* QEMU opens its monitor when it has set up its machine, RAM included, and so answers only then.
- * Meanwhile mail must be heeded: libvirt may have failed. */
+/* QEMU answers on its monitor only when it has set up its machine, RAM included. Until then mail is
+ * taken, so that a source whose libvirt has failed can call the migration off. */
 static int reach_monitor(struct incoming *in)
 {
 	uint64_t end = in->world->now_us() + START_MS * 1000ull;

@@ -22,14 +22,16 @@ static void tell_source(struct incoming *in)
 		control_send(in->control, &m);
 }
 
-/* Was it seen, or told by libvirt, that no QEMU has the guest here any more? After the release only
- * that proves that it cannot have run since. */
+/* Was QEMU seen to end, or did libvirt say so while post-copy went on? After the release, that
+ * libvirt has no such guest now is not enough: it may have run and ended unseen. */
 static bool is_known_to_have_ended(const struct incoming *in)
 {
 	return in->monitor.qemu_ended || in->state == INCOMING_GONE;
 }
 
-/* libvirt stores the definition before it starts the guest; what then fails leaves it behind. */
+/* Once it is certain that the guest has not run here, and never will, the record says so: QUERY can
+ * then be answered. libvirt stores the definition before it starts the guest, and leaves it behind
+ * if the start fails; one that was not there before is removed. */
 static void remember_that_it_never_ran(struct incoming *in)
 {
 	enum domain_state state = incoming_settle(in, 0);
@@ -44,9 +46,10 @@ static void remember_that_it_never_ran(struct incoming *in)
 		host_undefine(in->host, in->uuid, NULL);
 }
 
-/* libvirt's client at the source may still wind up in good order through the tunnel; if not, the
- * cut tunnel makes libvirt end its QEMU. A guest that has run here is nobody's but its user's to
- * end, and one that may have is its source's to give up. */
+/* libvirt's client at the source may still end its migration in good order through the tunnel; if
+ * it does not, cutting the tunnel makes this host's libvirt end the QEMU that it started. dray
+ * itself ends QEMU only if it is certain that the guest has not run: one that has run belongs to
+ * its user, and whether to give up one that may have run is for the source to decide (DISCARD). */
 static void undo(struct incoming *in)
 {
 	tell_source(in);
@@ -60,8 +63,8 @@ static void undo(struct incoming *in)
 	remember_that_it_never_ran(in);
 }
 
-/* 0, or why QEMU may not be as it shall be left: memory is complete all the same, or is lost with
- * QEMU. */
+/* Let go of QEMU, then tell the source. An error means that something may be left inside QEMU; the
+ * guest has arrived all the same. */
 static int welcome(struct incoming *in, struct incoming_result *result)
 {
 	struct record *r = &in->place.record;
@@ -75,8 +78,8 @@ static int welcome(struct incoming *in, struct incoming_result *result)
 	incoming_place_write(in, NULL);
 	if (in->postcopy.owed && r->complete)
 		unlink(in->place.dir.owed);
-	/* Once it hears FINISHED, or COMPLETE, the source may send the guest on: let go of it
-	 * first. */
+	/* When the source hears FINISHED, or COMPLETE, the guest may be sent on to another host at
+	 * once: everything of this session lets go of it first. */
 	incoming_joined_end(in);
 	incoming_postcopy_release(in);
 	incoming_joined_close(in);
@@ -88,7 +91,7 @@ static int welcome(struct incoming *in, struct incoming_result *result)
 	return ret;
 }
 
-/* Nobody saw what came of it, or it was seen to run and then no more. */
+/* The guest was seen to run and then no more, or nobody saw what came of the release. */
 static bool is_unknown(struct incoming *in)
 {
 	const struct record *r = &in->place.record;
@@ -97,7 +100,7 @@ static bool is_unknown(struct incoming *in)
 	       (r->released && !r->never_ran && incoming_settle(in, 0) == DOMAIN_INCOMING);
 }
 
-/* Does libvirt say that the guest that was handed over is no more? */
+/* Was the guest handed over, and does libvirt say that it has ended? */
 static bool has_ended(struct incoming *in)
 {
 	enum domain_state state = DOMAIN_INCOMING;
@@ -106,7 +109,7 @@ static bool has_ended(struct incoming *in)
 	       incoming_settle_look(in, &state) == 0 && incoming_settle_has_ended(state);
 }
 
-/* The guard, and `dray recover`, try again what could not be tidied up. */
+/* A guard that is not told that all is done tidies up when this session closes its pipe. */
 static void act(struct incoming *in, struct incoming_result *result)
 {
 	int ret = 0;

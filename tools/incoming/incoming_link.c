@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Post-copy's connections, as the destination has them: sets, one after the other.
+// Post-copy's connections at the destination: page links, one after the other.
 //
-// The source makes a set, and when anything of it breaks, another. A set begins with its link, the
-// control channel; here the older set goes first, as a whole, so that nothing of it is in the way.
+// The source makes a page link, and when one connection of it breaks, another. A page link begins
+// with its control connection, the link. The destination first ends the older page link as a whole,
+// so that none of its streams is in the way of the new ones.
 #include "incoming_link.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@ static bool on_link_message(void *opaque, struct wire_message *m, uint64_t deadl
 	return true;
 }
 
-/* The source makes all of its connections anew; those that hang must go. */
+/* The source will make all connections anew: page streams of this page link that hang must end. */
 static void on_link_lost(void *opaque, int result, const char *text)
 {
 	struct incoming_link *link = opaque;
@@ -87,7 +88,7 @@ static void free_link(struct incoming_link *link)
 	free(link);
 }
 
-/* Its callbacks need the receiver's lock, which we must not hold. */
+/* The link's callbacks take the receiver's lock, so the caller must not hold it. */
 static void end_older_link(struct receiver *r, struct incoming_link *older)
 {
 	control_shutdown(older->control);
@@ -98,8 +99,9 @@ static void end_older_link(struct receiver *r, struct incoming_link *older)
 	free_link(older);
 }
 
-/* From now on the source's latest; what hangs on the one before goes first. Only the shut down
- * streams' next use ends a fault thread, so they are stopped as well. */
+/* Make this link the session's latest. The page streams of the one before end first: they are shut
+ * down, and those who serve faults, who would notice that only when they next use their stream, are
+ * stopped as well. */
 static int replace_link(struct incoming *in, struct incoming_link *link, struct errtext *err)
 {
 	struct receiver *r = in->receiver;
@@ -135,7 +137,7 @@ static void stop_serving(struct incoming_link *link)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* Whoever asks what is owed carries on: before the release there is nothing to carry on. */
+/* A source that asks what is owed carries on a post-copy: before the release there is none. */
 static bool may_link(struct incoming *in, bool tell_owed)
 {
 	bool may;
@@ -172,7 +174,7 @@ int incoming_link_serve(struct incoming *in, int fd, bool tell_owed, struct errt
 	if (ret == 0 && tell_owed)
 		ret = send_owed(in, link->control);
 	if (ret < 0)
-		control_shutdown(link->control); /* the source comes again */
+		control_shutdown(link->control); /* the source notices, and makes another */
 	stop_serving(link);
 	return ret;
 }
@@ -184,7 +186,8 @@ static int run_fault(struct incoming *in, unsigned int index, struct byte_stream
 	return fault_handler_serve(in->postcopy.faults, index, stream, err);
 }
 
-/* Its pages are to be placed, not written. */
+/* Pushed pages must not be received before the release: until then they would be written into
+ * memory, and not placed. */
 static int run_push(struct incoming *in, unsigned int index, struct byte_stream *stream,
 		    struct errtext *err)
 {
@@ -200,8 +203,9 @@ static int run_push(struct incoming *in, unsigned int index, struct byte_stream 
 	return ending ? 0 : destination_receive(in->joined.destination, index, stream, err);
 }
 
-/* The source may not notice that one has ended which it has pushed all of its pages into: then
- * those that were lost with it would never come. So a set ends as a whole. */
+/* A source that has pushed all of its pages into a stream may not notice that the stream has
+ * broken, and the pages that were lost with it would never come. So one page stream that ends takes
+ * the whole page link with it, and the source makes another. */
 static int serve_stream(struct incoming *in, int fd, unsigned int index, struct byte_stream **slots,
 			int (*run)(struct incoming *in, unsigned int index,
 				   struct byte_stream *stream, struct errtext *err),
@@ -213,7 +217,7 @@ static int serve_stream(struct incoming *in, int fd, unsigned int index, struct 
 
 	pthread_mutex_lock(&r->lock);
 	while (!in->joined.link &&
-	       !in->joined.ending) /* it comes first, but its thread may be slow */
+	       !in->joined.ending) /* it came first, but its thread may be slow */
 		pthread_cond_wait(&r->changed, &r->lock);
 	links = in->joined.links;
 	pthread_mutex_unlock(&r->lock);
@@ -238,7 +242,7 @@ int incoming_link_serve_push(struct incoming *in, int fd, unsigned int index, st
 
 /* ---- the last word ---- */
 
-/* To close while it sends would take COMPLETE back. */
+/* To close the socket while the source sends would make COMPLETE be lost. */
 static bool await_confirmation(struct incoming *in, const struct incoming_link *link)
 {
 	struct receiver *r = in->receiver;

@@ -44,7 +44,7 @@ static void take_abort(struct incoming *in, const struct wire_message *m)
 	incoming_move_after(in, INCOMING_GIVEN_UP);
 }
 
-/* When each is taken is a matter of the state. */
+/* The state decides when each is taken. */
 static void (*const messages[WIRE_TYPE_END_])(struct incoming *in, const struct wire_message *m) = {
 	[WIRE_LISTEN] = take_listen,   [WIRE_DIGEST_REQUEST] = take_digest_request,
 	[WIRE_RELEASE] = take_release, [WIRE_FINISH] = take_finish,
@@ -74,7 +74,8 @@ static void take_control_lost(struct incoming *in, struct mail *mail)
 	incoming_move_after(in, INCOMING_LOST);
 }
 
-/* In post-copy QEMU may be well without its monitor: libvirt is asked what became of the guest. */
+/* In post-copy the monitor may close while QEMU lives: libvirt is asked what became of the guest.
+ */
 static void take_monitor_closed(struct incoming *in)
 {
 	if (in->place.record.post_copy) {
@@ -101,7 +102,7 @@ static void take_complete(struct incoming *in, struct mail *mail)
 	incoming_release_note_complete(in);
 }
 
-/* After the release no RAM stream is needed any more, and page streams are the page link's. */
+/* After the release RAM streams are not needed any more. Page streams do not come this way. */
 static void take_stream_lost(struct incoming *in, struct mail *mail)
 {
 	if (incoming_state_owner(in->state) != OWNER_SOURCE)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Post-copy, as the destination serves it: the guest runs here, what it lacks is fetched.
+// Post-copy at the destination: the guest runs here, and what it lacks is fetched.
 //
 // The userfaultfd stays open inside QEMU for as long as a page is missing, and the set of missing
 // pages is a file: whatever becomes of this process, the guest waits for a page rather than read
@@ -47,7 +47,7 @@ int incoming_postcopy_new_handlers(struct incoming *in)
 	return ret;
 }
 
-/* Whoever waits for a page faults again. */
+/* Threads of the guest that wait for a page are woken, and fault again, for the new handler. */
 int incoming_postcopy_renew_handler(struct incoming *in, struct errtext *err)
 {
 	struct fault_handler_options handling = {.uffd = in->postcopy.uffd,
@@ -68,7 +68,7 @@ int incoming_postcopy_renew_handler(struct incoming *in, struct errtext *err)
 	return placer_begin(in->postcopy.placer, err);
 }
 
-/* A huge folio over a hole would be there as a whole; not where one page of it is missing. */
+/* Where one page of a huge folio is missing the kernel must not make the whole folio present. */
 static void keep_folios_small(const struct ram_map *ram)
 {
 	for (unsigned int i = 0; i < ram->count; i++)
@@ -76,7 +76,7 @@ static void keep_folios_small(const struct ram_map *ram)
 			madvise(ram->blocks[i].map, ram->blocks[i].size, MADV_NOHUGEPAGE);
 }
 
-/* The source pushes in units of its own. */
+/* The source pushes pages in units of its own page size, and a page is owed as a whole. */
 static int check_page_sizes(struct incoming *in)
 {
 	for (unsigned int i = 0; i < in->ram.count; i++)
@@ -186,7 +186,7 @@ void incoming_postcopy_release(struct incoming *in)
 	in->postcopy.placer = NULL;
 	owed_close(in->postcopy.owed);
 	in->postcopy.owed = NULL;
-	/* Before the release QEMU is about to end, or goes on without. */
+	/* Before the release QEMU is about to end, or goes on without post-copy. */
 	if (in->postcopy.uffd_inside >= 0 && !in->place.record.released)
 		in->world->close_userfaultfd(in->postcopy.qemu, in->postcopy.uffd_inside, NULL);
 	in->postcopy.uffd_inside = -1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Post-copy, as the destination serves it: the guest runs here, and what it lacks is fetched.
+// Post-copy at the destination: the guest runs here, and what it lacks is fetched.
 //
 // The session's thread, except where it says otherwise.
 #pragma once
@@ -16,8 +16,8 @@
 
 struct incoming;
 
-/* Nothing of it is there before LISTEN: NULL and -1. Other threads read it from then on, and may,
- * until they have been turned out (incoming_joined.h). */
+/* NULL and -1 before LISTEN. From then on threads of other connections read it too, until
+ * incoming_joined_end has ended them. */
 struct incoming_postcopy {
 	pid_t qemu;
 	uint64_t qemu_started; /* process.h */

@@ -53,14 +53,16 @@ void incoming_move(struct incoming *in, enum incoming_state to);
 void incoming_move_after(struct incoming *in, enum incoming_cause cause);
 
 /* incoming_stream.c: the streams that carry pages. */
-/* Serve one in a slot of its own, once RAM is ready for it, until it ends. fd becomes ours. */
+/* Serve a stream in slot `index` of `count`, as soon as guest RAM is ready, until it ends. By the
+ * connection's thread; fd becomes ours. */
 int incoming_stream_serve(struct incoming *in, int fd, unsigned int index,
 			  struct byte_stream **slots, unsigned int count,
 			  int (*run)(struct incoming *in, unsigned int index,
 				     struct byte_stream *stream, struct errtext *err),
 			  struct errtext *err);
 int incoming_stream_serve_ram(struct incoming *in, int fd, unsigned int index, struct errtext *err);
-/* These under the receiver's lock: shut streams down; are there page streams? */
+/* Under the receiver's lock: shut down all RAM streams, all page streams; is there a page stream?
+ */
 void incoming_stream_cut_ram(struct incoming *in);
 void incoming_stream_cut_pages(struct incoming *in);
 bool incoming_stream_has_pages(const struct incoming *in);
@@ -69,19 +71,21 @@ bool incoming_stream_has_pages(const struct incoming *in);
 int incoming_tunnel_serve(struct incoming *in, int fd, struct errtext *err);
 int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtext *err);
 
-/* incoming_settle.c: the guest, as libvirt has it. */
+/* incoming_settle.c: the guest, as this host's libvirt has it. *state is set if 0 is returned. */
 int incoming_settle_look(struct incoming *in, enum domain_state *state);
 bool incoming_settle_has_run(enum domain_state state);
 bool incoming_settle_has_ended(enum domain_state state);
-/* Once it is no longer on its way; DOMAIN_INCOMING if that takes too long. */
+/* The state, once it is no longer one that passes; DOMAIN_INCOMING if that takes longer than for_us
+ * (microseconds), or libvirt does not answer. */
 enum domain_state incoming_settle(struct incoming *in, uint64_t for_us);
-/* Released, then silence: give libvirt's Finish no more chance to arrive, then see what it did. */
+/* Cut the tunnels, so that libvirt's Finish either has come through or never will; then: does the
+ * guest live here? */
 bool incoming_settle_arrived(struct incoming *in);
 
 /* incoming_release.c: the hand-over, and what is seen of it. */
 /* RELEASE: the guest may run here. */
 void incoming_release(struct incoming *in);
-/* It runs here. time_us: since when, CLOCK_REALTIME. More than once: no matter. */
+/* The guest has run here. time_us: since when, CLOCK_REALTIME. May be called again. */
 void incoming_release_note_resumed(struct incoming *in, uint64_t time_us);
 /* Post-copy: nothing is owed any more. */
 void incoming_release_note_complete(struct incoming *in);
@@ -100,8 +104,8 @@ int incoming_attach(struct incoming *in);
 
 /* incoming_adopt.c */
 /* Take up a post-copy that another process began here. in->err says what is wrong. -ENOENT: it is
- * certain that the guest is not here, or no more; -EALREADY: all of its memory is; others: it may
- * work later. */
+ * certain that the guest is not here, or no more; -EALREADY: all of its memory has come; others: it
+ * may work later. */
 int incoming_adopt(struct incoming *in);
 
 /* incoming_wait.c */
@@ -109,5 +113,5 @@ int incoming_adopt(struct incoming *in);
 void incoming_wait(struct incoming *in);
 
 /* incoming_end.c */
-/* As it was decided: welcome the guest, or undo all. */
+/* What was decided is done: welcome the guest, or undo all. */
 void incoming_end(struct incoming *in, struct incoming_result *result);

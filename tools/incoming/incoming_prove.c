@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The proof, in post-copy, that what the guest has not written since is what the source had.
 //
-// After the last page, while the tracked userfaultfd is still there. Piece by piece over the link:
-// while the source looks at one, the next is hashed here. A link that breaks has the source begin
-// anew, and so do we.
+// It begins after the last page, while the tracked userfaultfd is still registered, and goes piece
+// by piece over the link: while the source compares one, the destination hashes the next. When the
+// link breaks, both sides begin anew with the next link.
 #include "incoming_prove.h"
 
 #include <errno.h>
@@ -16,12 +16,12 @@
 #include "incoming_private.h"
 #include "proof.h"
 
-/* All of the guest's memory is here: it does without a source that does not come back, or answer.
- */
+/* All of the guest's memory is here, so it can do without a proof: a source that does not come
+ * back, or does not answer, is waited for so long. */
 #define GIVE_UP_US 60000000
 #define AGAIN_US 200000
 
-/* The present link, which is not replaced before let_go. */
+/* The latest link, if it has not broken. It is not freed before let_go. */
 static struct incoming_link *hold_link(struct incoming *in)
 {
 	struct incoming_link *link;
@@ -44,7 +44,7 @@ static void let_go(struct incoming *in, struct incoming_link *link)
 	pthread_mutex_unlock(&in->receiver->lock);
 }
 
-/* So many pieces have been answered over this link. */
+/* Wait until the source has answered so many pieces over this link. */
 static int await_answers(struct incoming *in, struct incoming_link *link, uint64_t count)
 {
 	struct receiver *r = in->receiver;
@@ -99,7 +99,7 @@ static int prove_over(struct incoming *in, struct incoming_link *link, struct er
 
 /* ---- holes ---- */
 
-/* Nothing is owed, so nothing is asked for over the stream that it has not. */
+/* Nothing is owed any more, so no page is asked for, and no stream is needed. */
 static void *serve_holes(void *arg)
 {
 	struct errtext ignored = {0};
@@ -108,8 +108,9 @@ static void *serve_holes(void *arg)
 	return NULL;
 }
 
-/* Pages that were never used are missing still, and those who serve faults come and go with the
- * source: the guest must not wait for it because of a proof. */
+/* Pages that the source never used are still missing, and the threads that serve faults come and go
+ * with the source's connections. The guest must not wait for a source because of a proof, so a
+ * thread of the session serves such faults meanwhile. */
 static void begin(struct incoming *in)
 {
 	const struct fault_handler_options handling = {.uffd = in->postcopy.uffd,
@@ -135,8 +136,6 @@ static void end(struct incoming *in)
 	}
 	incoming_move(in, INCOMING_ARRIVED);
 }
-
-/* ---- */
 
 void incoming_prove(struct incoming *in)
 {

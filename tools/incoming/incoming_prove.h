@@ -12,8 +12,8 @@ struct incoming;
 
 struct incoming_proof {
 	uint64_t give_up_us;	     /* CLOCK_MONOTONIC; 0: not begun */
-	struct fault_handler *holes; /* pages that were never used, while it goes on */
-	pthread_t thread;	     /* which serves them */
+	struct fault_handler *holes; /* serves faults on pages that were never used; may be NULL */
+	pthread_t thread;	     /* in which it does */
 };
 
 /* In PROVING: one try. When the source has all of the proof, or cannot be given it: ARRIVED. */

@@ -3,7 +3,8 @@
 // memory.
 #include "incoming_private.h"
 
-/* What a crash must not forget comes first: only then may the guest run. */
+/* Everything that a crash must not forget is on disk before the guest may run: first the owed set,
+ * sealed, then the record. */
 static int record_release(struct incoming *in)
 {
 	struct record *r = &in->place.record;
@@ -22,14 +23,14 @@ static int record_release(struct incoming *in)
 	return ret;
 }
 
-/* All of post-copy's conditions for the next state, whichever came last. */
+/* Post-copy goes on when the guest runs and nothing is owed any more, whichever is seen last. */
 static void go_on_fetching(struct incoming *in)
 {
 	if (in->state == INCOMING_FETCHING && in->postcopy.complete)
 		incoming_move(in, in->place.record.prove ? INCOMING_PROVING : INCOMING_ARRIVED);
 }
 
-/* It has run here: what does that mean by now? Before the release nothing, it was not us. */
+/* The guest has run here. Before the release that leads nowhere: somebody else resumed it. */
 static void go_on_running(struct incoming *in)
 {
 	if (in->state == INCOMING_RELEASED)

@@ -7,7 +7,7 @@
 #define SETTLE_US 15000000
 #define POLL_US 20000
 
-/* Libvirt may not have answered when the session began. */
+/* A session that another process began may have no connection to libvirt yet. */
 int incoming_settle_look(struct incoming *in, enum domain_state *state)
 {
 	struct domain_info info;
@@ -34,7 +34,6 @@ bool incoming_settle_has_ended(enum domain_state state)
 	return ownership_table_arrival(state) == ARRIVAL_NONE;
 }
 
-/* Once it is no longer on its way; INCOMING if that takes too long. */
 enum domain_state incoming_settle(struct incoming *in, uint64_t for_us)
 {
 	uint64_t end = in->world->now_us() + for_us;
@@ -51,7 +50,6 @@ enum domain_state incoming_settle(struct incoming *in, uint64_t for_us)
 	}
 }
 
-/* Released, then silence: give libvirt's Finish no more chance to arrive, then see what it did. */
 bool incoming_settle_arrived(struct incoming *in)
 {
 	incoming_joined_cut_tunnels(in);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The streams of a session that carry pages: each is served by its connection's thread, and all can
-// be ended from the session's.
+// The streams of a session, which carry pages: each is served by its connection's thread, and all
+// of them can be ended by the session's thread.
 #include "incoming_private.h"
 
 #include <errno.h>
 #include <unistd.h>
 #include "uring_stream.h"
 
-/* Waits until RAM is ready for it. False if the session ends first, or has such a stream. */
+/* Waits until guest RAM is ready. False if the session ends first, or has a stream in this slot. */
 static bool register_stream(struct incoming *in, struct byte_stream **slot,
 			    struct byte_stream *stream)
 {

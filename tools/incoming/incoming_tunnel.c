@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a session pumps: libvirt's calls to this host's daemon, and QEMU's own stream, which is held
+// What a session pumps: libvirt's calls, to this host's daemon, and QEMU's stream, which is held
 // back until the release.
 #include "incoming_private.h"
 
@@ -42,7 +42,7 @@ int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtex
 	int ret;
 
 	pthread_mutex_lock(&r->lock);
-	ready = in->joined.destination; /* and with it the paths */
+	ready = in->joined.destination; /* and then QEMU listens, on a path that is known */
 	pthread_mutex_unlock(&r->lock);
 	if (!ready)
 		return errtext_set(err, -EPROTO, "QEMU's stream comes before its time");
@@ -52,7 +52,7 @@ int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtex
 		return ret;
 	}
 	pthread_mutex_lock(&r->lock);
-	options.held = !in->joined.released; /* RELEASE may have overtaken us */
+	options.held = !in->joined.released; /* RELEASE may have come first */
 	if (in->joined.ending || in->joined.qemu_stream)
 		ret = -EBUSY;
 	else

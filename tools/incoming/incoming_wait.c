@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Waiting until it is decided what becomes of the guest.
 //
-// In post-copy QEMU's monitor is no witness: QEMU may hang in a page fault, and who carries on
-// another's session has missed events. Libvirt is asked instead, which knows without QEMU.
+// In post-copy QEMU's monitor is not enough to tell: QEMU may hang in a page fault, and a session
+// that another process began has missed events. libvirt is asked instead, which knows without QEMU.
 #include "incoming_private.h"
 
 #include <errno.h>
@@ -13,7 +13,7 @@
 
 /* ---- post-copy ---- */
 
-/* Does an event not suffice? */
+/* Must libvirt be looked at, because no event would tell, or it may have been missed? */
 static bool must_look(const struct incoming *in)
 {
 	return !in->monitor.qmp || in->monitor.lost || in->state == INCOMING_OWED;
@@ -27,7 +27,7 @@ static void note_ended(struct incoming *in)
 	incoming_move(in, INCOMING_GONE);
 }
 
-/* What no event told. */
+/* What libvirt knows, and no event told. */
 static void look_after(struct incoming *in)
 {
 	enum domain_state state = DOMAIN_INCOMING;
@@ -35,7 +35,7 @@ static void look_after(struct incoming *in)
 	if (incoming_settle_look(in, &state) < 0)
 		return;
 	if (incoming_settle_has_run(state) && in->state == INCOMING_OWED) {
-		incoming_mail_take(in, LOOK_US); /* its event is more exact */
+		incoming_mail_take(in, LOOK_US); /* QEMU's event has the more exact time */
 		incoming_release_note_resumed(in, clock_realtime_us());
 	}
 	if (incoming_settle_has_ended(state))
@@ -54,7 +54,7 @@ static void await_pages(struct incoming *in)
 
 /* ---- settling ---- */
 
-/* What is told meanwhile counts, too: an event may be on its way that libvirt was too slow for. */
+/* Mail that has come meanwhile counts, too: libvirt may be slower than QEMU's event. */
 static void settle_postcopy(struct incoming *in, bool runs)
 {
 	if (runs)
@@ -74,8 +74,6 @@ static void settle(struct incoming *in)
 	else
 		incoming_move(in, runs ? INCOMING_ARRIVED : INCOMING_UNDOING);
 }
-
-/* ---- */
 
 static void step(struct incoming *in)
 {
