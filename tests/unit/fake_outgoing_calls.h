@@ -145,7 +145,7 @@ static inline int world_start_guard(const char *uuid, const char *libvirt_socket
 }
 
 static inline int world_dial(const struct peer *peer, enum wire_kind kind, unsigned int index,
-			     int *fd, struct wire_hello_reply *reply, struct errtext *err)
+			     int *fd, struct door_terms *terms, struct errtext *err)
 {
 	int ends[2];
 
@@ -156,8 +156,8 @@ static inline int world_dial(const struct peer *peer, enum wire_kind kind, unsig
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	close(ends[1]);
 	*fd = ends[0];
-	if (reply)
-		memset(reply->host_uuid, 7, sizeof(reply->host_uuid));
+	if (terms)
+		memset(terms->host_uuid, 7, sizeof(terms->host_uuid));
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "door.h"
 #include "exit_status.h"
 #include "incoming.h"
 #include "lane.h"
@@ -149,46 +150,13 @@ static void carry_on(struct server *s, struct connection *c, const struct wire_h
 		finish(s, c, hello, &result);
 }
 
-static bool answer_hello(struct server *s, int fd, struct wire_hello *hello)
-{
-	_cleanup_free_ uint8_t *out = malloc(WIRE_HELLO_REPLY_SIZE + WIRE_TEXT_MAX);
-	struct wire_hello_reply *reply = calloc(1, sizeof(*reply));
-	uint8_t buf[WIRE_HELLO_SIZE];
-	struct errtext err = {0};
-	bool ok = false;
-
-	if (out && reply && socket_read_full(fd, buf, sizeof(buf), HELLO_MS) == 0) {
-		int ret = wire_hello_decode(buf, hello, &err);
-
-		reply->version_min = WIRE_VERSION_MIN;
-		reply->version_max = WIRE_VERSION_MAX;
-		if (ret == 0)
-			reply->version = wire_version_choose(hello->version_min, hello->version_max,
-							     WIRE_VERSION_MIN, WIRE_VERSION_MAX);
-		if (ret == 0 && reply->version == 0)
-			errtext_set(
-				&err, -EPROTO,
-				"it speaks protocol versions %d to %d, you %u to %u: install the "
-				"same dray on both hosts",
-				WIRE_VERSION_MIN, WIRE_VERSION_MAX, hello->version_min,
-				hello->version_max);
-		reply->features = WIRE_FEATURES & hello->features;
-		memcpy(reply->host_uuid, s->host_uuid, sizeof(reply->host_uuid));
-		snprintf(reply->text, sizeof(reply->text), "%s", err.text);
-		ok = socket_write_full(fd, out, wire_hello_reply_encode(reply, out), HELLO_MS) ==
-			     0 &&
-		     reply->version;
-	}
-	free(reply);
-	return ok;
-}
-
 static void serve(struct server *s, struct connection *c)
 {
 	struct wire_hello hello;
+	struct door_terms terms;
 	struct errtext err = {0};
 
-	if (!answer_hello(s, c->fd, &hello)) {
+	if (door_answer(c->fd, HELLO_MS, s->host_uuid, &hello, &terms, &err) < 0) {
 		close(c->fd);
 		return;
 	}

@@ -53,7 +53,7 @@ static int join_ends(struct forward *f, int local, struct errtext *err)
 				       .translate_arg = f};
 	_cleanup_close_ int near = local;
 	_cleanup_close_ int far = -1;
-	int ret = dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);
+	int ret = door_dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);
 
 	if (ret < 0)
 		return ret;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include "dial.h"
+#include "door.h"
 #include "errtext.h"
 
 struct forward;

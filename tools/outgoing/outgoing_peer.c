@@ -40,12 +40,12 @@ static void on_lost(void *opaque, int result, const char *text)
 	mailbox_note(o->mail.box, MAIL_CONTROL_LOST, result, text);
 }
 
-static int check_other_host(struct outgoing *o, const struct wire_hello_reply *reply)
+static int check_other_host(struct outgoing *o, const struct door_terms *terms)
 {
 	uint8_t uuid[16];
 	int ret = host_uuid(o->libvirt.host, uuid, &o->err);
 
-	if (ret == 0 && memcmp(uuid, reply->host_uuid, sizeof(uuid)) == 0)
+	if (ret == 0 && memcmp(uuid, terms->host_uuid, sizeof(uuid)) == 0)
 		ret = outgoing_fail(
 			o, -EINVAL,
 			"destination %s is this very host (both have the same host UUID): "
@@ -83,15 +83,14 @@ static int open_control(struct outgoing *o, int fd)
 
 int outgoing_peer_connect(struct outgoing *o)
 {
-	_cleanup_free_ struct wire_hello_reply *reply = calloc(1, sizeof(*reply));
 	_cleanup_close_ int fd = -1;
-	int ret = reply ? 0 : -ENOMEM;
+	struct door_terms terms;
+	int ret;
 
 	o->peer.at.timeout_ms = (int)o->opt->connect_ms;
+	ret = o->world->dial(&o->peer.at, WIRE_KIND_CONTROL, 0, &fd, &terms, &o->err);
 	if (ret == 0)
-		ret = o->world->dial(&o->peer.at, WIRE_KIND_CONTROL, 0, &fd, reply, &o->err);
-	if (ret == 0)
-		ret = check_other_host(o, reply);
+		ret = check_other_host(o, &terms);
 	if (ret == 0)
 		ret = wire_cost_new(fd, o->peer.pacer, &o->peer.cost);
 	if (ret == 0)

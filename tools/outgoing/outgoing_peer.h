@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 #include "control.h"
-#include "dial.h"
+#include "door.h"
 #include "pacer.h"
 #include "wire.h"
 #include "wire_cost.h"

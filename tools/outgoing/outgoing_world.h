@@ -12,7 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "control.h"
-#include "dial.h"
+#include "door.h"
 #include "forward.h"
 #include "gate.h"
 #include "guest_check.h"
@@ -52,9 +52,9 @@ struct outgoing_world {
 	int (*start_guard)(const char *uuid, const char *libvirt_socket, const struct ram_keep *ram,
 			   int *fd, pid_t *pid, struct errtext *err);
 
-	/* dial.h, ownership.h */
+	/* door.h, ownership.h */
 	int (*dial)(const struct peer *peer, enum wire_kind kind, unsigned int index, int *fd,
-		    struct wire_hello_reply *reply, struct errtext *err);
+		    struct door_terms *terms, struct errtext *err);
 	ownership_ask_fn *ask;
 
 	struct {

@@ -220,8 +220,8 @@ static int open_lane(struct page_link *l, unsigned int i, struct errtext *err)
 	int ret;
 
 	lane.index = lane.urgent ? i : i - l->opt.faults;
-	ret = dial(l->opt.peer, lane.urgent ? WIRE_KIND_FAULT : WIRE_KIND_PUSH, lane.index, &fd,
-		   NULL, err);
+	ret = door_dial(l->opt.peer, lane.urgent ? WIRE_KIND_FAULT : WIRE_KIND_PUSH, lane.index,
+			&fd, NULL, err);
 	if (ret == 0 && l->resumed && l->opt.pacer)
 		pacer_set_cost(l->opt.pacer, wire_cost_full_segments(fd));
 	if (ret == 0)
@@ -242,7 +242,7 @@ static int open_control(struct page_link *l, bool ask_owed, struct errtext *err)
 					  .message = on_message,
 					  .lost = on_lost,
 					  .opaque = l};
-	int ret = dial(l->opt.peer, WIRE_KIND_LINK, ask_owed, &options.fd, NULL, err);
+	int ret = door_dial(l->opt.peer, WIRE_KIND_LINK, ask_owed, &options.fd, NULL, err);
 
 	return ret < 0 ? ret : control_new(&options, &l->control, err);
 }

@@ -10,7 +10,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "dial.h"
+#include "door.h"
 #include "errtext.h"
 #include "page_server.h"
 #include "proof.h"

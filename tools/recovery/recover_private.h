@@ -5,7 +5,7 @@
 #pragma once
 
 #include <stdbool.h>
-#include "dial.h"
+#include "door.h"
 #include "host.h"
 #include "recover.h"
 #include "recover_world.h"

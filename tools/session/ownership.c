@@ -27,7 +27,7 @@ int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_
 	struct wire_message ask = {.type = question};
 	_cleanup_message_ struct wire_message m = {0};
 	_cleanup_close_ int fd = -1;
-	int ret = dial(peer, WIRE_KIND_RECOVER, 0, &fd, NULL, err);
+	int ret = door_dial(peer, WIRE_KIND_RECOVER, 0, &fd, NULL, err);
 
 	memcpy(ask.query.uuid, uuid, sizeof(ask.query.uuid));
 	if (ret == 0)

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include "dial.h"
+#include "door.h"
 #include "errtext.h"
 #include "host.h"
 #include "wire.h"
