@@ -58,7 +58,7 @@ static bool is_c_wanted(const struct outgoing *unused)
 static int lose(struct outgoing *unused)
 {
 	(void)unused;
-	outgoing_enter(&o, PHASE_LOST);
+	outgoing_status_enter(&o, PHASE_LOST);
 	return outgoing_fail(&o, -EHOSTUNREACH, "nobody knows");
 }
 

@@ -34,38 +34,38 @@ static void setup(uint64_t ram, uint32_t s_per_gib)
 Test(outgoing_limits, the_completion_time_out_is_per_gib_begun)
 {
 	setup(GIB, 150);
-	cr_expect_eq(outgoing_completion_s(&o), 150);
+	cr_expect_eq(outgoing_limits_completion_s(&o), 150);
 	setup(GIB + 4096, 150);
-	cr_expect_eq(outgoing_completion_s(&o), 300);
+	cr_expect_eq(outgoing_limits_completion_s(&o), 300);
 	setup(4096, 150);
-	cr_expect_eq(outgoing_completion_s(&o), 150);
+	cr_expect_eq(outgoing_limits_completion_s(&o), 150);
 	setup(512 * GIB, 0);
-	cr_expect_eq(outgoing_completion_s(&o), 0);
+	cr_expect_eq(outgoing_limits_completion_s(&o), 0);
 }
 
 Test(outgoing_limits, whoever_waits_for_the_completion_time_out_waits_past_it)
 {
 	setup(2 * GIB, 1);
-	cr_expect_eq(outgoing_completion_left_ms(&o), 2001);
+	cr_expect_eq(outgoing_limits_completion_left_ms(&o), 2001);
 	now_us += 1500000;
-	cr_expect_eq(outgoing_completion_left_ms(&o), 501);
+	cr_expect_eq(outgoing_limits_completion_left_ms(&o), 501);
 	now_us += 1000000;
-	cr_expect_eq(outgoing_completion_left_ms(&o), 1);
+	cr_expect_eq(outgoing_limits_completion_left_ms(&o), 1);
 	options.completion_s_per_gib = 0;
-	cr_expect_eq(outgoing_completion_left_ms(&o), OUTGOING_NO_LIMIT_MS);
+	cr_expect_eq(outgoing_limits_completion_left_ms(&o), OUTGOING_NO_LIMIT_MS);
 }
 
 /* The longer of the two: who allows a long downtime has a slow network, perhaps. */
 Test(outgoing_limits, a_stopped_guest_waits_for_the_network_or_its_downtime)
 {
 	setup(GIB, 150);
-	cr_expect_eq(outgoing_stopped_left_ms(&o), 2000);
+	cr_expect_eq(outgoing_limits_stopped_left_ms(&o), 2000);
 	now_us += 600000;
-	cr_expect_eq(outgoing_stopped_left_ms(&o), 1400);
+	cr_expect_eq(outgoing_limits_stopped_left_ms(&o), 1400);
 	o.precopy.limits.max_downtime_ms = 5000;
-	cr_expect_eq(outgoing_stopped_left_ms(&o), 4400);
+	cr_expect_eq(outgoing_limits_stopped_left_ms(&o), 4400);
 	now_us += 6000000;
-	cr_expect_eq(outgoing_stopped_left_ms(&o), 0);
+	cr_expect_eq(outgoing_limits_stopped_left_ms(&o), 0);
 }
 
 Test(outgoing_limits, a_guest_paused_to_finish_has_the_whole_time_again)
@@ -73,7 +73,7 @@ Test(outgoing_limits, a_guest_paused_to_finish_has_the_whole_time_again)
 	setup(GIB, 150);
 	o.precopy.paused = true;
 	now_us += 1000000;
-	cr_expect_eq(outgoing_stopped_left_ms(&o), 149000);
+	cr_expect_eq(outgoing_limits_stopped_left_ms(&o), 149000);
 	options.completion_s_per_gib = 0;
-	cr_expect_eq(outgoing_stopped_left_ms(&o), OUTGOING_NO_LIMIT_MS - 1000);
+	cr_expect_eq(outgoing_limits_stopped_left_ms(&o), OUTGOING_NO_LIMIT_MS - 1000);
 }

@@ -61,7 +61,7 @@ static int run(struct outgoing *o, struct report_result *result, bool *may_pass)
 
 	*may_pass = false;
 	o->status.shown.lane = lane->name;
-	if (outgoing_check(o) < 0) {
+	if (outgoing_setup_check(o) < 0) {
 		report_event(o->report, "refused", o->phase, o->err.text);
 		outgoing_result_fill(o, "failed", result);
 		return EXIT_REFUSED;
@@ -100,7 +100,7 @@ int outgoing_run(const struct outgoing_options *options, struct steering *steeri
 	steering_attach(steering, o->mail.box);
 	status = run(o, result, may_pass);
 	steering_attach(steering, NULL);
-	if (outgoing_release_all(o)) {
+	if (outgoing_end_release_all(o)) {
 		mailbox_destroy(o->mail.box);
 		free(o);
 	}

@@ -28,7 +28,7 @@ static void undo_connect(struct outgoing *o)
 {
 	outgoing_peer_abort(o);
 	outgoing_round_untrack(o);
-	outgoing_settle(o);
+	outgoing_end_settle(o);
 }
 
 static void undo_prepare(struct outgoing *o)
@@ -50,8 +50,8 @@ static void undo_precopy(struct outgoing *o)
 }
 
 static const struct outgoing_step steps[] = {
-	{PHASE_CONNECT, NULL, outgoing_connect, undo_connect},
-	{PHASE_PREPARE, NULL, outgoing_prepare, undo_prepare},
+	{PHASE_CONNECT, NULL, outgoing_setup_connect, undo_connect},
+	{PHASE_PREPARE, NULL, outgoing_setup_prepare, undo_prepare},
 	{PHASE_ATTACH, NULL, outgoing_round_attach, undo_attach},
 	{PHASE_PRECOPY, NULL, outgoing_precopy, undo_precopy},
 	{PHASE_SWITCHOVER, NULL, outgoing_stop_switchover, NULL},
@@ -60,7 +60,7 @@ static const struct outgoing_step steps[] = {
 	{OUTGOING_SAME_PHASE, NULL, outgoing_handover_commit, NULL},
 	{PHASE_HANDOVER, NULL, outgoing_handover, NULL},
 	{PHASE_POSTCOPY, wants_postcopy, outgoing_postcopy, NULL},
-	{PHASE_FINISH, NULL, outgoing_finish, NULL},
+	{PHASE_FINISH, NULL, outgoing_end_finish, NULL},
 };
 
 _Static_assert(sizeof(steps) / sizeof(*steps) <= OUTGOING_STEPS_MAX, "a bit for each step");

@@ -55,7 +55,7 @@ static int retire_leftover(struct outgoing *o, struct errtext *err)
 	}
 }
 
-int outgoing_finish(struct outgoing *o)
+int outgoing_end_finish(struct outgoing *o)
 {
 	struct errtext err;
 
@@ -97,7 +97,7 @@ static void make_sure_it_runs(struct outgoing *o)
 	report_event(o->report, "warning", o->phase, err.text);
 }
 
-void outgoing_settle(struct outgoing *o)
+void outgoing_end_settle(struct outgoing *o)
 {
 	if (o->libvirt.ignore_shared || o->libvirt.job)
 		make_sure_it_runs(o);
@@ -107,7 +107,7 @@ void outgoing_settle(struct outgoing *o)
 
 /* ---- and is given back ---- */
 
-bool outgoing_release_all(struct outgoing *o)
+bool outgoing_end_release_all(struct outgoing *o)
 {
 	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST &&
 		    !o->libvirt.ignore_shared && !o->libvirt.left_behind;

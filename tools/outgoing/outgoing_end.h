@@ -7,9 +7,9 @@
 struct outgoing;
 
 /* The phase after the destination has the guest: remove it here. Always 0. */
-int outgoing_finish(struct outgoing *o);
+int outgoing_end_finish(struct outgoing *o);
 /* The guest stays: make sure that it runs here as before, or warn of what the guard has to do. */
-void outgoing_settle(struct outgoing *o);
+void outgoing_end_settle(struct outgoing *o);
 /* Give everything back, in an order in which nothing uses what has gone. False if something still
  * might use the rest, which must then be left to the end of the process. */
-bool outgoing_release_all(struct outgoing *o);
+bool outgoing_end_release_all(struct outgoing *o);

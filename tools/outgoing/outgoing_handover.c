@@ -61,7 +61,7 @@ static int give_up(struct outgoing *o, const char *why)
 		    "paused here and may run on %s. Do not resume it here; when the other host "
 		    "can be reached, run: dray recover %s",
 		    why, o->opt->destination, o->guest.info.name);
-	outgoing_enter(o, PHASE_LOST);
+	outgoing_status_enter(o, PHASE_LOST);
 	return -EHOSTUNREACH;
 }
 

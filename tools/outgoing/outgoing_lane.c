@@ -7,11 +7,11 @@
 
 static void roll_back(struct outgoing *o, const struct outgoing_lane *lane, uint32_t begun)
 {
-	outgoing_enter(o, PHASE_ROLLBACK);
+	outgoing_status_enter(o, PHASE_ROLLBACK);
 	for (size_t i = lane->count; i-- > 0;)
 		if (begun >> i & 1 && lane->steps[i].undo)
 			lane->steps[i].undo(o);
-	outgoing_enter(o, o->cancelled ? PHASE_ABORTED : PHASE_FAILED);
+	outgoing_status_enter(o, o->cancelled ? PHASE_ABORTED : PHASE_FAILED);
 }
 
 void outgoing_lane_walk(struct outgoing *o, const struct outgoing_lane *lane)
@@ -25,12 +25,12 @@ void outgoing_lane_walk(struct outgoing *o, const struct outgoing_lane *lane)
 		if (step->wanted && !step->wanted(o))
 			continue;
 		if (step->phase != OUTGOING_SAME_PHASE)
-			outgoing_enter(o, step->phase);
+			outgoing_status_enter(o, step->phase);
 		begun |= 1u << i;
 		ret = step->run(o);
 	}
 	if (ret == 0)
-		outgoing_enter(o, PHASE_COMPLETED);
+		outgoing_status_enter(o, PHASE_COMPLETED);
 	else if (!phase_is_final(o->phase))
 		roll_back(o, lane, begun);
 }

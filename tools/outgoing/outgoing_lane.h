@@ -22,7 +22,7 @@ struct outgoing_step {
 	 * which is final, and fails: then nothing is undone either. */
 	int (*run)(struct outgoing *o);
 	/* What must happen in time, if the step has begun; it may have failed half-way. The rest is
-	 * given back at the end, by outgoing_release_all. NULL: nothing */
+	 * given back at the end, by outgoing_end_release_all. NULL: nothing */
 	void (*undo)(struct outgoing *o);
 };
 

@@ -72,7 +72,7 @@ static void (*const kinds[])(struct outgoing *o, struct mail *mail) = {
 	[MAIL_CANCEL] = take_cancel,
 	[MAIL_COMPLETE] = NULL,
 	[MAIL_LINK] = outgoing_postcopy_take_link,
-	[MAIL_SET] = outgoing_take_set,
+	[MAIL_SET] = outgoing_limits_take_set,
 };
 
 void outgoing_mail_take(struct outgoing *o, struct mail *mail)

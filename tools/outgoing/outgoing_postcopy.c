@@ -126,7 +126,7 @@ int outgoing_postcopy(struct outgoing *o)
 			judge_proof(o);
 		return 0;
 	}
-	outgoing_enter(o, PHASE_LOST);
+	outgoing_status_enter(o, PHASE_LOST);
 	return outgoing_fail(o, -ECONNABORTED,
 			     "post-copy of domain %s cannot be finished: %s. What it had not "
 			     "fetched is held here no longer; see whether it runs on %s, and start "

@@ -71,7 +71,7 @@ static void limits_now(struct outgoing *o, struct convergence_limits *limits)
 {
 	*limits = (struct convergence_limits){
 		.max_downtime_ms = o->precopy.limits.max_downtime_ms,
-		.completion_s = (uint32_t)outgoing_completion_s(o),
+		.completion_s = (uint32_t)outgoing_limits_completion_s(o),
 		.post_copy = may_post_copy(o) && o->precopy.limits.post_copy,
 		.post_copy_now = may_post_copy(o) && o->opt->post_copy_now,
 		.disruption = o->opt->disruption,
@@ -154,7 +154,7 @@ static int live_round(struct outgoing *o)
 	outgoing_round_start(o, SOURCE_ROUND_LIVE);
 	if (pass_failure_point(o->rounds.number) < 0)
 		return outgoing_fail(o, -EIO, "failure asked for in round %u", o->rounds.number);
-	ret = outgoing_round_await(o, outgoing_completion_left_ms(o));
+	ret = outgoing_round_await(o, outgoing_limits_completion_left_ms(o));
 	if (ret < 0 && (ret != -ETIMEDOUT || o->failed))
 		return ret;
 	verdict = ret < 0 ? expire(o) : judge(o);

@@ -78,7 +78,7 @@ void outgoing_progress_tick(struct outgoing *o)
 		return;
 	o->status.next_us = now + OUTGOING_TICK_US;
 	measure(o, now);
-	outgoing_show(o);
+	outgoing_status_show(o);
 	outgoing_round_account(o);
 	outgoing_precopy_check_progress(o, now, o->status.shown.remaining_bytes);
 	tell(o);

@@ -43,7 +43,7 @@ int outgoing_queue_here(struct outgoing *o)
 		if (ret < 0)
 			return outgoing_fail(o, ret, "cannot count this host's migrations");
 		ahead = ahead < o->opt->max_outbound ? 0 : ahead - o->opt->max_outbound + 1;
-		outgoing_show_ahead(o, "source", ahead);
+		outgoing_status_show_ahead(o, "source", ahead);
 		if (ahead == 0)
 			return 0;
 		if (is_over(o, begun))
@@ -78,7 +78,7 @@ int outgoing_queue_there(struct outgoing *o)
 void outgoing_queue_take(struct outgoing *o, struct wire_message *m)
 {
 	o->turn.queued_there = true;
-	outgoing_show_ahead(o, "destination", m->queued.ahead);
+	outgoing_status_show_ahead(o, "destination", m->queued.ahead);
 }
 
 void outgoing_queue_note_turn(struct outgoing *o)

@@ -127,9 +127,9 @@ static int end_round(struct outgoing *o)
 /* A guest paused to finish that took too long is a time-out like any other. */
 int outgoing_round_await_stopped(struct outgoing *o, const char *what)
 {
-	int ret = outgoing_await(o, round_over, outgoing_stopped_left_ms(o), what);
+	int ret = outgoing_await(o, round_over, outgoing_limits_stopped_left_ms(o), what);
 
-	if (ret == -ETIMEDOUT && o->precopy.paused && outgoing_stopped_left_ms(o) == 0)
+	if (ret == -ETIMEDOUT && o->precopy.paused && outgoing_limits_stopped_left_ms(o) == 0)
 		o->cancelled = true;
 	return ret;
 }

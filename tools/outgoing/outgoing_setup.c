@@ -18,7 +18,7 @@
 #define PREPARE_MS 300000
 #define LONG_US 2000000
 
-int outgoing_check(struct outgoing *o)
+int outgoing_setup_check(struct outgoing *o)
 {
 	int ret = o->world->check_process(&o->err);
 
@@ -31,7 +31,7 @@ int outgoing_check(struct outgoing *o)
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
 }
 
-int outgoing_connect(struct outgoing *o)
+int outgoing_setup_connect(struct outgoing *o)
 {
 	int ret = outgoing_place_open(o);
 
@@ -55,7 +55,7 @@ static bool is_ready(const struct outgoing *o)
 	return o->peer.ready && o->libvirt.perform_held;
 }
 
-int outgoing_prepare(struct outgoing *o)
+int outgoing_setup_prepare(struct outgoing *o)
 {
 	int ret = outgoing_place_hold(o);
 

@@ -5,7 +5,7 @@
 struct outgoing;
 
 /* Before the first phase: can this guest be moved at all? Touches nothing. */
-int outgoing_check(struct outgoing *o);
+int outgoing_setup_check(struct outgoing *o);
 /* The phases until the guest's memory is tracked. */
-int outgoing_connect(struct outgoing *o);
-int outgoing_prepare(struct outgoing *o);
+int outgoing_setup_connect(struct outgoing *o);
+int outgoing_setup_prepare(struct outgoing *o);

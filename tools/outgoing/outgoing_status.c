@@ -6,15 +6,15 @@
 #include <stdlib.h>
 #include "outgoing_private.h"
 
-void outgoing_enter(struct outgoing *o, enum phase phase)
+void outgoing_status_enter(struct outgoing *o, enum phase phase)
 {
 	if (phase != o->phase && phase_move(&o->phase, phase) < 0)
 		abort(); /* the table of steps is wrong */
 	report_event(o->report, "phase", phase, phase_name(phase));
-	outgoing_show(o);
+	outgoing_status_show(o);
 }
 
-void outgoing_show(struct outgoing *o)
+void outgoing_status_show(struct outgoing *o)
 {
 	struct steering_status *s = &o->status.shown;
 
@@ -29,12 +29,12 @@ void outgoing_show(struct outgoing *o)
 	steering_show(o->steering, s);
 }
 
-void outgoing_show_ahead(struct outgoing *o, const char *where, unsigned int ahead)
+void outgoing_status_show_ahead(struct outgoing *o, const char *where, unsigned int ahead)
 {
 	if (o->status.shown.queued_ahead == ahead)
 		return;
 	o->status.shown.queued_ahead = ahead;
-	outgoing_show(o);
+	outgoing_status_show(o);
 	if (ahead)
 		report_queued(o->report, where, ahead);
 }

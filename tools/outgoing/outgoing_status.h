@@ -17,9 +17,9 @@ struct outgoing_status {
 
 /* Move on to a phase, and say so. The table of phases must allow it; the first one may be entered
  * by who is in it already. */
-void outgoing_enter(struct outgoing *o, enum phase phase);
+void outgoing_status_enter(struct outgoing *o, enum phase phase);
 /* Let the status socket see what is. */
-void outgoing_show(struct outgoing *o);
+void outgoing_status_show(struct outgoing *o);
 /* So many migrations are ahead of this one on `where`, source or destination: told when it
  * changes. */
-void outgoing_show_ahead(struct outgoing *o, const char *where, unsigned int ahead);
+void outgoing_status_show_ahead(struct outgoing *o, const char *where, unsigned int ahead);
