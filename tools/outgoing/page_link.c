@@ -27,7 +27,7 @@
 /* Of the SYNC that ends the push; nobody counts rounds here. */
 #define PUSH_ROUND UINT32_MAX
 
-struct lane {
+struct page_stream {
 	struct page_link *link;
 	unsigned int index;
 	bool urgent; /* a fault connection */
@@ -46,7 +46,7 @@ struct page_link {
 	/* of the present set; private to the keeper, or to who calls new and serve */
 	struct control *control;
 	struct proof *proof; /* its reader's; NULL until asked for one */
-	struct lane lanes[2 * PAGE_LINK_STREAMS_MAX];
+	struct page_stream streams[2 * PAGE_LINK_STREAMS_MAX];
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* CLOCK_MONOTONIC */
@@ -100,7 +100,7 @@ static void note_broken(struct page_link *l, const char *text)
 }
 
 /* The destination closes them before it says COMPLETE, or why it gives up: let it say so. */
-static void note_lane_ended(struct page_link *l, const char *text)
+static void note_stream_ended(struct page_link *l, const char *text)
 {
 	pthread_mutex_lock(&l->lock);
 	if (!wait_until(l, is_broken_or_over, REASON_MS))
@@ -192,45 +192,45 @@ static void on_lost(void *opaque, int result, const char *text)
 
 /* ---- a set of connections ---- */
 
-static void *lane_main(void *arg)
+static void *page_stream_main(void *arg)
 {
-	struct lane *lane = arg;
-	struct page_link *l = lane->link;
+	struct page_stream *ps = arg;
+	struct page_link *l = ps->link;
 	struct errtext err = {0};
 	int ret;
 
-	if (lane->urgent) {
+	if (ps->urgent) {
 		scheduling_urgent();
-		ret = page_server_serve(l->server, lane->index, lane->stream, &err);
-		note_lane_ended(l, ret < 0 ? err.text : "the destination closed a connection");
+		ret = page_server_serve(l->server, ps->index, ps->stream, &err);
+		note_stream_ended(l, ret < 0 ? err.text : "the destination closed a connection");
 	} else {
 		scheduling_background();
-		ret = page_server_push(l->server, lane->index, lane->stream, &err);
+		ret = page_server_push(l->server, ps->index, ps->stream, &err);
 		if (ret < 0)
-			note_lane_ended(l, err.text);
+			note_stream_ended(l, err.text);
 	}
 	return NULL;
 }
 
-static int open_lane(struct page_link *l, unsigned int i, struct errtext *err)
+static int open_stream(struct page_link *l, unsigned int i, struct errtext *err)
 {
-	struct lane lane = {.link = l, .urgent = i < l->opt.faults};
-	struct uring_stream_options options = {.pacer = l->opt.pacer, .urgent = lane.urgent};
+	struct page_stream ps = {.link = l, .urgent = i < l->opt.faults};
+	struct uring_stream_options options = {.pacer = l->opt.pacer, .urgent = ps.urgent};
 	_cleanup_close_ int fd = -1;
 	int ret;
 
-	lane.index = lane.urgent ? i : i - l->opt.faults;
-	ret = door_dial(l->opt.peer, lane.urgent ? WIRE_KIND_FAULT : WIRE_KIND_PUSH, lane.index,
-			&fd, NULL, err);
+	ps.index = ps.urgent ? i : i - l->opt.faults;
+	ret = door_dial(l->opt.peer, ps.urgent ? WIRE_KIND_FAULT : WIRE_KIND_PUSH, ps.index, &fd,
+			NULL, err);
 	if (ret == 0 && l->resumed && l->opt.pacer)
 		pacer_set_cost(l->opt.pacer, wire_cost_full_segments(fd));
 	if (ret == 0)
-		ret = uring_stream_new(fd, &options, &lane.stream, err);
+		ret = uring_stream_new(fd, &options, &ps.stream, err);
 	if (ret < 0)
 		return ret;
 	steal_fd(&fd);
 	pthread_mutex_lock(&l->lock);
-	l->lanes[i] = lane;
+	l->streams[i] = ps;
 	pthread_mutex_unlock(&l->lock);
 	return 0;
 }
@@ -265,46 +265,46 @@ static int new_server(struct page_link *l, bool held, struct errtext *err)
 	return 0;
 }
 
-static unsigned int lane_count(const struct page_link *l)
+static unsigned int stream_count(const struct page_link *l)
 {
 	return l->opt.faults + l->opt.pushes;
 }
 
-static int open_lanes(struct page_link *l, struct errtext *err)
+static int open_streams(struct page_link *l, struct errtext *err)
 {
 	int ret = 0;
 
-	for (unsigned int i = 0; ret == 0 && i < lane_count(l); i++)
-		ret = open_lane(l, i, err);
+	for (unsigned int i = 0; ret == 0 && i < stream_count(l); i++)
+		ret = open_stream(l, i, err);
 	return ret;
 }
 
-static int start_lanes(struct page_link *l, struct errtext *err)
+static int start_streams(struct page_link *l, struct errtext *err)
 {
-	for (unsigned int i = 0; i < lane_count(l); i++) {
-		struct lane *lane = &l->lanes[i];
-		int ret = -pthread_create(&lane->thread, NULL, lane_main, lane);
+	for (unsigned int i = 0; i < stream_count(l); i++) {
+		struct page_stream *ps = &l->streams[i];
+		int ret = -pthread_create(&ps->thread, NULL, page_stream_main, ps);
 
 		if (ret < 0)
 			return errtext_set(err, ret, "cannot start a thread: %s", strerror(-ret));
-		lane->started = true;
+		ps->started = true;
 	}
 	return 0;
 }
 
-static void close_lane(struct page_link *l, struct lane *lane)
+static void close_stream(struct page_link *l, struct page_stream *ps)
 {
 	uint64_t bytes;
 
-	if (!lane->stream)
+	if (!ps->stream)
 		return;
-	if (lane->started)
-		pthread_join(lane->thread, NULL);
-	bytes = uring_stream_bytes(lane->stream);
+	if (ps->started)
+		pthread_join(ps->thread, NULL);
+	bytes = uring_stream_bytes(ps->stream);
 	pthread_mutex_lock(&l->lock);
 	l->bytes += bytes;
-	lane->stream->ops->destroy(lane->stream);
-	*lane = (struct lane){0};
+	ps->stream->ops->destroy(ps->stream);
+	*ps = (struct page_stream){0};
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -314,11 +314,11 @@ static void close_set(struct page_link *l)
 
 	if (server)
 		page_server_stop(server);
-	for (unsigned int i = 0; i < lane_count(l); i++)
-		if (l->lanes[i].stream)
-			l->lanes[i].stream->ops->shutdown(l->lanes[i].stream);
-	for (unsigned int i = 0; i < lane_count(l); i++)
-		close_lane(l, &l->lanes[i]);
+	for (unsigned int i = 0; i < stream_count(l); i++)
+		if (l->streams[i].stream)
+			l->streams[i].stream->ops->shutdown(l->streams[i].stream);
+	for (unsigned int i = 0; i < stream_count(l); i++)
+		close_stream(l, &l->streams[i]);
 	control_destroy(l->control);
 	l->control = NULL;
 	proof_destroy(l->proof);
@@ -353,7 +353,7 @@ static bool connect_anew(struct page_link *l)
 	struct errtext err = {0};
 
 	if (new_server(l, false, &err) == 0 && open_control(l, true, &err) == 0 && learn_owed(l) &&
-	    open_lanes(l, &err) == 0 && start_lanes(l, &err) == 0)
+	    open_streams(l, &err) == 0 && start_streams(l, &err) == 0)
 		return true;
 	close_set(l);
 	return false;
@@ -449,7 +449,7 @@ int page_link_new(const struct page_link_options *options, struct page_link **ou
 	if (ret == 0)
 		ret = open_control(*out, false, err);
 	if (ret == 0)
-		ret = open_lanes(*out, err);
+		ret = open_streams(*out, err);
 	if (ret < 0) {
 		page_link_destroy(*out);
 		*out = NULL;
@@ -481,7 +481,7 @@ int page_link_serve(struct page_link *l, struct source *source, struct errtext *
 		return errtext_set(err, -ECONNRESET, "post-copy's connections broke: %s", l->text);
 	for (unsigned int i = 0; i < l->opt.ram->count; i++)
 		page_server_owe(l->server, i, source_stale(source, i));
-	ret = start_lanes(l, err);
+	ret = start_streams(l, err);
 	return ret < 0 ? ret : start_keeper(l, err);
 }
 
@@ -554,9 +554,9 @@ uint64_t page_link_bytes(struct page_link *l)
 
 	pthread_mutex_lock(&l->lock);
 	bytes = l->bytes;
-	for (unsigned int i = 0; i < lane_count(l); i++)
-		if (l->lanes[i].stream)
-			bytes += uring_stream_bytes(l->lanes[i].stream);
+	for (unsigned int i = 0; i < stream_count(l); i++)
+		if (l->streams[i].stream)
+			bytes += uring_stream_bytes(l->streams[i].stream);
 	pthread_mutex_unlock(&l->lock);
 	return bytes;
 }
