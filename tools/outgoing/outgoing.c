@@ -53,14 +53,13 @@ void outgoing_defaults(struct outgoing_options *o)
 	strcpy(o->socket.congestion, SOCKET_CONGESTION);
 }
 
-static int run(struct outgoing *o, struct report_result *result, bool *may_pass)
+static int run(struct outgoing *o, const struct outgoing_lane *lane, struct report_result *result,
+	       bool *may_pass)
 {
-	const struct outgoing_lane *lane = find_lane(o->opt->lane);
 	enum exit_status status;
 	bool refused;
 
 	*may_pass = false;
-	o->status.shown.lane = lane->name;
 	if (outgoing_setup_check(o) < 0) {
 		report_event(o->report, "refused", o->phase, o->err.text);
 		outgoing_result_fill(o, "failed", result);
@@ -81,6 +80,7 @@ static int run(struct outgoing *o, struct report_result *result, bool *may_pass)
 int outgoing_run(const struct outgoing_options *options, struct steering *steering,
 		 struct report *report, struct report_result *result, bool *may_pass)
 {
+	const struct outgoing_lane *lane = find_lane(options->lane);
 	struct outgoing *o = calloc(1, sizeof(*o));
 	int status;
 
@@ -91,14 +91,13 @@ int outgoing_run(const struct outgoing_options *options, struct steering *steeri
 	o->report = report;
 	o->steering = steering;
 	o->mail.take = outgoing_mail_take;
-	o->status.shown.mode = "PreCopy";
+	outgoing_status_begin(o, lane->name);
 	outgoing_place_init(o);
-	o->status.begun_us = o->world->now_us();
 	steering_limits(steering, &o->precopy.limits);
 	if (outgoing_peer_init(o) < 0)
 		abort();
 	steering_attach(steering, o->mail.box);
-	status = run(o, result, may_pass);
+	status = run(o, lane, result, may_pass);
 	steering_attach(steering, NULL);
 	if (outgoing_end_release_all(o)) {
 		mailbox_destroy(o->mail.box);

@@ -14,11 +14,8 @@
 #include "outgoing_queue.h"
 #include "outgoing_round.h"
 #include "outgoing_status.h"
-#include "ownership.h"
-#include "ownership_table.h"
 
 #define SETTLE_MS 10000
-#define AGAIN_US 50000
 
 /* ---- it has moved ---- */
 
@@ -32,29 +29,6 @@ static bool said_finished(const struct outgoing *o)
 	return o->peer.finished || o->peer.lost;
 }
 
-/* libvirt's library calls a migration done also when its last call, on which the daemon here
- * removes the guest, was lost with that daemon: the one started next has it paused. */
-static int retire_leftover(struct outgoing *o, struct errtext *err)
-{
-	uint64_t end = o->world->now_us() + SETTLE_MS * 1000ull;
-
-	for (;;) {
-		struct domain_info info;
-		int ret;
-
-		*err = (struct errtext){0};
-		ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info,
-					 err);
-		if (ret == 0)
-			ret = ownership_retire(o->libvirt.host, o->guest.info.uuid,
-					       o->guest.info.persistent, err);
-		if (ret == 0 || ret == -EEXIST || o->world->now_us() >= end)
-			return ret;
-		o->world->pause(AGAIN_US);
-		host_reopen(o->libvirt.host, NULL);
-	}
-}
-
 int outgoing_end_finish(struct outgoing *o)
 {
 	struct errtext err;
@@ -66,43 +40,23 @@ int outgoing_end_finish(struct outgoing *o)
 		report_event(o->report, "warning", o->phase,
 			     "the guest runs on the destination, which did not confirm that it has "
 			     "tidied up: run `dray recover` for it there");
-	o->libvirt.ignore_shared = false; /* goes with the source's QEMU */
-	o->libvirt.left_behind = retire_leftover(o, &err) < 0;
-	if (o->libvirt.left_behind) /* the guard tries on */
-		report_event(o->report, "warning", o->phase, err.text);
-	else
+	if (outgoing_libvirt_retire(o, &err) == 0)
 		outgoing_place_forget(o);
+	else /* the guard tries on */
+		report_event(o->report, "warning", o->phase, err.text);
 	return 0;
 }
 
 /* ---- it stays ---- */
 
-/* libvirt has usually resumed it by now. */
-static void make_sure_it_runs(struct outgoing *o)
-{
-	struct errtext err = {0};
-	struct domain_info info;
-	int ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, &err);
-
-	if (ret == 0 && o->guest.was_running &&
-	    ownership_table_departure(info.state, false) == DEPARTURE_RESUME)
-		ret = host_resume(o->libvirt.host, o->guest.info.uuid, &err);
-	if (ret == 0 && o->libvirt.ignore_shared)
-		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, &err);
-	if (ret == 0) {
-		o->libvirt.ignore_shared = false;
-		outgoing_place_forget(o);
-		return;
-	}
-	report_event(o->report, "warning", o->phase, err.text);
-}
-
 void outgoing_end_settle(struct outgoing *o)
 {
-	if (o->libvirt.ignore_shared || o->libvirt.job)
-		make_sure_it_runs(o);
-	else
+	struct errtext err = {0};
+
+	if (outgoing_libvirt_restore(o, &err) == 0)
 		outgoing_place_forget(o);
+	else /* the guard tries again */
+		report_event(o->report, "warning", o->phase, err.text);
 }
 
 /* ---- and is given back ---- */

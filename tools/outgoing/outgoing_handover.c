@@ -15,32 +15,16 @@
 #include "outgoing_private.h"
 #include "outgoing_round.h"
 #include "outgoing_state.h"
+#include "outgoing_stop.h"
 #include "outgoing_status.h"
 #include "ownership.h"
 #include "ownership_table.h"
 
 #define HANDOVER_MS 30000
-#define SETTLE_MS 10000
 
 static bool outcome_known(const struct outgoing *o)
 {
 	return o->libvirt.done || o->peer.lost || o->libvirt.confirm_held;
-}
-
-/* It runs there, but libvirt's end of the job broke: finish that by hand. The gate stays shut to
- * Confirm(cancelled). */
-static int retire_by_hand(struct outgoing *o)
-{
-	struct domain_info info;
-	int ret;
-
-	o->world->gate.cut(o->libvirt.gate);
-	outgoing_libvirt_end_job(o);
-	ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, &o->err);
-	if (ret == 0)
-		ret = ownership_retire(o->libvirt.host, o->guest.info.uuid,
-				       o->guest.info.persistent, &o->err);
-	return ret;
 }
 
 /* The destination never ran it: libvirt may resume the source after all. */
@@ -95,8 +79,8 @@ static int resolve(struct outgoing *o)
 		return runs_here(o) ? take_back(o) : give_up(o, err.text);
 	if (state == WIRE_STATE_ABSENT)
 		return take_back(o);
-	o->stop.resumed = true;
-	ret = retire_by_hand(o);
+	outgoing_stop_note_resumed(o);
+	ret = outgoing_libvirt_retire_by_hand(o);
 	return ret < 0 ? give_up(o, o->err.text) : 0;
 }
 
@@ -130,7 +114,7 @@ int outgoing_handover(struct outgoing *o)
 	if (o->libvirt.done && o->libvirt.result == 0)
 		return 0;
 	/* Frozen or cut: what the control channel still said may be the answer. */
-	if (o->stop.resumed && retire_by_hand(o) == 0)
+	if (o->stop.resumed && outgoing_libvirt_retire_by_hand(o) == 0)
 		return 0;
 	return resolve(o);
 }

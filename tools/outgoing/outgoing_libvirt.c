@@ -11,10 +11,14 @@
 #include "outgoing_await.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
+#include "ownership.h"
+#include "ownership_table.h"
 
 /* For libvirt to wind up by itself before its connections are cut. */
 #define WIND_UP_MS 3000
 #define CUT_MS 20000
+#define SETTLE_MS 10000
+#define AGAIN_US 50000
 
 int outgoing_libvirt_open(struct outgoing *o)
 {
@@ -227,6 +231,64 @@ void outgoing_libvirt_undo(struct outgoing *o)
 		host_abort_job(o->libvirt.host, o->guest.info.uuid);
 	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0)
 		outgoing_libvirt_end_job(o);
+}
+
+static int retire(struct outgoing *o, struct errtext *err)
+{
+	struct domain_info info;
+	int ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, err);
+
+	if (ret == 0)
+		ret = ownership_retire(o->libvirt.host, o->guest.info.uuid,
+				       o->guest.info.persistent, err);
+	return ret;
+}
+
+/* libvirt's library calls a migration done also when its last call, on which the daemon here
+ * removes the guest, was lost with that daemon: the one started next has it paused. */
+int outgoing_libvirt_retire(struct outgoing *o, struct errtext *err)
+{
+	uint64_t end = o->world->now_us() + SETTLE_MS * 1000ull;
+	int ret;
+
+	o->libvirt.ignore_shared = false; /* it goes with the guest's QEMU */
+	for (;;) {
+		*err = (struct errtext){0};
+		ret = retire(o, err);
+		if (ret == 0 || ret == -EEXIST || o->world->now_us() >= end)
+			break;
+		o->world->pause(AGAIN_US);
+		host_reopen(o->libvirt.host, NULL);
+	}
+	o->libvirt.left_behind = ret < 0;
+	return ret;
+}
+
+/* The gate stays shut to Confirm(cancelled). */
+int outgoing_libvirt_retire_by_hand(struct outgoing *o)
+{
+	o->world->gate.cut(o->libvirt.gate);
+	outgoing_libvirt_end_job(o);
+	return retire(o, &o->err);
+}
+
+/* libvirt has usually resumed it by now. */
+int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err)
+{
+	struct domain_info info;
+	int ret;
+
+	if (!o->libvirt.ignore_shared && !o->libvirt.job)
+		return 0; /* it was not touched */
+	ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, err);
+	if (ret == 0 && o->guest.was_running &&
+	    ownership_table_departure(info.state, false) == DEPARTURE_RESUME)
+		ret = host_resume(o->libvirt.host, o->guest.info.uuid, err);
+	if (ret == 0 && o->libvirt.ignore_shared)
+		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, err);
+	if (ret == 0)
+		o->libvirt.ignore_shared = false;
+	return ret;
 }
 
 void outgoing_libvirt_disconnect(struct outgoing *o)

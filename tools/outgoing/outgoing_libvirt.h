@@ -10,6 +10,7 @@
 #include "libvirt_job.h"
 #include "wire.h"
 
+struct errtext;
 struct mail;
 struct outgoing;
 
@@ -45,6 +46,14 @@ void outgoing_libvirt_end_job(struct outgoing *o);
 bool outgoing_libvirt_hangs(const struct outgoing *o);
 /* Roll-back: end the job so that libvirt runs the guest here. */
 void outgoing_libvirt_undo(struct outgoing *o);
+/* The guest lives there: remove the one that was left here, if there is one; for ten seconds, as
+ * the daemon may be starting anew. Negative errno, with a text in *err. */
+int outgoing_libvirt_retire(struct outgoing *o, struct errtext *err);
+/* The same, where the job broke after the hand-over: cut it off first; one attempt. */
+int outgoing_libvirt_retire_by_hand(struct outgoing *o);
+/* The guest lives here: make sure that it runs as before, with x-ignore-shared taken back. Negative
+ * errno, with a text in *err. */
+int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err);
 /* The job has ended: give back all that was between libvirt and its daemons. */
 void outgoing_libvirt_disconnect(struct outgoing *o);
 void outgoing_libvirt_close(struct outgoing *o);

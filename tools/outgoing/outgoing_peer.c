@@ -10,6 +10,7 @@
 #include "cleanup.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
+#include "outgoing_status.h"
 
 int outgoing_peer_init(struct outgoing *o)
 {
@@ -136,7 +137,7 @@ void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail)
 
 void outgoing_peer_take_prepared(struct outgoing *o, struct wire_message *m)
 {
-	o->status.shown.queued_ahead = 0;
+	outgoing_status_show_ahead(o, "destination", 0);
 	strcpy(o->peer.monitor_path, m->prepared.monitor_path);
 	strcpy(o->peer.stream_path, m->prepared.stream_path);
 	o->peer.accepted = true;
@@ -151,6 +152,11 @@ void outgoing_peer_take_ready(struct outgoing *o, struct wire_message *m)
 void outgoing_peer_take_finished(struct outgoing *o, struct wire_message *m)
 {
 	(void)m;
+	outgoing_peer_note_finished(o);
+}
+
+void outgoing_peer_note_finished(struct outgoing *o)
+{
 	o->peer.finished = true;
 }
 

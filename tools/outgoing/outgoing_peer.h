@@ -43,6 +43,9 @@ void outgoing_peer_hang_up(struct outgoing *o);
 /* After all that sends by its pacer. */
 void outgoing_peer_release(struct outgoing *o);
 
+/* It has tidied up, as we know from elsewhere. */
+void outgoing_peer_note_finished(struct outgoing *o);
+
 /* MAIL_CONTROL_LOST */
 void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail);
 /* PREPARED, READY, FINISHED, ABORT */

@@ -67,7 +67,7 @@ int outgoing_postcopy_listen(struct outgoing *o)
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot switch to post-copy");
 	o->postcopy.decided = true;
-	o->status.shown.mode = "PostCopy";
+	outgoing_status_set_mode(o, "PostCopy");
 	/* What is known before the stop need not be done in it. */
 	for (int i = 0; ret == 0 && i < STALE_ROUNDS && (i == 0 || o->rounds.pages > FEW_PAGES);
 	     i++)
@@ -121,7 +121,7 @@ int outgoing_postcopy(struct outgoing *o)
 	while (!link_is_over(o))
 		outgoing_await(o, link_is_over, OUTGOING_NO_LIMIT_MS, NULL);
 	if (!o->postcopy.ended) {
-		o->peer.finished = true;
+		outgoing_peer_note_finished(o);
 		if (o->opt->verify)
 			judge_proof(o);
 		return 0;

@@ -9,6 +9,7 @@
 #include "outgoing_private.h"
 #include "outgoing_round.h"
 #include "outgoing_state.h"
+#include "outgoing_status.h"
 
 /* The estimate of a stop's fixed cost (device state, libvirt's round trips) before any is known. */
 #define FIXED_US 20000
@@ -124,7 +125,7 @@ static int act(struct outgoing *o, enum convergence_verdict verdict)
 		return 1;
 	case CONVERGENCE_PAUSE:
 		o->precopy.paused = true;
-		o->status.shown.mode = "Paused";
+		outgoing_status_set_mode(o, "Paused");
 		return 1;
 	case CONVERGENCE_POST_COPY:
 		return outgoing_postcopy_listen(o);

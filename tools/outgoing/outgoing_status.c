@@ -6,6 +6,18 @@
 #include <stdlib.h>
 #include "outgoing_private.h"
 
+void outgoing_status_begin(struct outgoing *o, const char *lane)
+{
+	o->status.shown.lane = lane;
+	o->status.begun_us = o->world->now_us();
+	outgoing_status_set_mode(o, "PreCopy");
+}
+
+void outgoing_status_set_mode(struct outgoing *o, const char *mode)
+{
+	o->status.shown.mode = mode;
+}
+
 void outgoing_status_enter(struct outgoing *o, enum phase phase)
 {
 	if (phase != o->phase && phase_move(&o->phase, phase) < 0)

@@ -15,6 +15,10 @@ struct outgoing_status {
 	uint64_t next_us;  /* when to measure again */
 };
 
+/* An attempt begins, in mode PreCopy, by this lane (lane.h; not copied). */
+void outgoing_status_begin(struct outgoing *o, const char *lane);
+/* PreCopy, Paused or PostCopy; not copied. */
+void outgoing_status_set_mode(struct outgoing *o, const char *mode);
 /* Move on to a phase, and say so. The table of phases must allow it; the first one may be entered
  * by who is in it already. */
 void outgoing_status_enter(struct outgoing *o, enum phase phase);

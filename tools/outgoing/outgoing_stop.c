@@ -86,6 +86,11 @@ void outgoing_stop_take_event(struct outgoing *o, struct mail *mail)
 	}
 }
 
+void outgoing_stop_note_resumed(struct outgoing *o)
+{
+	o->stop.resumed = true;
+}
+
 void outgoing_stop_take_resumed(struct outgoing *o, struct wire_message *m)
 {
 	int64_t offset;

@@ -24,6 +24,9 @@ int outgoing_stop_switchover(struct outgoing *o);
 /* The phase after that, with the guest stopped. */
 int outgoing_stop_last_pass(struct outgoing *o);
 
+/* The destination has the guest, though its RESUMED was not heard. */
+void outgoing_stop_note_resumed(struct outgoing *o);
+
 /* MAIL_QEMU_EVENT, of the QEMU here; RESUMED, of the one there */
 void outgoing_stop_take_event(struct outgoing *o, struct mail *mail);
 void outgoing_stop_take_resumed(struct outgoing *o, struct wire_message *m);
