@@ -33,7 +33,7 @@
 #define SAMPLE_US 10000
 #define SAMPLES_MAX 100000
 
-static const struct socket_options options = {.congestion = "cubic"};
+static const struct socket_options options = {.congestion = SOCKET_CONGESTION};
 
 static void check(int ret, const struct errtext *err)
 {

@@ -26,7 +26,7 @@
 #define CONNECTIONS_MAX 256
 #define WARM_UP_US 200000 /* slow start, and threads finding their cores */
 
-static const struct socket_options options = {.congestion = "cubic"};
+static const struct socket_options options = {.congestion = SOCKET_CONGESTION};
 
 static void check(int ret, const struct errtext *err)
 {

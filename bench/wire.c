@@ -17,7 +17,7 @@
 
 #define PIECE (4u << 20) /* as a full RAM frame */
 
-static const struct socket_options options = {.congestion = "cubic"};
+static const struct socket_options options = {.congestion = SOCKET_CONGESTION};
 
 static uint8_t *memory(size_t size)
 {

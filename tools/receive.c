@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include "commands.h"
+#include "connection.h"
 #include "exit_status.h"
 #include "guest_check.h"
 #include "libvirt_host.h"
@@ -15,7 +16,6 @@
 #include "signals.h"
 #include "wire.h"
 
-#define DEAD_MS 20000 /* a connection whose data nobody acknowledges */
 #define FILES_MAX 8192
 
 enum {
@@ -158,7 +158,7 @@ int command_receive(int argc, char **argv)
 	struct report report;
 	struct server_options s = {
 		.port = WIRE_PORT,
-		.socket = {.congestion = SOCKET_CONGESTION, .user_timeout_ms = DEAD_MS},
+		.socket = {.congestion = SOCKET_CONGESTION, .user_timeout_ms = connection_dead_ms(CONNECTION_SILENCE_MS)},
 		.libvirt_socket = libvirt_socket,
 		.report = &report,
 	};

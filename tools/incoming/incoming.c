@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
+#include "connection.h"
 #include "socket.h"
 
 static void destroy(struct incoming *in)
@@ -74,7 +75,7 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 	_cleanup_message_ struct wire_message m = {0};
 	struct incoming *in = incoming_new(r, INCOMING_QUEUED, session);
 	struct errtext err = {0};
-	int ret = in ? control_read_one(fd, ANSWER_MS, &m, &err) : -ENOMEM;
+	int ret = in ? control_read_one(fd, CONNECTION_FIRST_MS, &m, &err) : -ENOMEM;
 
 	*result = (struct incoming_result){0};
 	if (ret == 0 && m.type != WIRE_PREPARE)
@@ -107,10 +108,10 @@ static void say_last(int fd, const char *why)
 	const struct wire_message ended = {.type = WIRE_ABORT, .abort = {why}};
 	uint8_t byte;
 
-	if (control_write_one(fd, ANSWER_MS, why ? &ended : &complete, NULL) < 0)
+	if (control_write_one(fd, CONNECTION_FIRST_MS, why ? &ended : &complete, NULL) < 0)
 		return;
 	shutdown(fd, SHUT_WR);
-	while (socket_read_full(fd, &byte, 1, ANSWER_MS) == 0)
+	while (socket_read_full(fd, &byte, 1, CONNECTION_FIRST_MS) == 0)
 		;
 }
 

@@ -9,9 +9,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "connection.h"
 #include "process.h"
 
-#define SILENCE_MS 10000
 
 static bool is_of_session(const struct record *r, const void *session)
 {
@@ -125,7 +125,7 @@ static int take_over(struct incoming *in)
 	if (ret < 0)
 		return ret;
 	in->prepare.running = in->place.record.running;
-	in->prepare.silence_ms = SILENCE_MS;
+	in->prepare.silence_ms = CONNECTION_SILENCE_MS;
 	destination_place(in->joined.destination, in->postcopy.placer);
 	in->postcopy.released_us = in->world->now_us();
 	ret = placer_begin(in->postcopy.placer, &in->err);

@@ -18,7 +18,7 @@
 #include "ram_map.h"
 #include "receiver.h"
 
-#define ANSWER_MS 10000
+#define INCOMING_MONITOR_MS 10000 /* for an answer of QEMU's */
 
 /* Each part is declared, made, fed and given back by the file of its name. */
 struct incoming {

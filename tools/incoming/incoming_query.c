@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
+#include "connection.h"
 #include "ownership.h"
 
 void incoming_query(struct receiver *r, int fd)
@@ -19,7 +20,7 @@ void incoming_query(struct receiver *r, int fd)
 	bool discard;
 	int ret;
 
-	if (control_read_one(fd, ANSWER_MS, &m, &err) < 0 ||
+	if (control_read_one(fd, CONNECTION_FIRST_MS, &m, &err) < 0 ||
 	    (m.type != WIRE_QUERY && m.type != WIRE_DISCARD) ||
 	    r->opt.world->open_host(r->opt.libvirt_socket, &host, &err) < 0)
 		return;
@@ -32,6 +33,6 @@ void incoming_query(struct receiver *r, int fd)
 	host_close(host);
 	if (ret == 0) {
 		answer.state.state = state;
-		control_write_one(fd, ANSWER_MS, &answer, &err);
+		control_write_one(fd, CONNECTION_FIRST_MS, &answer, &err);
 	}
 }

@@ -11,6 +11,7 @@
 #include <sys/eventfd.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "connection.h"
 #include "door.h"
 #include "exit_status.h"
 #include "incoming.h"
@@ -22,7 +23,6 @@
 /* Connections that have not said hello yet count too: nobody can make us start threads without
  * end. */
 #define CONNECTIONS_MAX 512
-#define HELLO_MS 10000
 #define NO_ROOM_US 50000
 #define LINGER_US (600ull * 1000000)
 #define PORT_BUSY_US 5000000
@@ -156,7 +156,7 @@ static void serve(struct server *s, struct connection *c)
 	struct door_terms terms;
 	struct errtext err = {0};
 
-	if (door_answer(c->fd, HELLO_MS, s->host_uuid, &hello, &terms, &err) < 0) {
+	if (door_answer(c->fd, CONNECTION_FIRST_MS, s->host_uuid, &hello, &terms, &err) < 0) {
 		close(c->fd);
 		return;
 	}

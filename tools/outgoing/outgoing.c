@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "connection.h"
 #include "outgoing_direct.h"
 #include "outgoing_end.h"
 #include "outgoing_mail.h"
@@ -45,8 +46,8 @@ void outgoing_defaults(struct outgoing_options *o)
 		.progress_s = 150,
 		.max_outbound = 2,
 		.queue_s = 900,
-		.connect_ms = 10000,
-		.silence_ms = 10000,
+		.connect_ms = CONNECTION_DIAL_MS,
+		.silence_ms = CONNECTION_SILENCE_MS,
 		.stopped_ms = 2000,
 		.resolve_ms = 30000,
 	};

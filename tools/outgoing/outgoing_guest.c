@@ -7,13 +7,13 @@
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 
-#define ANSWER_MS 15000
+#define MONITOR_MS 15000
 
 static int open_monitor(struct outgoing *o, const struct guest_facts *facts)
 {
 	if (!facts->xml.direct_disks)
 		return 0;
-	return o->world->open_monitor(facts->monitor_path, ANSWER_MS, &o->guest.monitor, &o->err);
+	return o->world->open_monitor(facts->monitor_path, MONITOR_MS, &o->guest.monitor, &o->err);
 }
 
 int outgoing_guest_check(struct outgoing *o)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include "cleanup.h"
+#include "connection.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 #include "outgoing_status.h"
@@ -15,7 +16,7 @@
 int outgoing_peer_init(struct outgoing *o)
 {
 	o->peer.at.socket = o->opt->socket;
-	o->peer.at.socket.user_timeout_ms = 2 * o->opt->silence_ms;
+	o->peer.at.socket.user_timeout_ms = connection_dead_ms(o->opt->silence_ms);
 	if (getrandom(o->peer.at.session, sizeof(o->peer.at.session), 0) < 0)
 		return -errno;
 	return pacer_new(o->precopy.limits.bandwidth, &o->peer.pacer);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include "connection.h"
 #include "outgoing_await.h"
 #include "outgoing_limits.h"
 #include "outgoing_private.h"
@@ -11,7 +12,6 @@
 #include "outgoing_state.h"
 #include "outgoing_status.h"
 
-#define ANSWER_MS 15000
 #define STALE_MS 60000
 #define STALE_ROUNDS 8
 #define FEW_PAGES 256
@@ -54,7 +54,7 @@ int outgoing_postcopy_listen(struct outgoing *o)
 	int ret = o->world->control.send(o->peer.control, &listen);
 
 	if (ret == 0)
-		ret = outgoing_await(o, has_listening, ANSWER_MS,
+		ret = outgoing_await(o, has_listening, CONNECTION_ANSWER_MS,
 				     "the destination to get ready for post-copy");
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot switch to post-copy");

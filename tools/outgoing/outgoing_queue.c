@@ -3,6 +3,7 @@
 #include "outgoing_queue.h"
 
 #include <errno.h>
+#include "connection.h"
 #include "outgoing_await.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
@@ -10,7 +11,6 @@
 
 #define LOOK_MS 100
 /* The destination repeats itself once a second while it has us wait. */
-#define ANSWER_MS 15000
 
 static bool never(const struct outgoing *o)
 {
@@ -67,7 +67,7 @@ int outgoing_queue_there(struct outgoing *o)
 
 	while (ret == 0 && !o->peer.accepted) {
 		o->turn.queued_there = false;
-		ret = outgoing_await(o, is_prepared_or_queued, ANSWER_MS,
+		ret = outgoing_await(o, is_prepared_or_queued, CONNECTION_ANSWER_MS,
 				     "the destination to accept the guest");
 		if (ret == 0 && !o->peer.accepted && is_over(o, begun))
 			ret = too_long(o, "destination");

@@ -14,6 +14,7 @@
 #include <time.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "connection.h"
 #include "control.h"
 #include "pacer.h"
 #include "scheduling.h"
@@ -22,7 +23,6 @@
 
 #define PAUSE_FIRST_MS 50
 #define PAUSE_MOST_MS 5000
-#define ANSWER_MS 15000
 #define REASON_MS 3000
 /* Of the SYNC that ends the push; nobody counts rounds here. */
 #define PUSH_ROUND UINT32_MAX
@@ -341,7 +341,7 @@ static bool learn_owed(struct page_link *l)
 	bool known;
 
 	pthread_mutex_lock(&l->lock);
-	wait_until(l, has_answer, ANSWER_MS);
+	wait_until(l, has_answer, CONNECTION_ANSWER_MS);
 	known = l->owed_known && !l->broken && !is_over(l);
 	pthread_mutex_unlock(&l->lock);
 	return known;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How recovery reaches the two hosts: libvirt on this one, dray on the destination.
 #include <stdio.h>
+#include "connection.h"
 #include "libvirt_host.h"
 #include "recover_private.h"
 
@@ -17,7 +18,7 @@ void recover_reach_peer(const struct record *r, int timeout_ms, struct peer *pee
 {
 	*peer = (struct peer){.port = r->port,
 			      .timeout_ms = timeout_ms,
-			      .socket = {.user_timeout_ms = 2 * r->silence_ms}};
+			      .socket = {.user_timeout_ms = connection_dead_ms(r->silence_ms)}};
 	snprintf(peer->host, sizeof(peer->host), "%s", r->host);
 	snprintf(peer->socket.bind, sizeof(peer->socket.bind), "%s", r->bind);
 	snprintf(peer->socket.congestion, sizeof(peer->socket.congestion), "%s", r->congestion);

@@ -10,10 +10,10 @@
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
+#include "connection.h"
 #include "pacer.h"
 #include "recover_private.h"
 
-#define CONNECT_MS 10000
 #define AGAIN_US 5000000
 
 struct waiting {
@@ -167,7 +167,7 @@ static int serve(const struct recover_options *options, const struct record *r,
 	struct page_link *link = NULL;
 	int ret = pacer_new(r->bandwidth, &link_options.pacer);
 
-	recover_reach_peer(r, CONNECT_MS, &peer);
+	recover_reach_peer(r, CONNECTION_DIAL_MS, &peer);
 	if (ret == 0)
 		ret = options->world->resume_link(&link_options, &link, told);
 	if (ret == 0)

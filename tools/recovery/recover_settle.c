@@ -15,11 +15,11 @@
 // A guest that was never released is resumed without asking. Which state of libvirt is which of
 // these: ownership_table.c.
 #include <errno.h>
+#include "connection.h"
 #include "ownership_table.h"
 #include "recover_private.h"
 
 #define POLL_US 50000
-#define ANSWER_MS 3000
 
 /* ---- the source ---- */
 
@@ -43,7 +43,7 @@ static int ask_and_act(const struct recover_options *options, struct host *host,
 	struct peer peer;
 	int ret;
 
-	recover_reach_peer(r, ANSWER_MS, &peer);
+	recover_reach_peer(r, CONNECTION_ASK_MS, &peer);
 	ret = ownership_settle(options->world->ask, &peer, info->uuid_bytes, options->wait_ms,
 			       state, told);
 	if (ret < 0)
