@@ -158,7 +158,8 @@ int command_receive(int argc, char **argv)
 	struct report report;
 	struct server_options s = {
 		.port = WIRE_PORT,
-		.socket = {.congestion = SOCKET_CONGESTION, .user_timeout_ms = connection_dead_ms(CONNECTION_SILENCE_MS)},
+		.socket = {.congestion = SOCKET_CONGESTION,
+			   .user_timeout_ms = connection_dead_ms(CONNECTION_SILENCE_MS)},
 		.libvirt_socket = libvirt_socket,
 		.report = &report,
 	};
@@ -175,7 +176,7 @@ int command_receive(int argc, char **argv)
 	setrlimit(RLIMIT_NOFILE, &files);
 	signals_block();
 	signal(SIGCHLD, SIG_IGN); /* guards are nobody's to wait for */
-	s.stop_fd = signals_open();
+	a.server->stop_fd = signals_open();
 	ret = run(&a, libvirt_socket, &err);
 	if (ret < 0)
 		report_error(&report, err.text);

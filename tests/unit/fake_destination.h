@@ -17,6 +17,7 @@
 //   r  a RAM stream with a page   l  a page link (o: one that asks what is owed)
 //   s  the same, a stale page     f  a fault stream: the guest reads the page
 //   p  a push stream with it      t  libvirt's tunnel
+//   u  QEMU's stream, of one byte w  (QEMU has taken that byte)
 //
 //   struct fake_destination *d = fake_destination_new();
 //   d->libvirt_says = DOMAIN_RUNNING;      when the guest is looked for later on
@@ -109,7 +110,9 @@ struct fake_destination {
 	char states[256];    /* those that mail was asked for in, and how it ended */
 	size_t taken;	     /* letters of the script */
 	atomic_uint on, off; /* the capability, set so often */
-	unsigned int inside; /* userfaultfds that stay inside QEMU */
+	unsigned int qemu_stream_bytes;
+	bool released_before_qemu_stream; /* in the record, as QEMU would find it */
+	unsigned int inside;		  /* userfaultfds that stay inside QEMU */
 	struct fake_libvirt *libvirt;
 
 	/* private */
@@ -117,7 +120,8 @@ struct fake_destination {
 	char path[64], socket[108];
 	uint64_t now_us, idle;
 	bool lost, released;
-	int source, guard_pipe, tunnel, libvirtd, fault_fd;
+	int source, guard_pipe, tunnel, libvirtd, fault_fd, qemu_stream, qemu_stream_fd;
+	pthread_t qemu;
 	struct fake_joining fault;
 	struct slot *others[4];
 	struct ram_map shape; /* of the source */
@@ -175,6 +179,14 @@ static inline void *fake_monitor_main(void *arg)
 	return NULL;
 }
 
+static inline const char *fake_stream_path(const struct fake_destination *d)
+{
+	static char path[108];
+
+	snprintf(path, sizeof(path), "%s/stream", d->path);
+	return path;
+}
+
 static inline int fake_open_monitor(const char *path, int timeout_ms, struct qmp **out,
 				    struct errtext *err)
 {
@@ -189,6 +201,8 @@ static inline int fake_open_monitor(const char *path, int timeout_ms, struct qmp
 	cr_assert_lt(d->monitor_count++, FAKE_MONITORS);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	m->fd = pair[1];
+	if (d->qemu_stream < 0)
+		cr_assert_eq(socket_unix_listen(fake_stream_path(d), 1, &d->qemu_stream, NULL), 0);
 	cr_assert_eq(pthread_create(&m->thread, NULL, fake_monitor_main, &m->fd), 0);
 	return qmp_adopt(pair[0], path, timeout_ms, out, err);
 }
@@ -383,6 +397,45 @@ static inline void fake_link_comes(struct fake_destination *d, bool tell_owed)
 		     0, "%s", err.text);
 }
 
+/* QEMU's end: does the record say, when the byte comes, that the guest was released? */
+static inline void *fake_qemu_main(void *arg)
+{
+	struct fake_destination *d = arg;
+	struct guest_dir dir = {0};
+	struct record r;
+	uint8_t byte;
+	int fd = accept4(d->qemu_stream, NULL, NULL, SOCK_CLOEXEC);
+
+	snprintf(dir.path, sizeof(dir.path), "%s", d->path);
+	if (recv(fd, &byte, 1, 0) == 1) {
+		d->qemu_stream_bytes++;
+		d->released_before_qemu_stream =
+			record_read(&dir, RECORD_INCOMING, &r, NULL) == 0 && r.released;
+		record_destroy(&r);
+	}
+	close(fd);
+	return NULL;
+}
+
+static inline void fake_qemu_stream_comes(struct fake_destination *d)
+{
+	struct fake_joining j;
+	int fd = fake_join(&j, d->receiver, d->session, WIRE_KIND_QEMU_STREAM);
+
+	pthread_join(j.thread, NULL);
+	cr_assert_eq(j.result, 0, "%s", j.err.text);
+	cr_assert_eq(pthread_create(&d->qemu, NULL, fake_qemu_main, d), 0);
+	cr_assert_eq(send(fd, "Q", 1, 0), 1);
+	d->qemu_stream_fd = fd;
+}
+
+static inline void fake_qemu_has_it(struct fake_destination *d)
+{
+	pthread_join(d->qemu, NULL);
+	cleanup_close(&d->qemu_stream_fd);
+	d->qemu_stream_fd = -1;
+}
+
 /* libvirtd's end stays open until the session closes ours. */
 static inline void fake_tunnel_comes(struct fake_destination *d)
 {
@@ -417,6 +470,12 @@ static inline bool fake_connect(struct fake_destination *d, char letter)
 		return true;
 	case 't':
 		fake_tunnel_comes(d);
+		return true;
+	case 'u':
+		fake_qemu_stream_comes(d);
+		return true;
+	case 'w':
+		fake_qemu_has_it(d);
 		return true;
 	default:
 		return false;
@@ -486,7 +545,8 @@ static inline void fake_take_mail(struct mailbox *m, uint64_t deadline_us, struc
 
 	(void)m; /* what real threads post into it would come at any time */
 	*mail = (struct mail){.kind = MAIL_NONE};
-	fake_note_state(d, d->receiver->sessions->state);
+	if (d->receiver->sessions) /* else it is a server's (test_server.c) */
+		fake_note_state(d, d->receiver->sessions->state);
 	do
 		letter = fake_next(d);
 	while (fake_connect(d, letter));
@@ -523,6 +583,7 @@ static inline struct fake_destination *fake_destination_new(void)
 	cr_assert_not_null(d);
 	d->now_us = 1000000;
 	d->source = d->guard_pipe = d->tunnel = d->fault_fd = -1;
+	d->qemu_stream = d->qemu_stream_fd = -1;
 	d->libvirt_says = DOMAIN_INCOMING;
 	strcpy(d->path, "/tmp/dray-test.XXXXXX");
 	cr_assert_not_null(mkdtemp(d->path));
@@ -556,6 +617,7 @@ static inline void fake_destination_destroy(struct fake_destination *d)
 {
 	for (unsigned int i = 0; i < d->ahead; i++)
 		slot_leave(d->others[i]);
+	cleanup_close(&d->libvirtd);
 	fake_libvirt_destroy(d->libvirt);
 	record_destroy(&d->record);
 	ram_map_destroy(&d->shape);
@@ -638,8 +700,10 @@ static inline void fake_end_connections(struct fake_destination *d)
 	if (d->fault_fd >= 0)
 		pthread_join(d->fault.thread, NULL);
 	cleanup_close(&d->fault_fd);
+	if (d->qemu_stream_fd >= 0)
+		fake_qemu_has_it(d);
+	cleanup_close(&d->qemu_stream);
 	cleanup_close(&d->tunnel);
-	cleanup_close(&d->libvirtd);
 	for (unsigned int i = 0; i < d->monitor_count; i++) {
 		shutdown(d->monitors[i].fd, SHUT_RDWR);
 		pthread_join(d->monitors[i].thread, NULL);

@@ -142,6 +142,36 @@ Test(incoming, a_proof_is_given_up)
 	fake_destination_destroy(d);
 }
 
+/* ---- QEMU's stream ---- */
+
+/* A crash between the two would leave a guest that runs, and a record that denies it. */
+Test(incoming, the_record_comes_before_qemus_stream)
+{
+	static const char *const scripts[] = {"uRwEF", "RuwEF", "LuRwEK", "LRuwEK"};
+
+	for (size_t i = 0; i < sizeof(scripts) / sizeof(*scripts); i++) {
+		struct fake_destination *d = run(DOMAIN_INCOMING, scripts[i]);
+
+		cr_expect(d->result.arrived, "%s", scripts[i]);
+		cr_expect_eq(d->qemu_stream_bytes, 1, "%s", scripts[i]);
+		cr_expect(d->released_before_qemu_stream, "%s", scripts[i]);
+		fake_destination_destroy(d);
+	}
+}
+
+Test(incoming, qemus_stream_is_held_and_dropped)
+{
+	struct fake_destination *d = run(DOMAIN_INCOMING, "uA");
+
+	cr_assert_eq(d->qemu_stream_bytes, 0);
+	fake_destination_destroy(d);
+	d = fake_destination_new();
+	d->failing = FAKE_STEP_RECORD;
+	fake_destination_run(d, "uR");
+	cr_assert_eq(d->qemu_stream_bytes, 0);
+	fake_destination_destroy(d);
+}
+
 /* ---- the queue ---- */
 
 Test(incoming, waits_for_its_turn)

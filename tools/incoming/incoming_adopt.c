@@ -12,7 +12,6 @@
 #include "connection.h"
 #include "process.h"
 
-
 static bool is_of_session(const struct record *r, const void *session)
 {
 	return strcmp(r->session, session) == 0;

@@ -16,8 +16,8 @@ static int reach_monitor(struct incoming *in)
 	while (in->world->now_us() < end) {
 		struct errtext ignored = {0};
 
-		if (in->world->open_monitor(in->place.dir.monitor, INCOMING_MONITOR_MS, &in->monitor.qmp,
-					    &ignored) == 0)
+		if (in->world->open_monitor(in->place.dir.monitor, INCOMING_MONITOR_MS,
+					    &in->monitor.qmp, &ignored) == 0)
 			return 0;
 		incoming_mail_take(in, TRY_US);
 		if (incoming_state_is_decided(in->state))

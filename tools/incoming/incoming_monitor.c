@@ -97,6 +97,7 @@ int incoming_monitor_forget_capability(struct incoming *in)
 	int ret = 0;
 
 	if (!m->qmp)
-		ret = in->world->open_monitor(in->place.dir.monitor, INCOMING_MONITOR_MS, &m->qmp, &in->err);
+		ret = in->world->open_monitor(in->place.dir.monitor, INCOMING_MONITOR_MS, &m->qmp,
+					      &in->err);
 	return ret < 0 ? ret : qmp_set_capability(m->qmp, "x-ignore-shared", false, &in->err);
 }

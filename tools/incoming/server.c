@@ -15,13 +15,13 @@
 #include "door.h"
 #include "exit_status.h"
 #include "incoming.h"
+#include "incoming_world.h"
 #include "lane.h"
-#include "libvirt_host.h"
 #include "receiver.h"
 #include "record.h"
 
-/* Connections that have not said hello yet count too: nobody can make us start threads without
- * end. */
+/* Connections that have not said hello yet count too, so that nobody can make the receiver start
+ * threads without end. */
 #define CONNECTIONS_MAX 512
 #define NO_ROOM_US 50000
 #define LINGER_US (600ull * 1000000)
@@ -82,8 +82,8 @@ static void report_session(struct server *s, const char *peer, const struct inco
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* A source that may not have heard that all has come keeps its memory, and will ask: that long
- * somebody should be here. */
+/* A source that may not have heard that all pages have come keeps its memory, and will ask: the
+ * server stays that long to answer. */
 static void linger(struct server *s)
 {
 	pthread_mutex_lock(&s->lock);
@@ -123,7 +123,7 @@ static void finish(struct server *s, const struct connection *c, const struct wi
 		end(s);
 }
 
-/* Answered from the record: the session is over, and its source has been told. */
+/* A source asked about a session that is over, and was answered from the record. */
 static void finish_answered(struct server *s, const struct wire_hello *hello, int ret)
 {
 	bool over;
@@ -150,6 +150,18 @@ static void carry_on(struct server *s, struct connection *c, const struct wire_h
 		finish(s, c, hello, &result);
 }
 
+static void serve_migration(struct server *s, struct connection *c, const struct wire_hello *hello)
+{
+	struct incoming_result result;
+
+	if (s->opt.session) {
+		close(c->fd);
+		return;
+	}
+	incoming_serve(s->receiver, c->fd, hello->session, &result);
+	finish(s, c, hello, &result);
+}
+
 static void serve(struct server *s, struct connection *c)
 {
 	struct wire_hello hello;
@@ -160,18 +172,20 @@ static void serve(struct server *s, struct connection *c)
 		close(c->fd);
 		return;
 	}
-	if (hello.kind == WIRE_KIND_CONTROL && !s->opt.session) {
-		struct incoming_result result;
-
-		incoming_serve(s->receiver, c->fd, hello.session, &result);
-		finish(s, c, &hello, &result);
-	} else if (hello.kind == WIRE_KIND_CONTROL) {
-		close(c->fd);
-	} else if (hello.kind == WIRE_KIND_LINK && !receiver_knows(s->receiver, hello.session)) {
-		carry_on(s, c, &hello);
-	} else if (hello.kind == WIRE_KIND_RECOVER) {
+	switch (hello.kind) {
+	case WIRE_KIND_CONTROL:
+		serve_migration(s, c, &hello);
+		break;
+	case WIRE_KIND_RECOVER:
 		incoming_query(s->receiver, c->fd);
-	} else {
+		break;
+	case WIRE_KIND_LINK:
+		if (!receiver_knows(s->receiver, hello.session)) {
+			carry_on(s, c, &hello);
+			break;
+		}
+		/* fall through */
+	default:
 		incoming_join(s->receiver, c->fd, &hello, &err);
 	}
 }
@@ -258,11 +272,13 @@ static bool awaits_pages(const struct record *r, const void *port)
 	return r->port == *(const uint16_t *)port && r->released && r->post_copy && !r->complete;
 }
 
-static int explain_busy(uint16_t port, const struct errtext *why, struct errtext *err)
+static int explain_busy(const struct server_options *opt, const struct errtext *why,
+			struct errtext *err)
 {
 	struct guest_dir dir;
 	struct record r;
-	int ret = record_find(RECORD_INCOMING, awaits_pages, &port, &dir, &r, NULL);
+	int ret =
+		opt->world->find_record(RECORD_INCOMING, awaits_pages, &opt->port, &dir, &r, NULL);
 
 	if (ret < 0)
 		return errtext_set(err, -EADDRINUSE, "%s", why->text);
@@ -274,10 +290,11 @@ static int explain_busy(uint16_t port, const struct errtext *why, struct errtext
 	return ret;
 }
 
-/* Who carries on another's post-copy gives way to a receiver; see dray-recover(8). */
+/* A guard or `dray recover` that carries on a post-copy, and so holds the port, soon gives way to a
+ * receiver; see dray-recover(8). */
 static int listen_patiently(const struct server_options *opt, int *fd, struct errtext *err)
 {
-	uint64_t until = clock_monotonic_us() + (opt->session ? 0 : PORT_BUSY_US);
+	uint64_t until = opt->world->now_us() + (opt->session ? 0 : PORT_BUSY_US);
 
 	for (;;) {
 		struct errtext why = {0};
@@ -287,9 +304,9 @@ static int listen_patiently(const struct server_options *opt, int *fd, struct er
 			return 0;
 		if (ret != -EADDRINUSE)
 			return errtext_set(err, ret, "%s", why.text);
-		if (clock_monotonic_us() >= until)
-			return explain_busy(opt->port, &why, err);
-		usleep(PORT_POLL_US);
+		if (opt->world->now_us() >= until)
+			return explain_busy(opt, &why, err);
+		opt->world->pause(PORT_POLL_US);
 	}
 }
 
@@ -298,9 +315,10 @@ static int start(struct server *s, int *listen_fd, struct errtext *err)
 	const struct receiver_options options = {.libvirt_socket = s->opt.libvirt_socket,
 						 .max_inbound = s->opt.max_inbound,
 						 .port = s->opt.port,
-						 .bind = s->opt.socket.bind};
+						 .bind = s->opt.socket.bind,
+						 .world = s->opt.world};
 	struct host *host = NULL;
-	int ret = host_open(s->opt.libvirt_socket, &host, err);
+	int ret = s->opt.world->open_host(s->opt.libvirt_socket, &host, err);
 
 	if (ret == 0)
 		ret = host_uuid(host, s->host_uuid, err);
@@ -320,6 +338,8 @@ static struct server *server_new(const struct server_options *options)
 	if (!s)
 		return NULL;
 	s->opt = *options;
+	if (!s->opt.world)
+		s->opt.world = incoming_world_real();
 	s->report = *options->report;
 	s->opt.report = &s->report;
 	snprintf(s->libvirt_socket, sizeof(s->libvirt_socket), "%s", options->libvirt_socket);

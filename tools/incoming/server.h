@@ -8,6 +8,8 @@
 #include "report.h"
 #include "socket.h"
 
+struct incoming_world;
+
 struct server_options {
 	const char *libvirt_socket; /* resolved: host_socket_path */
 	struct socket_options socket;
@@ -19,6 +21,7 @@ struct server_options {
 	const char *session;
 	int stop_fd; /* ends when this can be read; -1: nothing ends it */
 	struct report *report;
+	const struct incoming_world *world; /* NULL: the real one */
 };
 
 /* Serve until told to stop: an exit status. A negative errno if it could not begin. The options are

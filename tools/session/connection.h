@@ -25,8 +25,8 @@
 /* One of many questions about who has the guest: asked again if it is not answered. */
 #define CONNECTION_ASK_MS 3000
 
-/* How long data may stay unacknowledged before the kernel gives the connection up. Twice the silence:
- * the control channel notices first, and says what happened. */
+/* How long data may stay unacknowledged before the kernel gives the connection up. Twice the
+ * silence: the control channel notices first, and says what happened. */
 static inline uint32_t connection_dead_ms(uint32_t silence_ms)
 {
 	return 2 * silence_ms;

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: Apache-2.0
+// The destination's port: who is let in, what is answered, and when it ends.
+#include "server.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include "door.h"
+#include "exit_status.h"
+#include "fake_destination.h"
+
+TestSuite(server, .timeout = 60);
+
+/* A server in a thread of its own; its port is on an address that no other test uses. */
+struct fixture {
+	struct fake_destination *d;
+	struct server_options options;
+	struct report report;
+	struct peer peer;
+	pthread_t thread;
+	int result, events; /* what it reports, a line each */
+	struct errtext err;
+	FILE *told;
+};
+
+static void *server_main(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->result = server_run(&f->options, &f->err);
+	return NULL;
+}
+
+static void init(struct fixture *f)
+{
+	unsigned int pid = (unsigned int)getpid();
+
+	*f = (struct fixture){.d = fake_destination_new()};
+	report_init(&f->report, true);
+	f->options = (struct server_options){.libvirt_socket = f->d->socket,
+					     .port = 7470,
+					     .max_inbound = 2,
+					     .report = &f->report,
+					     .stop_fd = eventfd(0, EFD_CLOEXEC),
+					     .world = &fake_world};
+	snprintf(f->options.socket.bind, sizeof(f->options.socket.bind), "127.%u.%u.%u",
+		 1 + (pid >> 16 & 63), pid >> 8 & 255, pid & 255);
+	f->peer = (struct peer){.port = 7470, .timeout_ms = 5000};
+	strcpy(f->peer.host, f->options.socket.bind);
+	memcpy(f->peer.session, f->d->session, WIRE_SESSION_SIZE);
+}
+
+/* It reports on standard output. */
+static void start(struct fixture *f)
+{
+	char line[512];
+	int ends[2];
+
+	cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+	cr_assert_geq(dup2(ends[1], STDOUT_FILENO), 0);
+	close(ends[1]);
+	f->told = fdopen(ends[0], "r");
+	cr_assert_eq(pthread_create(&f->thread, NULL, server_main, f), 0);
+	cr_assert_not_null(fgets(line, sizeof(line), f->told));
+	cr_assert(strstr(line, "\"listening\""), "%s", line);
+}
+
+static int ended(struct fixture *f)
+{
+	pthread_join(f->thread, NULL);
+	return f->result;
+}
+
+static void done(struct fixture *f)
+{
+	close(f->options.stop_fd);
+	fake_destination_destroy(f->d);
+}
+
+static int stopped(struct fixture *f)
+{
+	eventfd_write(f->options.stop_fd, 1);
+	return ended(f);
+}
+
+static int connect_as(struct fixture *f, enum wire_kind kind)
+{
+	struct errtext err = {0};
+	int fd;
+
+	cr_assert_eq(door_dial(&f->peer, kind, 0, &fd, NULL, &err), 0, "%s", err.text);
+	return fd;
+}
+
+static void expect_closed(int fd)
+{
+	char byte;
+
+	cr_expect_eq(recv(fd, &byte, 1, 0), 0);
+	close(fd);
+}
+
+/* ---- it begins, and ends ---- */
+
+Test(server, is_stopped)
+{
+	struct fixture f;
+
+	init(&f);
+	start(&f);
+	cr_assert_eq(stopped(&f), 0);
+	done(&f);
+}
+
+Test(server, needs_libvirt)
+{
+	struct fixture f;
+
+	init(&f);
+	fake_libvirt_fail(f.d->libvirt, FAKE_OPEN, 1, -EIO);
+	cr_assert_eq(server_run(&f.options, &f.err), -EIO);
+	cr_assert_str_not_empty(f.err.text);
+	fake_libvirt_fail(f.d->libvirt, FAKE_HOST_UUID, 1, -EIO);
+	cr_assert_eq(server_run(&f.options, &f.err), -EIO);
+	done(&f);
+}
+
+/* A receiver waits for a guard to give way, a guard does not wait. */
+Test(server, the_port_is_taken)
+{
+	const struct record waits = {
+		.released = true, .post_copy = true, .port = 7470, .qemu_started = 1};
+	uint64_t begun;
+	struct fixture f;
+	int fd;
+
+	init(&f);
+	cr_assert_eq(socket_listen(&f.options.socket, 7470, &fd, NULL), 0);
+	begun = f.d->now_us;
+	cr_assert_eq(server_run(&f.options, &f.err), -EADDRINUSE);
+	cr_assert_geq(f.d->now_us - begun, 5000000);
+	fake_destination_leave(f.d, &waits);
+	f.options.session = "00112233445566778899aabbccddeeff";
+	f.err = (struct errtext){0};
+	begun = f.d->now_us;
+	cr_assert_eq(server_run(&f.options, &f.err), -EADDRINUSE);
+	cr_assert_eq(f.d->now_us, begun);
+	cr_assert(strstr(f.err.text, "Or domain web, which runs here, still has memory to come"),
+		  "%s", f.err.text);
+	close(fd);
+	done(&f);
+}
+
+/* ---- who comes ---- */
+
+Test(server, a_migration_is_served)
+{
+	enum wire_type type = WIRE_PREPARE;
+	struct fixture f;
+	char line[2048];
+	int fd;
+
+	init(&f);
+	f.options.once = true;
+	f.d->script = "REF";
+	fake_domain_of(f.d, DOMAIN_ABSENT);
+	start(&f);
+	fd = connect_as(&f, WIRE_KIND_CONTROL);
+	fake_prepare(f.d, fd);
+	while (type != WIRE_FINISHED) {
+		struct wire_message m;
+
+		cr_assert_eq(control_read_one(fd, 10000, &m, NULL), 0);
+		type = m.type;
+		wire_message_destroy(&m);
+	}
+	cr_assert_eq(ended(&f), EXIT_COMPLETED);
+	cr_assert_not_null(fgets(line, sizeof(line), f.told));
+	cr_assert(strstr(line, "\"result\":\"completed\""), "%s", line);
+	cr_assert(strstr(line, "\"guest_on\":\"destination\""), "%s", line);
+	close(fd);
+	done(&f);
+}
+
+Test(server, a_migration_that_fails_is_told)
+{
+	struct fixture f;
+	char line[2048];
+	int fd;
+
+	init(&f);
+	f.options.once = true;
+	f.d->script = "A";
+	fake_domain_of(f.d, DOMAIN_ABSENT);
+	start(&f);
+	fd = connect_as(&f, WIRE_KIND_CONTROL);
+	fake_prepare(f.d, fd);
+	cr_assert_eq(ended(&f), EXIT_FAILED);
+	cr_assert_not_null(fgets(line, sizeof(line), f.told));
+	cr_assert(strstr(line, "\"reason\":\"the source gave up: enough\""), "%s", line);
+	cr_assert(strstr(line, "\"guest_on\":\"source\""), "%s", line);
+	close(fd);
+	done(&f);
+}
+
+/* Who does not say PREPARE has begun no migration: the receiver goes on. */
+Test(server, a_control_connection_says_prepare_first)
+{
+	const struct wire_message m = {.type = WIRE_RELEASE};
+	struct fixture f;
+	int fd;
+
+	init(&f);
+	f.options.once = true;
+	start(&f);
+	fd = connect_as(&f, WIRE_KIND_CONTROL);
+	fake_send(fd, &m);
+	expect_closed(fd);
+	cr_assert_eq(stopped(&f), 0);
+	done(&f);
+}
+
+Test(server, other_connections_need_a_session)
+{
+	static const enum wire_kind kinds[] = {WIRE_KIND_RAM, WIRE_KIND_TUNNEL,
+					       WIRE_KIND_QEMU_STREAM, WIRE_KIND_FAULT,
+					       WIRE_KIND_PUSH};
+	struct fixture f;
+
+	init(&f);
+	start(&f);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		expect_closed(connect_as(&f, kinds[i]));
+	cr_assert_eq(stopped(&f), 0);
+	done(&f);
+}
+
+Test(server, a_query_is_answered)
+{
+	struct wire_message m = {.type = WIRE_QUERY};
+	struct fixture f;
+	int fd;
+
+	init(&f);
+	fake_libvirt_add(f.d->libvirt, "web", FAKE_UUID, DOMAIN_RUNNING);
+	cr_assert_eq(uuid_parse(FAKE_UUID, m.query.uuid), 0);
+	start(&f);
+	fd = connect_as(&f, WIRE_KIND_RECOVER);
+	fake_send(fd, &m);
+	cr_assert_eq(control_read_one(fd, 5000, &m, NULL), 0);
+	cr_assert_eq(m.type, WIRE_STATE);
+	cr_assert_eq(m.state.state, WIRE_STATE_RUNNING);
+	wire_message_destroy(&m);
+	expect_closed(fd);
+	cr_assert_eq(stopped(&f), 0);
+	done(&f);
+}
+
+/* ---- a guard's server ---- */
+
+static void begin_guard(struct fixture *f, const struct record *record)
+{
+	static char session[2 * WIRE_SESSION_SIZE + 1];
+
+	init(f);
+	record_session(f->d->session, session);
+	f->options.session = session;
+	f->d->libvirt_said = f->d->libvirt_says = DOMAIN_RUNNING;
+	fake_destination_leave(f->d, record);
+	fake_domain_of(f->d, DOMAIN_RUNNING);
+}
+
+Test(server, a_guard_takes_no_migrations)
+{
+	const struct record record = {.released = true, .post_copy = true};
+	struct fixture f;
+
+	begin_guard(&f, &record);
+	start(&f);
+	expect_closed(connect_as(&f, WIRE_KIND_CONTROL));
+	cr_assert_eq(stopped(&f), 0);
+	done(&f);
+}
+
+Test(server, a_guard_carries_on)
+{
+	const struct record record = {.released = true, .post_copy = true, .running = true};
+	struct fixture f;
+	struct fake_link link;
+	char line[2048];
+
+	begin_guard(&f, &record);
+	f.d->script = "K";
+	start(&f);
+	link = (struct fake_link){.fd = connect_as(&f, WIRE_KIND_LINK)};
+	cr_assert_eq(pthread_create(&link.thread, NULL, fake_link_main, &link), 0);
+	cr_assert_eq(ended(&f), EXIT_COMPLETED);
+	pthread_join(link.thread, NULL);
+	cr_assert_str_eq(link.said, "COMPLETE");
+	cr_assert_not_null(fgets(line, sizeof(line), f.told));
+	cr_assert(strstr(line, "\"mode\":\"PostCopy\""), "%s", line);
+	done(&f);
+}
+
+/* The source was told: nobody will ask again. */
+Test(server, a_guard_answers_from_the_record)
+{
+	const struct record record = {
+		.released = true, .post_copy = true, .resumed = true, .complete = true};
+	struct fixture f;
+	struct fake_link link;
+
+	begin_guard(&f, &record);
+	f.d->script = "";
+	start(&f);
+	link = (struct fake_link){.fd = connect_as(&f, WIRE_KIND_LINK)};
+	cr_assert_eq(pthread_create(&link.thread, NULL, fake_link_main, &link), 0);
+	cr_assert_eq(ended(&f), EXIT_COMPLETED);
+	pthread_join(link.thread, NULL);
+	cr_assert_str_eq(link.said, "COMPLETE");
+	done(&f);
+}
