@@ -109,16 +109,17 @@ sent_bytes() {
 	"$TESTBED" exec "$AT" ip -j -s link show mig0 | jq '.[0].stats64.tx.bytes'
 }
 
-# What the guest reads by itself is less than the cap, so all that goes there waits for it. The cap is judged as last set.
+# What the guest reads by itself is less than the cap, so all that goes there waits for it. The cap is judged as last set,
+# and as pacer.h promises: within 3 % in a second.
 @test "dray migrate is killed: its guard keeps to the cap and to the bound address" {
 	local begun before sent ms
-	guest calm --memory 320 --fill 128 --period 16 --dirty 4 --rate 2
+	guest calm --memory 320 --fill 96 --period 12 --dirty 4 --rate 2
 	GUEST=calm
 	AT=a
 	BOUND=${MIG_IP[$AT]}1
 	"$TESTBED" exec "$AT" ip address add "$BOUND/24" dev mig0
 	receive "$(other "$AT")"
-	migrate_start "$AT" calm --bandwidth 24Mi --bind "$BOUND" --post-copy --completion-timeout-per-gib 2
+	migrate_start "$AT" calm --bandwidth 24Mi --bind "$BOUND" --post-copy --completion-timeout-per-gib 1
 	event '"phase":"post-copy"'
 	"$TESTBED" exec "$AT" "$DRAY" set calm bandwidth=12Mi
 	kill -9 "$("$TESTBED" pgrep all "^$DRAY migrate .* calm ")"
@@ -130,7 +131,7 @@ sent_bytes() {
 	sent=$(($(sent_bytes) - before)) ms=$(((${EPOCHREALTIME/./} - begun) / 1000))
 	echo "sent $((sent * 1000 / ms >> 10)) KiB/s under a cap of 12288" >&3
 	[ "$(established)" -eq "$(established "$BOUND")" ]
-	((sent * 1000 / ms <= 12 << 20 && sent * 1000 / ms >= 9 << 20))
+	((sent * 1000 / ms <= (12 << 20) * 103 / 100 && sent * 1000 / ms >= 6 << 20))
 	until_true 60 no_guards
 	arrived
 	"$TESTBED" destroy calm
