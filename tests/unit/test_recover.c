@@ -140,7 +140,7 @@ ParameterizedTest(struct way_row *row, recover, ways)
 	cr_assert_eq(fake.servers, row->way == FETCHES);
 	cr_assert_eq(ret,
 		     row->way == FETCHES	     ? -EINPROGRESS
-		     : row->way == WAITS_FOR_LIBVIRT ? -ECONNREFUSED
+		     : row->way == WAITS_FOR_LIBVIRT ? -ENOTCONN
 						     : 0,
 		     "%s", told.text);
 	cr_assert(told.text[0]);

@@ -129,3 +129,63 @@ Test(recover_guard, does_not_give_up_memory_that_is_to_come)
 	cr_assert_eq(fake.servers, 4);
 	fake_recovery_teardown();
 }
+
+static void libvirt_answers_at_the_third_pause(void)
+{
+	if (fake.pauses == 3)
+		fake_libvirt_heal(fake.libvirt);
+}
+
+/* Whatever of it fails, the capability goes off, and the record with it. */
+Test(recover_guard, gives_back_what_was_borrowed_once_libvirt_answers)
+{
+	static const enum fake_call calls[] = {FAKE_OPEN, FAKE_STATE, FAKE_GET_IGNORE_SHARED,
+					       FAKE_SET_IGNORE_SHARED};
+
+	for (unsigned int i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		struct record r = fake_recovery_record();
+
+		fake_recovery_setup(DOMAIN_RUNNING);
+		r.released = r.post_copy = false;
+		fake.web->ignore_shared = true;
+		fake.on_pause = libvirt_answers_at_the_third_pause;
+		fake_libvirt_fail(fake.libvirt, calls[i], 0, -EIO);
+		fake_recovery_write(RECORD_OUTGOING, &r);
+		cr_expect_eq(guard(), 0, "%d", calls[i]);
+		cr_expect_eq(fake.pauses, 3, "%d", calls[i]);
+		cr_expect_not(fake.web->ignore_shared, "%d", calls[i]);
+		cr_expect_not(fake_recovery_has_record(RECORD_OUTGOING), "%d", calls[i]);
+		fake_recovery_teardown();
+	}
+}
+
+/* Also one that was handed over, of which nothing else is held here. */
+Test(recover_guard, waits_for_libvirt_to_answer)
+{
+	struct record r = fake_recovery_record();
+
+	fake_recovery_setup(DOMAIN_RUNNING);
+	r.post_copy = false;
+	fake.web->ignore_shared = true;
+	fake.on_pause = libvirt_answers_at_the_third_pause;
+	fake_libvirt_fail(fake.libvirt, FAKE_OPEN, 0, -EIO);
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(guard(), 0);
+	cr_assert_eq(fake.pauses, 3);
+	cr_assert_not(fake.web->ignore_shared);
+	fake_recovery_teardown();
+}
+
+/* There is no QEMU to give anything back to. */
+Test(recover_guard, ends_when_the_guest_that_it_was_borrowed_from_has)
+{
+	struct record r = fake_recovery_record();
+
+	fake_recovery_setup(DOMAIN_SHUT_OFF);
+	r.released = r.post_copy = false;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(guard(), 0);
+	cr_assert_eq(fake.pauses, 0);
+	cr_assert_not(fake_recovery_has_record(RECORD_OUTGOING));
+	fake_recovery_teardown();
+}

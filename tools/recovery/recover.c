@@ -119,7 +119,7 @@ int recover_run(const struct recover_options *options, struct errtext *told)
 	if (ret == 0)
 		ret = settle(options, host, &dir, told);
 	if (ret == -EAGAIN && opened < 0 && !told->text[0])
-		ret = errtext_set(told, opened, "%s", silent.text);
+		ret = errtext_set(told, -ENOTCONN, "%s", silent.text);
 	guest_dir_close(&dir);
 	host_close(host);
 	return ret;

@@ -3,13 +3,15 @@
 #include "recover_guard.h"
 
 #include <errno.h>
+#include <string.h>
 #include <syslog.h>
 #include "record.h"
 #include "recover_world.h"
 
 #define AGAIN_US 5000000
 
-/* Memory that its guest lacks is held here, or is to be fetched to here. */
+/* Is a guest of this host to get back what was borrowed from its QEMU? Or is memory that its guest
+ * lacks held here, or to be fetched to here? */
 static bool is_needed(const char *uuid)
 {
 	struct guest_dir dir;
@@ -17,8 +19,8 @@ static bool is_needed(const char *uuid)
 	bool needed;
 
 	guest_dir_paths(&dir, uuid);
-	needed = record_read(&dir, RECORD_OUTGOING, &out, NULL) == 0 && out.released &&
-		 out.post_copy;
+	needed = record_read(&dir, RECORD_OUTGOING, &out, NULL) == 0 &&
+		 (!out.released || out.post_copy);
 	needed = needed || (record_read(&dir, RECORD_INCOMING, &in, NULL) == 0 && in.released &&
 			    in.post_copy && !in.complete);
 	record_destroy(&out);
@@ -26,22 +28,27 @@ static bool is_needed(const char *uuid)
 	return needed;
 }
 
-static int try(const struct recover_options *options)
+/* Each new reason why not is told once. */
+static int try(const struct recover_options *options, struct errtext *last)
 {
 	struct errtext err = {0};
 	int ret = recover_run(options, &err);
 
-	if (ret < 0)
+	if (ret < 0 && strcmp(err.text, last->text) != 0)
 		syslog(LOG_ERR, "guest %s, after dray was killed: %s", options->domain, err.text);
+	*last = err;
 	return ret;
 }
 
+/* The last to hold a guest's memory gives up only when the guest has. What libvirt's daemon does
+ * not let be done now it does once it has been started again. */
 int recover_guard(const struct recover_options *options)
 {
+	struct errtext last = {0};
 	int ret;
 
-	/* The last to hold a guest's memory gives up only when the guest has. */
-	while ((ret = try(options)) < 0 && ret != -ECONNABORTED && is_needed(options->domain))
+	while ((ret = try(options, &last)) < 0 && ret != -ECONNABORTED &&
+	       (ret == -ENOTCONN || ret == -EIO || is_needed(options->domain)))
 		options->world->pause(AGAIN_US);
 	return ret;
 }

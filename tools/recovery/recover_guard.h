@@ -5,5 +5,7 @@
 #include "recover.h"
 
 /* recover_run, again and again for as long as this host may hold memory that the guest lacks, or
- * has to fetch it. Failures go to syslog. Returns as recover_run does in the end. */
+ * has to fetch it, or libvirt here does not let be done what is to be done; and until a guest that
+ * was not handed over has back what was borrowed from its QEMU. Failures go to syslog. Returns as
+ * recover_run does in the end. */
 int recover_guard(const struct recover_options *options);
