@@ -15,6 +15,7 @@
 #include <string.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
+#include "clock.h"
 
 /* A daemon that hangs must not hold a guest's lock for ever. */
 #define KEEPALIVE_S 5
@@ -499,7 +500,28 @@ static void on_event(virConnectPtr conn, virDomainPtr dom, const char *event, lo
 	json_object_put(data);
 }
 
+static void on_close(virConnectPtr conn, int reason, void *opaque)
+{
+	struct watch *w = opaque;
+
+	(void)conn;
+	(void)reason;
+	pthread_mutex_lock(&w->lock);
+	if (!w->stopped)
+		w->fn(w->opaque, QEMU_EVENT_UNSEEN, clock_realtime_us());
+	pthread_mutex_unlock(&w->lock);
+}
+
 /* Each registration holds a reference to the watch. */
+static int register_close(struct libvirt_host *h)
+{
+	atomic_fetch_add(&h->watch->refs, 1);
+	if (virConnectRegisterCloseCallback(h->conn, on_close, h->watch, watch_unref) == 0)
+		return 0;
+	atomic_fetch_sub(&h->watch->refs, 1);
+	return -EIO;
+}
+
 static int register_events(struct libvirt_host *h, virDomainPtr dom)
 {
 	for (unsigned int i = 0; i < QEMU_EVENT_WORDS; i++) {
@@ -528,7 +550,9 @@ static int libvirt_watch(struct host *host, const char *uuid, qemu_event_fn *fn,
 	atomic_init(&w->refs, 1);
 	pthread_mutex_init(&w->lock, NULL);
 	h->watch = w;
-	return register_events(h, dom) < 0 ? failed(err, "QEMU's events, through libvirt") : 0;
+	if (register_close(h) < 0 || register_events(h, dom) < 0)
+		return failed(err, "QEMU's events, through libvirt");
+	return 0;
 }
 
 static void libvirt_unwatch(struct host *host)
@@ -540,6 +564,7 @@ static void libvirt_unwatch(struct host *host)
 	pthread_mutex_lock(&h->watch->lock);
 	h->watch->stopped = true;
 	pthread_mutex_unlock(&h->watch->lock);
+	virConnectUnregisterCloseCallback(h->conn, on_close);
 	for (unsigned int i = 0; i < QEMU_EVENT_WORDS; i++) {
 		if (h->event_ids[i] >= 0)
 			virConnectDomainQemuMonitorEventDeregister(h->conn, h->event_ids[i]);

@@ -40,6 +40,7 @@ const char *qemu_event_name(enum qemu_event event)
 		[QEMU_EVENT_AT_REST] = "MIGRATION at rest",
 		[QEMU_EVENT_RESUME] = "RESUME",
 		[QEMU_EVENT_GONE] = "monitor lost",
+		[QEMU_EVENT_UNSEEN] = "libvirt lost",
 	};
 
 	_Static_assert(sizeof(names) / sizeof(*names) == QEMU_EVENT_END_,

@@ -10,6 +10,7 @@ enum qemu_event {
 	QEMU_EVENT_AT_REST, /* a migration has reached pre-switchover or device: I/O is drained */
 	QEMU_EVENT_RESUME,  /* the vCPUs run */
 	QEMU_EVENT_GONE,    /* not QEMU's own: its monitor was lost, and so perhaps was QEMU */
+	QEMU_EVENT_UNSEEN,  /* nor this: libvirt's daemon has gone, and shows no event any more */
 	QEMU_EVENT_END_
 };
 

@@ -117,3 +117,38 @@ break_at() {
 @test "last pass, guest stopped: network cut for good" { break_at last-pass network_cut; }
 @test "last pass, guest stopped: destination QEMU killed" { break_at last-pass qemu_killed; }
 @test "last pass, guest stopped: destination libvirtd killed" { break_at last-pass libvirtd_killed; }
+
+# ---- the source's own libvirtd ---------------------------------------------------------------
+
+precopy_goes_on() {
+	grep -q '"phase":"pre-copy"' "$TX_LOG"
+}
+
+# Then nobody is there any more who would give back what was borrowed from the guest's QEMU.
+has_no_record() {
+	! "$TESTBED" exec "$AT" sh -c 'ls /run/dray/*/outgoing'
+}
+
+@test "pre-copy: source libvirtd killed, and started again while dray migrate rolls back, or its guard" {
+	receive "$TO"
+	migrate_start "$AT" broken --bandwidth 16Mi
+	until_true 30 precopy_goes_on
+	"$TESTBED" libvirtd "$AT" kill
+	until_true 10 grep -q '"phase":"roll-back"' "$TX_LOG"
+	"$TESTBED" libvirtd "$AT" start
+	migrate_wait
+	[ "$status" -eq 2 ]
+	[[ $(field reason) == *"libvirt's daemon on this host"* ]]
+	has_no_record
+	settled "$AT" broken
+
+	migrate_start "$AT" broken --bandwidth 16Mi
+	until_true 30 precopy_goes_on
+	"$TESTBED" libvirtd "$AT" kill
+	kill -9 "$TX_PID"
+	"$TESTBED" libvirtd "$AT" start
+	migrate_wait
+	until_true 30 has_no_record
+	settled "$AT" broken
+	then_it_crosses
+}

@@ -153,6 +153,15 @@ static void fail_also(const char *what)
 		world.fail_at = world.calls + 1;
 }
 
+/* Its daemon was restarted: the old connection is of no use. */
+static void fail_also_until_reopened(const char *what)
+{
+	if (fake_libvirt_calls(world.libvirt, FAKE_REOPEN) < 3)
+		fail_also(what);
+	else
+		world.fail_at = 0;
+}
+
 /* The guest stays, as it must; what could not be done is left to the guard, which goes by the
  * record. */
 Test(outgoing_undo, leaves_to_the_guard_what_cannot_be_undone)
@@ -172,6 +181,63 @@ Test(outgoing_undo, leaves_to_the_guard_what_cannot_be_undone)
 		cr_expect(world_said("\"event\":\"warning\""), "%s", also);
 		world_teardown();
 	}
+}
+
+/* Within ten seconds all is as it was before. */
+Test(outgoing_undo, connects_anew_to_a_libvirt_that_was_restarted)
+{
+	static const char *const calls[] = {"libvirt: state", "libvirt: resume",
+					    "libvirt: x-ignore-shared"};
+
+	for (unsigned int i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		also = calls[i];
+		world_setup();
+		world.deaf_libvirt = true;
+		world.on_call = fail_also_until_reopened;
+		cr_expect_eq(go(false, false), EXIT_FAILED, "%s", also);
+		world_judge(EXIT_FAILED);
+		cr_expect_not(world.recorded, "%s", also);
+		cr_expect_not(world.web->ignore_shared, "%s", also);
+		cr_expect(world.guard_dismissed, "%s", also);
+		cr_expect_not(world_said("\"event\":\"warning\""), "%s", also);
+		world_teardown();
+	}
+}
+
+static void end_guest(const char *what)
+{
+	stop_then_fail(what);
+	if (strcmp(what, "gate forbid") == 0)
+		world.web->info.state = DOMAIN_SHUT_OFF;
+}
+
+Test(outgoing_undo, gives_nothing_back_to_a_guest_that_has_ended)
+{
+	world_setup();
+	world.on_call = end_guest;
+	go(false, false);
+	cr_expect_not(world.recorded);
+	cr_expect(world.guard_dismissed);
+	cr_expect_not(world_did("untrack, x-ignore-shared"), "%s", world.trace);
+	world_teardown();
+}
+
+static void lose_libvirt(const char *what)
+{
+	if (strcmp(what, "source") == 0)
+		fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_UNSEEN, 0);
+}
+
+/* The destination's daemon ends its half of the migration, too: what began it is told. */
+Test(outgoing_undo, names_the_libvirt_that_was_lost)
+{
+	world_setup();
+	world.on_call = lose_libvirt;
+	cr_expect_eq(go(false, false), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(strstr(world.result.reason, "libvirt's daemon on this host"), "%s",
+		  world.result.reason);
+	world_teardown();
 }
 
 /* A library that hangs in a dead daemon still holds our mailbox: all is left to the end of the

@@ -97,6 +97,16 @@ void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail)
 			      mail->result ? mail->text : "the migration ended before its time");
 }
 
+/* The destination's daemon ends its half at once, and that host would be the first to complain. */
+void outgoing_libvirt_note_unseen(struct outgoing *o)
+{
+	if (outgoing_may_give_up(o))
+		outgoing_fail(o, -ECONNRESET,
+			      "libvirt's daemon on this host ended, or was restarted (%s): a "
+			      "migration cannot do without it",
+			      o->libvirt.socket);
+}
+
 /* libvirt's library would notice only with its next call, after the hand-over. */
 void outgoing_libvirt_take_tunnel(struct outgoing *o, struct mail *mail)
 {
@@ -272,20 +282,40 @@ int outgoing_libvirt_retire_by_hand(struct outgoing *o)
 	return retire(o, &o->err);
 }
 
-/* libvirt has usually resumed it by now. */
-int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err)
+/* libvirt has usually resumed it by now. Of a guest that has ended there is nothing to give back
+ * to. */
+static int restore(struct outgoing *o, struct errtext *err)
 {
 	struct domain_info info;
+	enum ownership_departure departure;
+	int ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, err);
+
+	if (ret < 0)
+		return ret;
+	departure = ownership_table_departure(info.state, false);
+	if (departure == DEPARTURE_RESUME && o->guest.was_running)
+		ret = host_resume(o->libvirt.host, o->guest.info.uuid, err);
+	if (ret == 0 && o->libvirt.ignore_shared && departure != DEPARTURE_LEFT)
+		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, err);
+	return ret;
+}
+
+/* The daemon may be starting anew, and the connection to the one before is of no use. */
+int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err)
+{
+	uint64_t end = o->world->now_us() + SETTLE_MS * 1000ull;
 	int ret;
 
 	if (!o->libvirt.ignore_shared && !o->libvirt.job)
 		return 0; /* it was not touched */
-	ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, err);
-	if (ret == 0 && o->guest.was_running &&
-	    ownership_table_departure(info.state, false) == DEPARTURE_RESUME)
-		ret = host_resume(o->libvirt.host, o->guest.info.uuid, err);
-	if (ret == 0 && o->libvirt.ignore_shared)
-		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, err);
+	for (;;) {
+		*err = (struct errtext){0};
+		ret = restore(o, err);
+		if (ret == 0 || o->world->now_us() >= end)
+			break;
+		o->world->pause(AGAIN_US);
+		host_reopen(o->libvirt.host, NULL);
+	}
 	if (ret == 0)
 		o->libvirt.ignore_shared = false;
 	return ret;

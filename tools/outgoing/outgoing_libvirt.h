@@ -51,8 +51,8 @@ void outgoing_libvirt_undo(struct outgoing *o);
 int outgoing_libvirt_retire(struct outgoing *o, struct errtext *err);
 /* The same, where the job broke after the hand-over: cut it off first; one attempt. */
 int outgoing_libvirt_retire_by_hand(struct outgoing *o);
-/* The guest lives here: make sure that it runs as before, with x-ignore-shared taken back. Negative
- * errno, with a text in *err. */
+/* The guest lives here: make sure that it runs as before, with x-ignore-shared taken back; for ten
+ * seconds, as the daemon may be starting anew. Negative errno, with a text in *err. */
 int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err);
 /* The job has ended: give back all that was between libvirt and its daemons. */
 void outgoing_libvirt_disconnect(struct outgoing *o);
@@ -63,3 +63,5 @@ void outgoing_libvirt_take_perform(struct outgoing *o, struct mail *mail);
 void outgoing_libvirt_take_confirm(struct outgoing *o, struct mail *mail);
 void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail);
 void outgoing_libvirt_take_tunnel(struct outgoing *o, struct mail *mail);
+/* QEMU_EVENT_UNSEEN */
+void outgoing_libvirt_note_unseen(struct outgoing *o);

@@ -49,6 +49,14 @@ static void take_message(struct outgoing *o, struct mail *mail)
 	wire_message_destroy(m);
 }
 
+static void take_event(struct outgoing *o, struct mail *mail)
+{
+	if (mail->event == QEMU_EVENT_UNSEEN)
+		outgoing_libvirt_note_unseen(o);
+	else
+		outgoing_stop_take_event(o, mail);
+}
+
 static void take_cancel(struct outgoing *o, struct mail *mail)
 {
 	if (outgoing_is_handed_over(o))
@@ -62,7 +70,7 @@ static void (*const kinds[])(struct outgoing *o, struct mail *mail) = {
 	[MAIL_MESSAGE] = take_message,
 	[MAIL_CONTROL_LOST] = outgoing_peer_take_lost,
 	[MAIL_ROUND_DONE] = outgoing_round_take_done,
-	[MAIL_QEMU_EVENT] = outgoing_stop_take_event,
+	[MAIL_QEMU_EVENT] = take_event,
 	[MAIL_PERFORM_HELD] = outgoing_libvirt_take_perform,
 	[MAIL_CONFIRM_HELD] = outgoing_libvirt_take_confirm,
 	[MAIL_JOB_DONE] = outgoing_libvirt_take_job,
