@@ -43,7 +43,7 @@ Test(guest_dir, paths_touch_nothing)
 	cr_assert_str_eq(d.tunnel, "/run/dray/" UUID "/tunnel.sock");
 	cr_assert_str_eq(d.control, "/run/dray/" UUID "/control.sock");
 	cr_assert_str_eq(d.stream, "/run/dray/" UUID "/qemu/stream.sock");
-	cr_assert_str_eq(d.monitor, "/run/dray/" UUID "/qemu/monitor.sock");
+	cr_assert_str_eq(d.monitor, "/var/lib/libvirt/qemu/dray-" UUID ".monitor");
 	cr_assert_eq(d.lock, -1);
 	cr_assert_lt(access("/run/dray", F_OK), 0);
 }

@@ -3,6 +3,7 @@
 #include "incoming_private.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 
 #define TRY_US 5000
 #define START_MS 300000
@@ -17,8 +18,11 @@ static int reach_monitor(struct incoming *in)
 		struct errtext ignored = {0};
 
 		if (in->world->open_monitor(in->place.dir.monitor, INCOMING_MONITOR_MS,
-					    &in->monitor.qmp, &ignored) == 0)
+					    &in->monitor.qmp, &ignored) == 0) {
+			/* libvirt's umask lets QEMU's group in. */
+			chmod(in->place.dir.monitor, 0600);
 			return 0;
+		}
 		incoming_mail_take(in, TRY_US);
 		if (incoming_state_is_decided(in->state))
 			return errtext_set(&in->err, -ECANCELED, "the source gave up");

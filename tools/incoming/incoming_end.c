@@ -61,6 +61,9 @@ static void undo(struct incoming *in)
 	    !in->place.record.resumed && !in->monitor.missed_events)
 		host_destroy(in->host, in->uuid, &in->err);
 	remember_that_it_never_ran(in);
+	/* A QEMU that was killed leaves it. */
+	if (incoming_settle_has_ended(incoming_settle(in, 0)))
+		unlink(in->place.dir.monitor);
 }
 
 /* Let go of QEMU, then tell the source. An error means that something may be left inside QEMU; the

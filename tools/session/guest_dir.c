@@ -19,7 +19,7 @@ void guest_dir_paths(struct guest_dir *d, const char *uuid)
 	snprintf(d->control, sizeof(d->control), "%s/" GUEST_DIR_CONTROL, d->path);
 	snprintf(d->owed, sizeof(d->owed), "%s/owed", d->path);
 	snprintf(d->stream, sizeof(d->stream), "%s/qemu/stream.sock", d->path);
-	snprintf(d->monitor, sizeof(d->monitor), "%s/qemu/monitor.sock", d->path);
+	snprintf(d->monitor, sizeof(d->monitor), GUEST_DIR_MONITORS "/dray-%s.monitor", uuid);
 }
 
 static int make_dir(const char *path, mode_t mode, struct errtext *err)

@@ -8,9 +8,17 @@
 //   tunnel.sock  libvirt's calls to the destination's
 //   control.sock status, cancel, set (live.h)               (root's, while migrating)
 //   owed         the pages that a guest in post-copy still lacks here (owed.h)
-//   qemu/        QEMU's user's: stream.sock, and monitor.sock for as long as the guest lives here
+//   qemu/        QEMU's user's: stream.sock                 (while migrating)
 //
 // On a tmpfs: a host that reboots has lost the guests anyway.
+//
+// The socket of the guest's private monitor is elsewhere, in libvirt's own directory for QEMU. Its
+// path is in the guest's XML, and goes along with a managed save, over a reboot, and with a
+// migration by somebody else to a host that has never seen dray: QEMU makes the socket, and must be
+// able to wherever libvirt starts that XML. libvirtd makes the directory when it starts, and gives
+// it to QEMU's user. Rejected: the guest's own directory in there, whose name has libvirt's number
+// of the guest, another one each time; an abstract address, which has no permissions; a monitor
+// that connects to us, which QEMU would try, and log, for as long as the guest lives.
 #pragma once
 
 #include <stdbool.h>
@@ -20,6 +28,7 @@
 
 #define GUEST_DIR_ROOT "/run/dray"
 #define GUEST_DIR_CONTROL "control.sock"
+#define GUEST_DIR_MONITORS "/var/lib/libvirt/qemu"
 
 struct guest_dir {
 	char path[80]; /* /run/dray/UUID */
