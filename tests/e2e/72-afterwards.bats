@@ -8,10 +8,12 @@ load e2e
 setup_file() {
 	"$TESTBED" up
 	guest after --memory 256 --fill 32 --period 2 --dirty 8 --rate 5
+	guest later --memory 256 --fill 32 --period 2 --dirty 8 --rate 5
 }
 
 teardown_file() {
 	"$TESTBED" destroy after
+	"$TESTBED" destroy later
 }
 
 setup() {
@@ -47,4 +49,21 @@ reboot() {
 	lives_on b after
 	"$TESTBED" wait-verified after 30
 	moved b after --verify
+}
+
+@test "receive --once serves a second guest to its end, too" {
+	local slow
+	receive b --once
+	DRAY_FAULT=later-round=stop migrate_start a later
+	until_true 20 is_stopped "$TX_PID"
+	slow=$TX_PID
+	migrate a after
+	[ "$status" -eq 0 ]
+	grep -q '"result":"completed"' "$RX_LOG"
+	let_go "$slow"
+	wait "$slow"
+	wait "$RX_PID"
+	RX_PID=
+	lives_on b after
+	lives_on b later
 }

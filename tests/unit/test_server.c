@@ -183,6 +183,32 @@ Test(server, a_migration_is_served)
 	done(&f);
 }
 
+/* The first to end is not the last. */
+Test(server, once_waits_for_all_that_are_under_way)
+{
+	const struct wire_message m = {.type = WIRE_RELEASE};
+	struct fixture f;
+	char line[2048];
+	int first, second;
+
+	init(&f);
+	f.options.once = true;
+	f.d->script = "A";
+	fake_domain_of(f.d, DOMAIN_ABSENT);
+	start(&f);
+	second = connect_as(&f, WIRE_KIND_CONTROL);
+	first = connect_as(&f, WIRE_KIND_CONTROL);
+	fake_prepare(f.d, first);
+	cr_assert_not_null(fgets(line, sizeof(line), f.told));
+	cr_assert(strstr(line, "\"result\":\"failed\""), "%s", line);
+	close(connect_as(&f, WIRE_KIND_RECOVER)); /* hello is answered still */
+	fake_send(second, &m);			  /* not a migration after all */
+	expect_closed(second);
+	cr_assert_eq(ended(&f), EXIT_FAILED);
+	close(first);
+	done(&f);
+}
+
 Test(server, a_migration_that_fails_is_told)
 {
 	struct fixture f;

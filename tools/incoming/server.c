@@ -40,8 +40,11 @@ struct server {
 	atomic_int connections; /* relaxed: a limit only */
 	pthread_mutex_t lock;	/* orders reports */
 	/* under lock */
-	int status;	 /* of the last migration */
-	uint64_t end_us; /* CLOCK_MONOTONIC: when to end anyway, or 0 */
+	int status;		/* of what was to be served: of several the worst */
+	unsigned int under_way; /* sessions */
+	bool served;		/* what was to be served has been */
+	unsigned int untold;	/* sessions of which the source may not know how they ended */
+	uint64_t end_us;	/* CLOCK_MONOTONIC: when to end, or 0 */
 };
 
 struct connection {
@@ -50,7 +53,7 @@ struct connection {
 	char peer[SOCKET_PEER_SIZE];
 };
 
-/* ---- one connection ---- */
+/* ---- reports ---- */
 
 static void report_session(struct server *s, const char *peer, const struct incoming_result *in)
 {
@@ -71,7 +74,6 @@ static void report_session(struct server *s, const char *peer, const struct inco
 	snprintf(r.domain, sizeof(r.domain), "%s", in->domain);
 	snprintf(r.reason, sizeof(r.reason), "%s", in->reason);
 	pthread_mutex_lock(&s->lock);
-	s->status = in->arrived ? EXIT_COMPLETED : EXIT_FAILED;
 	if (s->opt.report->json) {
 		report_result(s->opt.report, &r);
 	} else {
@@ -82,17 +84,9 @@ static void report_session(struct server *s, const char *peer, const struct inco
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* A source that may not have heard that all pages have come keeps its memory, and will ask: the
- * server stays that long to answer. */
-static void linger(struct server *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->end_us = clock_monotonic_us() + LINGER_US;
-	pthread_mutex_unlock(&s->lock);
-	eventfd_write(s->ended, 1);
-}
+/* ---- the end ---- */
 
-/* Is this session the one to end with? */
+/* Is this session one to end with? */
 static bool is_last(const struct server *s, const uint8_t session[WIRE_SESSION_SIZE])
 {
 	char text[2 * WIRE_SESSION_SIZE + 1];
@@ -101,10 +95,31 @@ static bool is_last(const struct server *s, const uint8_t session[WIRE_SESSION_S
 	return s->opt.session ? strcmp(text, s->opt.session) == 0 : s->opt.once;
 }
 
-static void end(struct server *s)
+static void enter(struct server *s)
 {
 	pthread_mutex_lock(&s->lock);
-	s->end_us = clock_monotonic_us();
+	s->under_way++;
+	s->end_us = 0; /* not before this one has */
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* What was to be served has been, with this exit status. Under the lock. */
+static void note_served(struct server *s, int status)
+{
+	s->served = true;
+	if (status > s->status)
+		s->status = status;
+}
+
+/* The process ends only with its last session, whichever that is: its end would end the others. A
+ * source that may not have heard that all pages have come keeps its memory, and will ask: the
+ * server stays that long to answer. */
+static void leave(struct server *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->under_way--;
+	if (s->served && !s->under_way)
+		s->end_us = clock_monotonic_us() + (s->untold ? LINGER_US : 0);
 	pthread_mutex_unlock(&s->lock);
 	eventfd_write(s->ended, 1);
 }
@@ -117,37 +132,40 @@ static void finish(struct server *s, const struct connection *c, const struct wi
 	report_session(s, c->peer, in);
 	if (!is_last(s, hello->session))
 		return;
-	if (in->untold)
-		linger(s);
-	else
-		end(s);
+	pthread_mutex_lock(&s->lock);
+	note_served(s, in->arrived ? EXIT_COMPLETED : EXIT_FAILED);
+	s->untold += in->untold;
+	pthread_mutex_unlock(&s->lock);
 }
 
-/* A source asked about a session that is over, and was answered from the record. */
+/* A source asked about a session that is over, and was answered from the record: not what `once`
+ * waits for. */
 static void finish_answered(struct server *s, const struct wire_hello *hello, int ret)
 {
-	bool over;
-
 	if (!is_last(s, hello->session))
 		return;
 	pthread_mutex_lock(&s->lock);
-	over = s->opt.session || s->end_us; /* not before `once` has served its own */
 	if (s->opt.session)
-		s->status = ret == -EALREADY ? EXIT_COMPLETED : EXIT_FAILED;
+		note_served(s, ret == -EALREADY ? EXIT_COMPLETED : EXIT_FAILED);
+	if (s->untold)
+		s->untold--;
 	pthread_mutex_unlock(&s->lock);
-	if (over)
-		end(s);
 }
+
+/* ---- one connection ---- */
 
 static void carry_on(struct server *s, struct connection *c, const struct wire_hello *hello)
 {
 	struct incoming_result result;
-	int ret = incoming_carry_on(s->receiver, c->fd, hello, &result);
+	int ret;
 
+	enter(s);
+	ret = incoming_carry_on(s->receiver, c->fd, hello, &result);
 	if (ret == -EALREADY || ret == -ENOENT)
 		finish_answered(s, hello, ret);
 	else
 		finish(s, c, hello, &result);
+	leave(s);
 }
 
 static void serve_migration(struct server *s, struct connection *c, const struct wire_hello *hello)
@@ -158,8 +176,10 @@ static void serve_migration(struct server *s, struct connection *c, const struct
 		close(c->fd);
 		return;
 	}
+	enter(s);
 	incoming_serve(s->receiver, c->fd, hello->session, &result);
 	finish(s, c, hello, &result);
+	leave(s);
 }
 
 static void serve(struct server *s, struct connection *c)

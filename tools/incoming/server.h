@@ -15,9 +15,12 @@ struct server_options {
 	struct socket_options socket;
 	uint16_t port;
 	unsigned int max_inbound;
-	bool once; /* end after one migration, with its status */
+	/* End after one migration, with its status; but not while another is under way, which then
+	 * counts too. */
+	bool once;
 	/* Take no new migrations, but carry on what other processes began; end when this session
-	 * (in hexadecimal, as records have it) is over. NULL: an ordinary receiver. */
+	 * (in hexadecimal, as records have it) is over, and no other is under way. NULL: an
+	 * ordinary receiver. */
 	const char *session;
 	int stop_fd; /* ends when this can be read; -1: nothing ends it */
 	struct report *report;
