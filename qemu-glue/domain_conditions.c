@@ -69,6 +69,20 @@ void domain_judge_state(const struct domain_info *info, struct conditions *out)
 			       name, name);
 }
 
+void domain_judge_blockers(const char *domain, const struct domain_blockers *blockers,
+			   struct conditions *out)
+{
+	if (blockers->snapshots)
+		conditions_add(out, LIVE, CONDITION_FALSE, "SnapshotsNotLiveMigratable",
+			       "domain %s has snapshots, %u of them, with which libvirt does not "
+			       "migrate: delete them (`virsh snapshot-list %s`)",
+			       domain, blockers->snapshots, domain);
+	for (unsigned int i = 0; i < blockers->count; i++)
+		conditions_add(out, LIVE, CONDITION_FALSE, "MigrationBlocked",
+			       "domain %s: its QEMU does not migrate now: %s", domain,
+			       blockers->reasons[i]);
+}
+
 /* ---- devices ---- */
 
 static void judge_interface(const char *domain, const struct domain_device *d,
@@ -345,6 +359,8 @@ void domain_judge_lane(const struct domain_facts *f, const struct lane_facts *la
 {
 	if (lane->kernel)
 		conditions_add(out, LANE, CONDITION_FALSE, "KernelTooOld", "%s", lane->kernel);
+	if (lane->uring)
+		conditions_add(out, LANE, CONDITION_FALSE, "IoUringForbidden", "%s", lane->uring);
 	domain_direct_obstacles(f, add_obstacle, out);
 	if (lane->looked)
 		judge_ram(f, lane, out);

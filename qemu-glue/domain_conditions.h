@@ -19,6 +19,7 @@
 /* What the running guest tells about its RAM. Texts may be NULL: nothing wrong. */
 struct lane_facts {
 	const char *kernel; /* why this kernel cannot track */
+	const char *uring;  /* why io_uring cannot be used */
 	const char *ram;    /* why its RAM cannot be used */
 	bool ram_on_disk;   /* ... which is that */
 	uint64_t ram_bytes; /* found in shared named files; only if looked and ram is NULL */
@@ -28,6 +29,9 @@ struct lane_facts {
 
 /* What libvirt says it is doing. */
 void domain_judge_state(const struct domain_info *info, struct conditions *out);
+/* What QEMU and libvirt would refuse it for. */
+void domain_judge_blockers(const char *domain, const struct domain_blockers *blockers,
+			   struct conditions *out);
 /* Its definition and its disks' files. */
 void domain_judge_devices(const struct domain_facts *f, const struct domain_devices *d,
 			  struct conditions *out);

@@ -68,6 +68,12 @@ int host_knows_capability(struct host *h, const char *uuid, const char *capabili
 	return h->ops->knows_capability(h, uuid, capability, known, err);
 }
 
+int host_blockers(struct host *h, const char *uuid, struct domain_blockers *blockers,
+		  struct errtext *err)
+{
+	return h->ops->blockers(h, uuid, blockers, err);
+}
+
 int host_resume(struct host *h, const char *uuid, struct errtext *err)
 {
 	return h->ops->resume(h, uuid, err);

@@ -37,6 +37,15 @@ struct domain_info {
 	bool job; /* some job is active on it */
 };
 
+#define DOMAIN_BLOCKERS_MAX 8 /* more of them are not kept */
+
+/* What would make libvirt or QEMU refuse to migrate a domain that runs. */
+struct domain_blockers {
+	unsigned int snapshots;
+	unsigned int count;
+	char reasons[DOMAIN_BLOCKERS_MAX][256]; /* in QEMU's words */
+};
+
 /* One function for each of those below. */
 struct host_ops {
 	void (*close)(struct host *h);
@@ -56,6 +65,8 @@ struct host_ops {
 	int (*get_ignore_shared)(struct host *h, const char *uuid, bool *on, struct errtext *err);
 	int (*knows_capability)(struct host *h, const char *uuid, const char *capability,
 				bool *known, struct errtext *err);
+	int (*blockers)(struct host *h, const char *uuid, struct domain_blockers *blockers,
+			struct errtext *err);
 	int (*resume)(struct host *h, const char *uuid, struct errtext *err);
 	int (*destroy)(struct host *h, const char *uuid, struct errtext *err);
 	int (*undefine)(struct host *h, const char *uuid, struct errtext *err);
@@ -101,6 +112,10 @@ int host_get_ignore_shared(struct host *h, const char *uuid, bool *on, struct er
 /* Does this QEMU know a migration capability of that name? Same restriction. */
 int host_knows_capability(struct host *h, const char *uuid, const char *capability, bool *known,
 			  struct errtext *err);
+
+/* What stands in the way of its migration. Same restriction. */
+int host_blockers(struct host *h, const char *uuid, struct domain_blockers *blockers,
+		  struct errtext *err);
 
 int host_resume(struct host *h, const char *uuid, struct errtext *err);
 /* End the domain's QEMU here and now. -ENOENT is a success. */

@@ -394,6 +394,38 @@ static int libvirt_knows_capability(struct host *host, const char *uuid, const c
 	return ret;
 }
 
+static int count_snapshots(struct libvirt_host *h, const char *uuid, unsigned int *count,
+			   struct errtext *err)
+{
+	_cleanup_(domain_free) virDomainPtr dom = domain(h, uuid, err);
+	int n = dom ? virDomainSnapshotNum(dom, 0) : -1;
+
+	if (n < 0)
+		return failed(err, "the domain's snapshots");
+	*count = (unsigned int)n;
+	return 0;
+}
+
+static int libvirt_blockers(struct host *host, const char *uuid, struct domain_blockers *blockers,
+			    struct errtext *err)
+{
+	json_object *answer = NULL, *reasons = NULL;
+	int ret = count_snapshots(of(host), uuid, &blockers->snapshots, err);
+
+	blockers->count = 0;
+	if (ret == 0)
+		ret = monitor(of(host), uuid, "{\"execute\":\"query-migrate\"}", &answer, err);
+	if (ret == 0)
+		json_object_object_get_ex(answer, "blocked-reasons", &reasons);
+	for (size_t i = 0; reasons && i < json_object_array_length(reasons) &&
+			   blockers->count < DOMAIN_BLOCKERS_MAX;
+	     i++)
+		snprintf(blockers->reasons[blockers->count++], sizeof(blockers->reasons[0]), "%s",
+			 json_object_get_string(json_object_array_get_idx(reasons, i)));
+	json_object_put(answer);
+	return ret;
+}
+
 /* ---- actions ---- */
 
 static int act(struct libvirt_host *h, const char *uuid, const char *what, int (*fn)(virDomainPtr),
@@ -612,6 +644,7 @@ static const struct host_ops libvirt_ops = {
 	.set_ignore_shared = libvirt_set_ignore_shared,
 	.get_ignore_shared = libvirt_get_ignore_shared,
 	.knows_capability = libvirt_knows_capability,
+	.blockers = libvirt_blockers,
 	.resume = libvirt_resume,
 	.destroy = libvirt_destroy,
 	.undefine = libvirt_undefine,

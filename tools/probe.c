@@ -16,6 +16,7 @@
 #include "socket.h"
 #include "tracker.h"
 #include "uffd_device.h"
+#include "uring_stream.h"
 #include "wire.h"
 
 static uint64_t userfaultfd_features(void)
@@ -47,6 +48,7 @@ static void probe_kernel(json_object *o)
 	uname(&u);
 	json_object_object_add(o, "kernel", json_object_new_string(u.release));
 	add_flag(o, "pagemap_scan", tracker_supported(NULL) == 0);
+	add_flag(o, "io_uring", uring_stream_supported(NULL) == 0);
 	add_flag(o, "userfaultfd_wp_async", f & UFFD_FEATURE_WP_ASYNC);
 	add_flag(o, "userfaultfd_wp_unpopulated", f & UFFD_FEATURE_WP_UNPOPULATED);
 	add_flag(o, "userfaultfd_wp_hugetlbfs_shmem", f & UFFD_FEATURE_WP_HUGETLBFS_SHMEM);

@@ -37,6 +37,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include "cleanup.h"
+#include "failure_point.h"
 #include "iov_cursor.h"
 #include "paced_socket.h"
 #include "pacer.h"
@@ -324,6 +325,27 @@ static uint64_t bytes_queued(int fd)
 	int queued = 0;
 
 	return ioctl(fd, SIOCOUTQ, &queued) || queued < 0 ? 0 : (uint64_t)queued;
+}
+
+int uring_stream_supported(struct errtext *err)
+{
+	struct io_uring ring;
+	int ret = failure_point("io-uring");
+
+	ret = ret < 0 ? -EPERM : io_uring_queue_init(RING_ENTRIES, &ring, 0);
+	if (ret == 0)
+		io_uring_queue_exit(&ring);
+	if (ret == -EPERM)
+		return errtext_set(err, -ENOTSUP,
+				   "io_uring, by which memory is sent and received, is forbidden "
+				   "here: by kernel.io_uring_disabled (it must be 0, or 1 with "
+				   "this process's group in kernel.io_uring_group), or by the "
+				   "seccomp profile of this container");
+	if (ret == -ENOSYS)
+		return errtext_set(err, -ENOTSUP,
+				   "this kernel has no io_uring, by which memory is sent and "
+				   "received, or the seccomp profile of this container hides it");
+	return ret < 0 ? errtext_set(err, ret, "io_uring cannot be used: %s", strerror(-ret)) : 0;
 }
 
 int uring_stream_new(int fd, const struct uring_stream_options *opt, struct byte_stream **out,

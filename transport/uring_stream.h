@@ -22,6 +22,10 @@ struct uring_stream_options {
 	bool urgent;	     /* what is sent is charged to the pacer, but never waits for it */
 };
 
+/* Does this kernel let this process use io_uring? 0, or a negative errno with a text that says what
+ * forbids it. */
+int uring_stream_supported(struct errtext *err);
+
 /* fd is owned by the stream on success only. opt may be NULL. */
 int uring_stream_new(int fd, const struct uring_stream_options *opt, struct byte_stream **out,
 		     struct errtext *err);

@@ -161,6 +161,67 @@ unfit() {
 	untouched calm
 }
 
+@test "a disk format that QEMU does not migrate, and a snapshot: check knows" {
+	local disk=/var/tmp/dray-e2e-check${DRAY_TESTBED:+.$DRAY_TESTBED}.vmdk
+	guest stuck --memory 256 --fill 16 --dirty 8 --rate 5
+	truncate -s 1M "$disk.flat"
+	cat >"$disk" <<-END
+		# Disk DescriptorFile
+		version=1
+		CID=12345678
+		parentCID=ffffffff
+		createType="monolithicFlat"
+		RW 2048 FLAT "${disk##*/}.flat" 0
+	END
+	chmod 0644 "$disk" "$disk.flat"
+	cat >"$BATS_TEST_TMPDIR/disk.xml" <<-END
+		<disk type='file' device='disk'><driver name='qemu' type='vmdk'/>
+		<source file='$disk'><seclabel model='dac' relabel='no'/></source><target dev='vdb' bus='virtio'/><readonly/></disk>
+	END
+	cat >"$BATS_TEST_TMPDIR/snapshot.xml" <<-END
+		<domainsnapshot><name>s</name><state>shutoff</state><memory snapshot='no'/>
+		<creationTime>1</creationTime>$("$TESTBED" exec a virsh -q dumpxml stuck)</domainsnapshot>
+	END
+	"$TESTBED" exec a virsh -q attach-device stuck "$BATS_TEST_TMPDIR/disk.xml"
+	"$TESTBED" exec a virsh -q snapshot-create stuck "$BATS_TEST_TMPDIR/snapshot.xml" --redefine
+	run "$TESTBED" exec a "$DRAY" check --json stuck
+	local checked=$status
+	migrate a stuck --retries 2
+	"$TESTBED" exec a virsh -q snapshot-delete stuck s --metadata # or it cannot be undefined
+	[ "$checked" -eq 1 ]
+	jq -e '([.conditions[] | select(.status == "False").reason] | sort
+		== ["MigrationBlocked", "SnapshotsNotLiveMigratable"]) and ([.conditions[].message] | any(contains("vmdk")))' \
+		<<<"$output"
+	refused 'SnapshotsNotLiveMigratable' 'virsh snapshot-list stuck'
+	! grep -q '"event":"attempt"' "$TX_LOG" || false
+	untouched stuck
+	"$TESTBED" destroy stuck
+	rm -f "$disk" "$disk.flat"
+}
+
+@test "another guest has the name on the destination" {
+	receive b
+	"$TESTBED" guest --name calm --memory 256 --xml-only | sed '/<uuid>/d' >"$BATS_TEST_TMPDIR/other.xml"
+	"$TESTBED" exec b virsh -q define "$BATS_TEST_TMPDIR/other.xml"
+	migrate a calm
+	"$TESTBED" exec b virsh -q undefine calm
+	refused 'another domain of the name calm' 'virsh domrename'
+	untouched calm
+}
+
+@test "io_uring is forbidden" {
+	DRAY_FAULT=io-uring=fail migrate_start a calm
+	migrate_wait
+	refused 'io_uring_disabled' 'seccomp'
+	untouched calm
+	run env DRAY_FAULT=io-uring=fail "$TESTBED" exec a "$DRAY" check calm
+	[ "$status" -eq 1 ]
+	grep -qE '^DirectLane +False +IoUringForbidden ' <<<"$output"
+	run env DRAY_FAULT=io-uring=fail "$TESTBED" exec b "$DRAY" receive --disable-tls
+	[ "$status" -eq 1 ]
+	[[ $output == *io_uring_disabled* ]]
+}
+
 @test "without --disable-tls: refused, and says why" {
 	run "$TESTBED" exec a "$DRAY" migrate calm 10.78.0.2
 	[ "$status" -eq 1 ]

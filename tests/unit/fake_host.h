@@ -44,6 +44,7 @@ enum fake_call {
 	FAKE_SET_IGNORE_SHARED,
 	FAKE_GET_IGNORE_SHARED,
 	FAKE_KNOWS_CAPABILITY,
+	FAKE_BLOCKERS,
 	FAKE_RESUME,
 	FAKE_DESTROY,
 	FAKE_UNDEFINE,
@@ -56,6 +57,7 @@ struct fake_domain {
 	struct domain_info info; /* state, persistent, job: as libvirt would tell */
 	bool ignore_shared;
 	bool switchover_ack; /* its QEMU knows the capability */
+	struct domain_blockers blockers;
 	pid_t qemu;
 	const char *xml, *stored_xml; /* borrowed; NULL: reading it fails */
 	/* When it has been looked at (find, state) so many times, it changes: in this order. */
@@ -485,6 +487,19 @@ static inline int fake_knows_capability(struct host *host, const char *uuid, con
 	return fake_end(fake_of(host), ret);
 }
 
+static inline int fake_blockers(struct host *host, const char *uuid,
+				struct domain_blockers *blockers, struct errtext *err)
+{
+	struct fake_domain *d;
+	int ret = fake_begin_on(host, FAKE_BLOCKERS, uuid, &d, err);
+
+	if (ret == 0)
+		ret = fake_monitor(d, err);
+	if (ret == 0)
+		*blockers = d->blockers;
+	return fake_end(fake_of(host), ret);
+}
+
 static inline int fake_resume(struct host *host, const char *uuid, struct errtext *err)
 {
 	struct fake_domain *d;
@@ -577,6 +592,7 @@ static const struct host_ops fake_ops = {
 	.set_ignore_shared = fake_set_ignore_shared,
 	.get_ignore_shared = fake_get_ignore_shared,
 	.knows_capability = fake_knows_capability,
+	.blockers = fake_blockers,
 	.resume = fake_resume,
 	.destroy = fake_destroy,
 	.undefine = fake_undefine,

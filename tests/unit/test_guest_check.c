@@ -166,6 +166,38 @@ Test(guest_check, one_with_private_memory_and_more)
 	teardown(&facts);
 }
 
+Test(guest_check, one_that_libvirt_and_qemu_would_refuse)
+{
+	struct errtext err = {0};
+	struct guest_facts facts;
+
+	setup(DOMAIN_RUNNING);
+	web->qemu = start_mapper(true);
+	web->blockers = (struct domain_blockers){2, 1, {"The vmdk format does not do that"}};
+	cr_assert_eq(guest_check(host, "web", &facts, &err), -ENOTSUP);
+	cr_assert(has_reason(&facts, "SnapshotsNotLiveMigratable"), "%s", err.text);
+	cr_assert(has_reason(&facts, "MigrationBlocked"));
+	cr_assert(strstr(facts.conditions.list[1].message, "The vmdk format does not do that"));
+	cr_assert_not(has_reason(&facts, "Migratable"));
+	end_mapper(web->qemu);
+	teardown(&facts);
+}
+
+Test(guest_check, a_host_that_forbids_io_uring)
+{
+	struct errtext err = {0};
+	struct guest_facts facts;
+
+	setup(DOMAIN_RUNNING);
+	web->qemu = start_mapper(true);
+	setenv("DRAY_FAULT", "io-uring=fail", 1);
+	cr_assert_eq(guest_check(host, "web", &facts, &err), -ENOTSUP);
+	cr_assert(has_reason(&facts, "IoUringForbidden"), "%s", err.text);
+	cr_assert_eq(guest_check_process(&err), -ENOTSUP);
+	end_mapper(web->qemu);
+	teardown(&facts);
+}
+
 Test(guest_check, one_whose_memory_another_process_may_write)
 {
 	struct errtext err = {0};

@@ -306,6 +306,20 @@ Test(incoming, a_guest_that_is_here_is_refused)
 	fake_destination_destroy(d);
 }
 
+Test(incoming, another_guest_has_its_name)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	fake_libvirt_add(d->libvirt, "web", "00000000-3f6a-4f52-9a35-0a8f6b4f6a10",
+			 DOMAIN_SHUT_OFF);
+	fake_destination_run(d, "");
+	cr_assert(strstr(d->why, "has another domain of the name web, with UUID 00000000"), "%s",
+		  d->why);
+	cr_assert(!d->recorded);
+	cr_assert_str_eq(fake_libvirt_did(d->libvirt), "");
+	fake_destination_destroy(d);
+}
+
 /* libvirt defines a guest before it starts it. */
 Test(incoming, a_definition_is_taken_back_only_if_it_is_new)
 {

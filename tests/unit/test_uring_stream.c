@@ -7,13 +7,17 @@
 #include <criterion/parameterized.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "iov_cursor.h"
@@ -172,6 +176,32 @@ static void peer_start(struct peer *p, void *(*main)(void *))
 }
 
 /* ---- the contract ---- */
+
+/* As a container's seccomp profile does it. */
+static void forbid_io_uring(void)
+{
+	struct sock_filter rows[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog filter = {sizeof(rows) / sizeof(*rows), rows};
+
+	cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+Test(uring_stream, whether_it_can_be_used_is_told)
+{
+	struct errtext err = {};
+
+	if (uring_stream_supported(&err) < 0)
+		cr_skip_test("%s", err.text);
+	forbid_io_uring();
+	cr_assert_eq(uring_stream_supported(&err), -ENOTSUP);
+	cr_assert(strstr(err.text, "seccomp"), "%s", err.text);
+}
 
 EACH_VARIANT(sends_all_to_a_slow_reader)
 {

@@ -4,6 +4,7 @@
 #include "incoming_private.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define QUEUED_US 1000000
 #define QUEUE_LOOK_US 100000
@@ -20,6 +21,23 @@ static void on_lost(void *opaque, int result, const char *text)
 	struct incoming *in = opaque;
 
 	mailbox_note(in->mail, MAIL_CONTROL_LOST, result, text);
+}
+
+/* libvirt would refuse it only when its QEMU is to be started, in words that say less. */
+static int check_name(struct incoming *in)
+{
+	struct domain_info other;
+	struct errtext err = {0};
+	int ret = host_find(in->host, in->prepare.name, &other, &err);
+
+	if (ret == -ENOENT || (ret == 0 && strcmp(other.uuid, in->uuid) == 0))
+		return 0;
+	if (ret < 0)
+		return errtext_set(&in->err, ret, "%s", err.text);
+	return errtext_set(&in->err, -EEXIST,
+			   "the destination has another domain of the name %s, with UUID %s: "
+			   "rename one of them (`virsh domrename`)",
+			   in->prepare.name, other.uuid);
 }
 
 /* The guest must not be here already, in whatever state. */
@@ -88,6 +106,8 @@ int incoming_prepare(struct incoming *in, int fd)
 		ret = await_turn(in);
 	if (ret == 0)
 		ret = check_absent(in);
+	if (ret == 0)
+		ret = check_name(in);
 	if (ret == 0)
 		ret = incoming_place_open(in);
 	return ret < 0 ? ret : control_send(in->control, &prepared);

@@ -15,14 +15,18 @@
 #include "domain_devices.h"
 #include "ram_find.h"
 #include "tracker.h"
+#include "uring_stream.h"
 
 int guest_check_process(struct errtext *err)
 {
+	int ret;
+
 	if (geteuid() != 0)
 		return errtext_set(err, -EPERM,
 				   "dray must run as root: it reads the memory of QEMU, which runs "
 				   "as another user; try sudo");
-	return tracker_supported(err);
+	ret = tracker_supported(err);
+	return ret < 0 ? ret : uring_stream_supported(err);
 }
 
 /* ---- gathering ---- */
@@ -75,20 +79,26 @@ static int look(struct host *host, struct guest_facts *facts, struct errtext *er
 {
 	struct conditions *c = &facts->conditions;
 	_cleanup_(domain_devices_destroy) struct domain_devices devices = {0};
-	struct errtext kernel = {0}, unfit = {0};
+	struct errtext kernel = {0}, uring = {0}, unfit = {0};
+	struct domain_blockers blockers = {0};
 	struct lane_facts lane = {0};
 	bool running = conditions_count(c, NULL, CONDITION_FALSE) == 0;
 	int ret = read_xml(host, facts, &devices, err);
 
 	if (ret == 0 && running)
 		ret = host_qemu_pid(host, facts->info.uuid, &facts->qemu, err);
+	if (ret == 0 && running)
+		ret = host_blockers(host, facts->info.uuid, &blockers, err);
 	if (ret < 0)
 		return ret;
 	domain_devices_look(&devices, facts->qemu);
 	domain_judge_devices(&facts->xml, &devices, c);
+	domain_judge_blockers(facts->info.name, &blockers, c);
 	domain_judge_live(facts->info.name, c);
 	if (tracker_supported(&kernel) < 0)
 		lane.kernel = kernel.text;
+	if (uring_stream_supported(&uring) < 0)
+		lane.uring = uring.text;
 	if (running)
 		ret = look_at_ram(facts, &lane, &unfit, err);
 	if (ret == 0)
