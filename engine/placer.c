@@ -3,6 +3,16 @@
 //
 // A zero page that nobody asked for needs no memory: it only stops being owed. Should the guest
 // touch it, that is a fault on a hole. Whoever waits for it right now is woken to fault again.
+//
+// A fault answer always ends in a wake of its range, after the range stopped being owed:
+//
+//   push                 the guest            fault handler
+//   places page 7
+//                        runs on; its balloon punches page 7; a CPU touches it
+//                                             takes the fault: still owed, and already asked for
+//   7 is not owed
+//                                             the answer comes: not owed, nothing to place
+//                        waits for ever, unless the answer wakes it: the new fault is a hole
 #include "placer.h"
 
 #include <errno.h>
@@ -144,8 +154,8 @@ static int place(struct placer *p, unsigned int block, uint64_t first, uint64_t 
 	return 0;
 }
 
-static int place_run(struct placer *p, unsigned int block, const struct wire_run *run,
-		     enum placer_cause cause, const uint8_t *content, struct errtext *err)
+static int place_owed(struct placer *p, unsigned int block, const struct wire_run *run,
+		      enum placer_cause cause, const uint8_t *content, struct errtext *err)
 {
 	uint64_t end = run->first + run->count, from = run->first, clear;
 	struct owed *owed = p->opt.owed;
@@ -163,6 +173,17 @@ static int place_run(struct placer *p, unsigned int block, const struct wire_run
 	}
 	count_up(&p->late, run->count - placed);
 	return ret;
+}
+
+static int place_run(struct placer *p, unsigned int block, const struct wire_run *run,
+		     enum placer_cause cause, const uint8_t *content, struct errtext *err)
+{
+	int ret = place_owed(p, block, run, cause, content, err);
+
+	/* Pushed pages are not what a fault handler has asked for. */
+	if (ret < 0 || cause == PLACER_PUSH)
+		return ret;
+	return missing_wake(p->opt.uffd, &p->opt.ram->blocks[block], run->first, run->count, err);
 }
 
 static int check_units(const struct placer *p, const struct wire_frame *f, struct errtext *err)

@@ -56,7 +56,8 @@ void placer_destroy(struct placer *p);
 int placer_begin(struct placer *p, struct errtext *err);
 
 /* The pages of a PAGES or ZERO frame; content is that of all runs, one after the other. Their units
- * must be whole (-EPROTO). */
+ * must be whole (-EPROTO). Whoever waits for one of them goes on, or faults anew; for pushed pages
+ * that holds for those that were owed. */
 int placer_frame(struct placer *p, const struct wire_frame *f, enum placer_cause cause,
 		 const uint8_t *content, struct errtext *err);
 /* A fault on a page that is not owed. */
