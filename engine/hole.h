@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Holes of a RAM block's file: pages that have no memory behind them.
 //
-// Reading one through a shared mapping would allocate it, so they have to be known before. Any
-// thread, each with a window of its own.
+// Reading one through a shared mapping would allocate it, so they have to be known before. On
+// hugetlbfs a hole is a whole huge page. Any thread, each with a window of its own.
 #pragma once
 
 #include <stdbool.h>
@@ -15,21 +15,23 @@
 struct hole_window {
 	const struct ram_block *block;
 	uint64_t first;				  /* page that in_core begins with */
-	unsigned char in_core[HOLE_WINDOW_PAGES]; /* bit 0, as from mincore(2) */
+	unsigned char in_core[HOLE_WINDOW_PAGES]; /* a page of the file each; bit 0: it is there */
 };
 
-/* Huge pages are preallocated. */
+/* False where nothing tells them: on hugetlbfs without a probe. */
 static inline bool hole_possible(const struct ram_block *b)
 {
-	return b->page_size == RAM_PAGE_SIZE;
+	return b->page_size == RAM_PAGE_SIZE || b->probe;
 }
 
-/* Look at the pages [first, end), at most HOLE_WINDOW_PAGES, for hole_at. */
+/* Look at the pages [first, end) for hole_at: at most HOLE_WINDOW_PAGES, or inside one huge page.
+ */
 int hole_look(struct hole_window *w, const struct ram_block *b, uint64_t first, uint64_t end,
 	      struct errtext *err);
 /* Is the page, looked at before, a hole? */
 bool hole_at(const struct hole_window *w, uint64_t page);
 
 /* First page from `page` on that has memory behind it, UINT64_MAX if there is none. Jumps over
- * holes: they cost next to nothing, however large. An error says `page`. */
+ * holes: they cost next to nothing on tmpfs, however large, and half a microsecond a huge page. An
+ * error says `page`. */
 uint64_t hole_next_data(const struct ram_block *b, uint64_t page);

@@ -68,13 +68,51 @@ int ram_map_add(struct ram_map *map, const struct ram_block *block, struct errte
 	return 0;
 }
 
+static int probe_block(struct ram_block *block, struct errtext *err)
+{
+	int ret;
+
+	if (block->page_size == RAM_PAGE_SIZE)
+		return 0;
+	ret = hole_probe_new(block->fd, block->size, block->page_size, &block->probe);
+	return ret < 0 ? errtext_set(err, ret,
+				     "RAM block %s: cannot find out which of its huge pages are "
+				     "allocated: %s",
+				     block->name, strerror(-ret))
+		       : 0;
+}
+
+/* MAP_NORESERVE: huge pages are reserved, or deliberately not, by QEMU. */
+int ram_block_map(struct ram_block *block, bool writable, struct errtext *err)
+{
+	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ, ret;
+	void *at = mmap(NULL, block->size, prot, MAP_SHARED | MAP_NORESERVE, block->fd, 0);
+
+	if (at == MAP_FAILED)
+		return errtext_set(err, -errno, "RAM block %s: cannot map its file: %s",
+				   block->name, strerror(errno));
+	block->map = at;
+	ret = probe_block(block, err);
+	if (ret < 0)
+		ram_block_unmap(block);
+	return ret;
+}
+
+void ram_block_unmap(struct ram_block *block)
+{
+	if (block->map)
+		munmap(block->map, block->size);
+	block->map = NULL;
+	hole_probe_destroy(block->probe);
+	block->probe = NULL;
+}
+
 void ram_map_destroy(struct ram_map *map)
 {
 	for (unsigned int i = 0; i < map->count; i++) {
 		struct ram_block *block = &map->blocks[i];
 
-		if (block->map)
-			munmap(block->map, block->size);
+		ram_block_unmap(block);
 		if (block->fd >= 0)
 			close(block->fd);
 	}

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "errtext.h"
+#include "hole_probe.h"
 
 #define RAM_PAGE_SIZE 4096u /* the unit of tracking and of the wire, whatever backs the block */
 #define RAM_PAGE_SHIFT 12
@@ -20,9 +21,10 @@ struct ram_block {
 	uint64_t size;		       /* bytes, a multiple of page_size */
 	uint32_t page_size;	       /* bytes: 4096, or the huge page size on hugetlbfs */
 	/* Local side only; not on the wire. */
-	uint64_t qemu_addr; /* where QEMU has it mapped */
-	int fd;		    /* the file, or -1; owned */
-	uint8_t *map;	    /* our mapping, or NULL; owned */
+	uint64_t qemu_addr;	  /* where QEMU has it mapped */
+	int fd;			  /* the file, or -1; owned */
+	uint8_t *map;		  /* our mapping, or NULL; owned */
+	struct hole_probe *probe; /* knows the holes of hugetlbfs, or NULL; owned */
 };
 
 struct ram_map {
@@ -30,12 +32,16 @@ struct ram_map {
 	struct ram_block *blocks; /* owned; sorted by name, names unique */
 };
 
-/* Append a copy of *block (fd and map change owner). -ENOMEM, -E2BIG past RAM_BLOCKS_MAX,
+/* Append a copy of *block (fd, map and probe change owner). -ENOMEM, -E2BIG past RAM_BLOCKS_MAX,
  * -EEXIST for a name that is there already, -EINVAL for an empty or unterminated name, a
  * size that is 0, too large or no multiple of page_size, or a page_size that is no power of two
  * >= 4096; on failure the caller
- * keeps fd and map. Keeps the order by name. */
+ * keeps fd, map and probe. Keeps the order by name. */
 int ram_map_add(struct ram_map *map, const struct ram_block *block, struct errtext *err);
+/* Map the file of a block whose name, size, page_size and fd are set: whole, shared, read-only or
+ * writable, and with a probe if its pages are huge. On failure nothing is mapped. */
+int ram_block_map(struct ram_block *block, bool writable, struct errtext *err);
+void ram_block_unmap(struct ram_block *block);
 /* Unmap, close and free everything; the map is empty afterwards. */
 void ram_map_destroy(struct ram_map *map);
 /* Total bytes, and the same in pages. */

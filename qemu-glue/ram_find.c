@@ -24,7 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <linux/magic.h>
@@ -126,21 +125,16 @@ static int add_block(struct finder *f, const struct maps_entry *e, int *fd, uint
 		.qemu_addr = e->start,
 		.fd = *fd,
 	};
-	int prot = f->writable ? PROT_READ | PROT_WRITE : PROT_READ;
-	void *map;
 	int ret = block_name(e->path, unlinked, block.name);
 
 	if (ret < 0)
 		return errtext_set(f->err, ret, "%s: no name for a RAM block", e->path);
-	/* Huge pages are reserved, or deliberately not, by QEMU. */
-	map = mmap(NULL, block.size, prot, MAP_SHARED | MAP_NORESERVE, *fd, 0);
-	if (map == MAP_FAILED)
-		return errtext_set(f->err, -errno, "RAM block %s: cannot map its file %s: %s",
-				   block.name, e->path, strerror(errno));
-	block.map = map;
+	ret = ram_block_map(&block, f->writable, f->err);
+	if (ret < 0)
+		return ret;
 	ret = ram_map_add(f->map, &block, f->err);
 	if (ret < 0) {
-		munmap(map, block.size);
+		ram_block_unmap(&block);
 		return ret;
 	}
 	*fd = -1;

@@ -18,7 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cleanup.h"
@@ -223,21 +222,18 @@ static int reopen_block(const struct ram_keep_block *k, pid_t holder, int proc_f
 {
 	struct ram_block block = {.size = k->size, .page_size = k->page_size};
 	_cleanup_close_ int fd = -1;
-	void *mapped;
 	int ret = reopen_file(k, holder, proc_fd, &fd, err);
 
 	if (ret < 0)
 		return ret;
-	mapped = mmap(NULL, k->size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (mapped == MAP_FAILED)
-		return errtext_set(err, -errno, "RAM block '%s': cannot map its file: %s", k->name,
-				   strerror(errno));
 	memcpy(block.name, k->name, sizeof(block.name));
 	block.fd = fd;
-	block.map = mapped;
+	ret = ram_block_map(&block, false, err);
+	if (ret < 0)
+		return ret;
 	ret = ram_map_add(map, &block, err);
 	if (ret < 0)
-		munmap(mapped, k->size);
+		ram_block_unmap(&block);
 	else
 		fd = -1;
 	return ret;

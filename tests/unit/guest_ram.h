@@ -54,6 +54,8 @@ static inline void guest_ram_add(struct ram_map *map, const char *name, uint64_t
 		cr_skip_test("cannot create a memory file: %s", strerror(errno));
 	cr_assert_eq(ftruncate(b.fd, (off_t)size), 0);
 	b.map = guest_ram_mmap(b.fd, size);
+	if (page_size > RAM_PAGE_SIZE)
+		cr_assert_eq(hole_probe_new(b.fd, size, page_size, &b.probe), 0);
 	b.qemu_addr = (uintptr_t)guest_ram_mmap(b.fd, size);
 	cr_assert_eq(ram_map_add(map, &b, &err), 0, "%s", err.text);
 }
