@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "commands.h"
+#include "ram_access.h"
 
 static const struct command {
 	const char *name;
@@ -38,6 +39,7 @@ static void print_help(FILE *to)
 
 int main(int argc, char **argv)
 {
+	ram_access_init();
 	if (argc < 2) {
 		print_help(stderr);
 		return 1;
