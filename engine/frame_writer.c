@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ram_room.h"
 
 struct frame_writer {
 	const struct ram_map *ram;
@@ -45,8 +46,12 @@ void frame_writer_flags(struct frame_writer *w, uint16_t flags)
 	w->flags = flags;
 }
 
-static int stream_failed(int ret, struct errtext *err)
+/* EFAULT: the kernel could not read a page, and found no memory for one in its place. It may have
+ * been one of an earlier frame. */
+static int stream_failed(const struct frame_writer *w, int ret, struct errtext *err)
 {
+	if (ret == -EFAULT)
+		return ram_room_lacks(&w->ram->blocks[w->frame.block], ret, err);
 	return errtext_set(err, ret, "RAM stream to the destination broke: %s", strerror(-ret));
 }
 
@@ -69,7 +74,7 @@ static int send_frame(struct frame_writer *w, struct errtext *err)
 	ret = w->stream->ops->send(w->stream, iov, n);
 	w->frame.runs = 0;
 	w->pages = 0;
-	return ret < 0 ? stream_failed(ret, err) : 0;
+	return ret < 0 ? stream_failed(w, ret, err) : 0;
 }
 
 /* How many of the pages from `first` can join the frame's last run. */
@@ -142,7 +147,7 @@ int frame_writer_drain(struct frame_writer *w, struct errtext *err)
 	if (ret == 0) {
 		ret = w->stream->ops->drain(w->stream);
 		if (ret < 0)
-			return stream_failed(ret, err);
+			return stream_failed(w, ret, err);
 	}
 	return ret;
 }

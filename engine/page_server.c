@@ -16,7 +16,9 @@
 #include "atomic_bitmap.h"
 #include "cleanup.h"
 #include "frame_writer.h"
+#include "hole.h"
 #include "prefetch.h"
+#include "ram_access.h"
 #include "urgency.h"
 #include "zero.h"
 
@@ -171,13 +173,35 @@ void page_server_owe(struct page_server *s, unsigned int block, const struct bit
 
 /* ---- sending ---- */
 
-/* The destination takes these pages in one piece, so they are all zero or not. */
-static bool all_zero(const struct ram_block *b, uint64_t first, uint64_t count)
+/* A question about pages of one block. */
+struct zero_question {
+	const struct ram_block *block;
+	uint64_t first, count;
+	struct hole_window window;
+	bool zero; /* the answer */
+};
+
+static void look_for_zero(void *arg)
 {
-	for (uint64_t page = first; page < first + count; page++)
-		if (!zero_page(b->map + (page << RAM_PAGE_SHIFT)))
-			return false;
-	return true;
+	struct zero_question *q = arg;
+
+	q->zero = true;
+	for (uint64_t page = q->first; page < q->first + q->count && q->zero; page++)
+		q->zero = hole_at(&q->window, page) ||
+			  zero_page(q->block->map + (page << RAM_PAGE_SHIFT));
+}
+
+/* The destination takes these pages in one piece, so they are all zero or not. */
+static int all_zero(const struct ram_block *b, uint64_t first, uint64_t count, bool *zero,
+		    struct errtext *err)
+{
+	struct zero_question q = {.block = b, .first = first, .count = count};
+	int ret = hole_look(&q.window, b, first, first + count, err);
+
+	if (ret == 0)
+		ret = ram_access(b, look_for_zero, &q, err);
+	*zero = q.zero;
+	return ret;
 }
 
 static int add_pages(struct page_server *s, struct frame_writer *w, unsigned int block,
@@ -246,11 +270,11 @@ static int add_guesses(struct page_server *s, struct frame_writer *w, const stru
 	unsigned int zeroes = 0;
 	int ret = 0;
 
-	for (unsigned int i = 0; i < guesses->count; i++) {
-		zero[i] = all_zero(b, guesses->units[i] * unit, unit);
+	for (unsigned int i = 0; i < guesses->count && ret == 0; i++) {
+		ret = all_zero(b, guesses->units[i] * unit, unit, &zero[i], err);
 		zeroes += zero[i];
 	}
-	if (zeroes)
+	if (ret == 0 && zeroes)
 		ret = send_guesses(s, w, guesses, zero, true, zeroes < guesses->count, err);
 	if (ret == 0 && zeroes < guesses->count)
 		ret = send_guesses(s, w, guesses, zero, false, false, err);
@@ -265,10 +289,12 @@ static int answer(struct page_server *s, struct frame_writer *w, const struct wi
 	struct served_block *state = &s->blocks[r->block];
 	uint64_t first = (r->first + state->unit - 1) / state->unit;
 	uint64_t end = (r->first + r->count) / state->unit;
-	bool zero = all_zero(&s->opt.ram->blocks[r->block], r->first, r->count);
 	struct batch guesses;
-	int ret;
+	bool zero;
+	int ret = all_zero(&s->opt.ram->blocks[r->block], r->first, r->count, &zero, err);
 
+	if (ret < 0)
+		return ret;
 	if (first < end)
 		atomic_bitmap_clear(&state->unsent, first, end - first);
 	count_up(&s->requests, 1); /* who has the answer sees it counted */
@@ -368,8 +394,11 @@ static int send_batch(struct page_server *s, struct frame_writer *w, const struc
 
 	for (unsigned int i = 0; i < batch->count && ret == 0; i++) {
 		uint64_t first = batch->units[i] * unit;
+		bool zero;
 
-		ret = add_pages(s, w, batch->block, first, unit, all_zero(b, first, unit), err);
+		ret = all_zero(b, first, unit, &zero, err);
+		if (ret == 0)
+			ret = add_pages(s, w, batch->block, first, unit, zero, err);
 	}
 	count_up(&s->pushed, batch->pages);
 	return ret < 0 ? ret : frame_writer_drain(w, err);

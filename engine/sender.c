@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One stream's sender: holes, zero pages, unchanged pages.
+// One stream's sender: granules, and what is scanned and protected of them.
 //
 // What the destination holds of a page is known from two records:
 //   sent[block]   the page's data went over at least once since it was last announced as zero;
@@ -16,8 +16,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include "zero.h"
 
 static void count_up(atomic_uint_least64_t *counter, uint64_t n)
 {
@@ -89,75 +87,6 @@ void sender_begin(struct sender *s, uint32_t round, bool live)
 		s->records[i].next_data = 0;
 }
 
-/* ---- pages ---- */
-
-int sender_zero(struct sender *s, unsigned int block, uint64_t page, struct errtext *err)
-{
-	struct block_record *r = &s->records[block];
-
-	if (s->told && !bitmap_test(&r->sent, page)) {
-		count_up(&s->pages_skipped, 1);
-		return 0;
-	}
-	bitmap_clear(&r->sent, page, 1);
-	block_record_forget(r, page, 1);
-	count_up(&s->pages_zero, 1);
-	return frame_writer_add(s->writer, WIRE_FRAME_ZERO, block, page, 1, err);
-}
-
-static int send_page(struct sender *s, unsigned int block, uint64_t page, struct errtext *err)
-{
-	struct block_record *r = &s->records[block];
-	const uint8_t *content = s->ram->blocks[block].map + (page << RAM_PAGE_SHIFT);
-
-	if (zero_page(content))
-		return sender_zero(s, block, page, err);
-	if (block_record_same(r, page, content)) {
-		count_up(&s->pages_skipped, 1);
-		return 0;
-	}
-	bitmap_set(&r->sent, page, 1);
-	count_up(&s->pages_sent, 1);
-	s->round_pages++;
-	return frame_writer_add(s->writer, WIRE_FRAME_PAGES, block, page, 1, err);
-}
-
-int sender_look_for_holes(struct sender *s, unsigned int block, int n, struct errtext *err)
-{
-	const struct wire_run *last = &s->runs[n ? n - 1 : 0];
-
-	if (n == 0)
-		return 0;
-	return hole_look(&s->window, &s->ram->blocks[block], s->runs[0].first,
-			 last->first + last->count, err);
-}
-
-/* s->runs of one granule, ascending. */
-static int send_runs(struct sender *s, unsigned int block, int n, struct errtext *err)
-{
-	const struct wire_run *runs = s->runs;
-	int ret = sender_look_for_holes(s, block, n, err);
-
-	if (ret < 0)
-		return ret;
-	for (int i = 0; i < n; i++) {
-		for (uint64_t page = runs[i].first; page < runs[i].first + runs[i].count; page++) {
-			ret = hole_at(&s->window, page) ? sender_zero(s, block, page, err)
-							: send_page(s, block, page, err);
-			if (ret < 0)
-				return ret;
-		}
-	}
-	return 0;
-}
-
-static int collect_failed(int ret, const struct sender *s, unsigned int block, struct errtext *err)
-{
-	return errtext_set(err, ret, "RAM block %s: cannot read which pages were written: %s",
-			   s->ram->blocks[block].name,
-			   ret == -ESRCH ? "QEMU has gone" : strerror(-ret));
-}
-
 /* Forget the hashes of what the guest wrote while the last granule was on its way. */
 static int recheck_hashes(struct sender *s, struct errtext *err)
 {
@@ -174,7 +103,7 @@ static int recheck_hashes(struct sender *s, struct errtext *err)
 			    s->runs);
 	for (int i = 0; i < n; i++)
 		block_record_forget(r, s->runs[i].first, s->runs[i].count);
-	return n < 0 ? collect_failed(n, s, s->recheck.block, err) : 0;
+	return n < 0 ? sender_collect_failed(n, s, s->recheck.block, err) : 0;
 }
 
 static void recheck_later(struct sender *s, unsigned int block, uint64_t first, uint64_t count)
@@ -189,13 +118,17 @@ static void recheck_later(struct sender *s, unsigned int block, uint64_t first, 
 
 /* ---- granules ---- */
 
-/* True while no page of the granule [at, end) has memory behind it. */
+/* True while no page of the granule [at, end) has memory behind it. To ask that of hugetlbfs costs
+ * more than to scan what has no page table, and the scan reports all that comes to be there: once
+ * the destination knows of the granule it is scanned. */
 static bool is_unused(struct sender *s, unsigned int block, uint64_t at, uint64_t end)
 {
 	const struct ram_block *b = &s->ram->blocks[block];
 	struct block_record *r = &s->records[block];
 	uint64_t granule = at / sender_granule_pages(b);
 
+	if (b->probe && bitmap_test(&r->told, granule))
+		bitmap_set(&r->used, granule, 1);
 	if (bitmap_test(&r->used, granule))
 		return false;
 	if (r->next_data < end)
@@ -229,7 +162,7 @@ int sender_scan(struct sender *s, unsigned int block, uint64_t first, uint64_t c
 		return announce_unused(s, block, first, count, err);
 	n = tracker_collect(s->tracker, block, first, count, protect, s->runs);
 	if (n < 0)
-		return collect_failed(n, s, block, err);
+		return sender_collect_failed(n, s, block, err);
 	/* Kernels before mid-2026 do not report what has no page table at all, though memory may be
 	 * behind it: the first look at a granule takes every page for written. */
 	if (!bitmap_test(&s->records[block].told,
@@ -238,36 +171,6 @@ int sender_scan(struct sender *s, unsigned int block, uint64_t first, uint64_t c
 		n = 1;
 	}
 	return n;
-}
-
-/* Holes among the pages of a run that were sent once. */
-static int send_holes(struct sender *s, unsigned int block, const struct wire_run *run,
-		      struct errtext *err)
-{
-	const struct bitmap *sent = &s->records[block].sent;
-	uint64_t end = run->first + run->count;
-	int ret = 0;
-
-	for (uint64_t page = bitmap_next_set(sent, run->first, end); page < end && ret == 0;
-	     page = bitmap_next_set(sent, page + 1, end))
-		if (hole_at(&s->window, page))
-			ret = sender_zero(s, block, page, err);
-	return ret;
-}
-
-/* Pages sent once and punched since do not count as written. One that was punched while on its way,
- * or read again since, is no hole any more and keeps at the destination what it had: whoever
- * punches, a balloon say, has no use for the content. */
-int sender_punched(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
-		   struct errtext *err)
-{
-	int n = tracker_absent(s->tracker, block, first, count, s->runs);
-	int ret =
-		n < 0 ? collect_failed(n, s, block, err) : sender_look_for_holes(s, block, n, err);
-
-	for (int i = 0; ret == 0 && i < n; i++)
-		ret = send_holes(s, block, &s->runs[i], err);
-	return ret;
 }
 
 /* A granule whose written pages are the n of s->runs. */
@@ -282,7 +185,7 @@ static int send_granule(struct sender *s, unsigned int block, uint64_t first, ui
 	if (!bitmap_test(&r->used, granule))
 		return 0;
 	s->told = bitmap_test(&r->told, granule);
-	ret = send_runs(s, block, n, err);
+	ret = sender_runs(s, block, n, err);
 	if (ret == 0 && s->told && hole_possible(b))
 		ret = sender_punched(s, block, first, count, err);
 	if (ret < 0 || n == 0)
@@ -352,7 +255,7 @@ int sender_look(struct sender *s, unsigned int block, uint64_t first, uint64_t c
 	n = tracker_collect(s->tracker, block, first, count, false, s->runs);
 	for (int i = 0; i < n; i++)
 		s->round_pages += s->runs[i].count;
-	return n < 0 ? collect_failed(n, s, block, err) : 0;
+	return n < 0 ? sender_collect_failed(n, s, block, err) : 0;
 }
 
 int sender_sync(struct sender *s, struct errtext *err)

@@ -35,16 +35,25 @@ struct sender {
 	atomic_uint_least64_t pages_sent, pages_zero, pages_skipped;
 };
 
+/* sender_pages.c */
 /* Announce a page as zero, unless the destination has it so already. */
 int sender_zero(struct sender *s, unsigned int block, uint64_t page, struct errtext *err);
+/* The same for a page of a hole. */
+int sender_hole(struct sender *s, unsigned int block, uint64_t page, struct errtext *err);
+/* Which pages of the n s->runs are holes? Fills s->window. */
+int sender_look_for_holes(struct sender *s, unsigned int block, int n, struct errtext *err);
+/* Announce as zero what was punched of a granule since it was sent. Changes s->runs. */
+int sender_punched(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		   struct errtext *err);
+/* Send the pages of the n s->runs of one granule, ascending, or announce them. */
+int sender_runs(struct sender *s, unsigned int block, int n, struct errtext *err);
+/* Sets a text: what was written cannot be found out. Returns ret. */
+int sender_collect_failed(int ret, const struct sender *s, unsigned int block, struct errtext *err);
+
+/* sender.c */
 /* Runs written in a granule in s->runs. Returns their number, 0 for an unused granule, which is
  * announced as zero once. */
 int sender_scan(struct sender *s, unsigned int block, uint64_t first, uint64_t count, bool protect,
 		struct errtext *err);
 /* What todo holds of a granule moves to s->runs. Returns the number of runs. */
 int sender_take_todo(struct sender *s, struct bitmap *todo, uint64_t first, uint64_t count);
-/* Which pages of the n s->runs are holes? Fills s->window. */
-int sender_look_for_holes(struct sender *s, unsigned int block, int n, struct errtext *err);
-/* Announce as zero what was punched of a granule since it was sent. Changes s->runs. */
-int sender_punched(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
-		   struct errtext *err);

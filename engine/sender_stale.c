@@ -25,7 +25,7 @@ static int send_stale_run(struct sender *s, unsigned int block, const struct wir
 	int ret = 0;
 
 	for (uint64_t page = run->first; page < end && ret == 0; page++)
-		ret = hole_at(&s->window, page) ? sender_zero(s, block, page, err)
+		ret = hole_at(&s->window, page) ? sender_hole(s, block, page, err)
 						: send_stale(s, block, page, err);
 	return ret;
 }
