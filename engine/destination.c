@@ -1,40 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // The destination's RAM: receive frames, keep holes holes.
 //
-// The pages of a frame and the head of the next come in one call. A block that is not
-// preallocated begins empty and `filled` records what has been written: a zero page that was never
-// filled needs no work, and one that was goes back to being a hole.
+// The pages of a frame and the head of the next come in one call; what memory is behind them is
+// destination_block's affair.
 //
 // In post-copy nothing of a page may be seen before all of it is: pages go through a buffer and
 // the placer, and are placed before the next head is waited for.
 #include "destination.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include "bitmap.h"
 #include "cleanup.h"
+#include "destination_block.h"
 #include "frame_reader.h"
-#include "missing.h"
-#include "tracker.h"
+#include "ram_room.h"
 #include "wire.h"
-#include "zero.h"
-
-/* Below this, one fault per page costs less than the call that avoids them. */
-#define POPULATE_PAGES_MIN 8
-
-struct block_state {
-	bool sparse;	      /* holes are possible and kept */
-	struct bitmap filled; /* sparse only: pages with memory behind them */
-};
 
 struct destination {
 	struct destination_options opt;
-	struct block_state *blocks;
+	struct destination_block *blocks;
 
 	/* set once, with release; NULL before */
 	_Atomic(struct owed *) owed;
@@ -51,33 +38,6 @@ struct reading {
 	struct iovec iov[WIRE_FRAME_RUNS_MAX + 1]; /* one more than buffers: frame_reader.h */
 };
 
-static int punch(const struct ram_block *b, uint64_t first, uint64_t count)
-{
-	if (fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      (off_t)(first << RAM_PAGE_SHIFT), (off_t)(count << RAM_PAGE_SHIFT)) < 0)
-		return -errno;
-	return 0;
-}
-
-/* A file that already has all its memory was preallocated, by libvirt or for hugetlbfs, so that
- * it can never be short of it later: keep it so. */
-static int init_block(struct block_state *state, const struct ram_block *b, struct errtext *err)
-{
-	struct stat st;
-	int ret;
-
-	if (fstat(b->fd, &st) < 0)
-		return errtext_set(err, -errno, "RAM block %s: %s", b->name, strerror(errno));
-	state->sparse = b->page_size == RAM_PAGE_SIZE && (uint64_t)st.st_blocks * 512 < b->size;
-	if (!state->sparse)
-		return 0;
-	ret = punch(b, 0, ram_block_pages(b));
-	if (ret < 0)
-		return errtext_set(err, ret, "RAM block %s: cannot empty its memory file: %s",
-				   b->name, strerror(-ret));
-	return bitmap_init(&state->filled, ram_block_pages(b));
-}
-
 int destination_new(const struct destination_options *options, struct destination **out,
 		    struct errtext *err)
 {
@@ -91,7 +51,7 @@ int destination_new(const struct destination_options *options, struct destinatio
 	if (!d->blocks)
 		ret = -ENOMEM;
 	for (unsigned int i = 0; ret == 0 && !options->running && i < options->ram->count; i++)
-		ret = init_block(&d->blocks[i], &options->ram->blocks[i], err);
+		ret = destination_block_init(&d->blocks[i], &options->ram->blocks[i], err);
 	if (ret < 0) {
 		destination_destroy(d);
 		return errtext_set(err, ret, "out of memory");
@@ -105,52 +65,15 @@ void destination_destroy(struct destination *d)
 	if (!d)
 		return;
 	for (unsigned int i = 0; d->blocks && i < d->opt.ram->count; i++)
-		bitmap_destroy(&d->blocks[i].filled);
+		destination_block_destroy(&d->blocks[i]);
 	free(d->blocks);
 	free(d);
-}
-
-static void clear_dense(uint8_t *page, uint32_t count)
-{
-	for (; count; count--, page += RAM_PAGE_SIZE)
-		if (!zero_page(page))
-			memset(page, 0, RAM_PAGE_SIZE);
-}
-
-/* Punch each stretch of the run that has memory behind it. */
-static int clear_sparse(struct block_state *state, const struct ram_block *b,
-			const struct wire_run *run)
-{
-	uint64_t end = run->first + run->count;
-
-	for (uint64_t at = run->first;;) {
-		uint64_t from = bitmap_next_set(&state->filled, at, end);
-		int ret;
-
-		if (from == end)
-			return 0;
-		at = bitmap_next_clear(&state->filled, from, end);
-		ret = punch(b, from, at - from);
-		if (ret < 0)
-			return ret;
-		bitmap_clear(&state->filled, from, at - from);
-	}
-}
-
-static int clear_run(struct destination *d, unsigned int block, const struct wire_run *run)
-{
-	const struct ram_block *b = &d->opt.ram->blocks[block];
-
-	if (d->blocks[block].sparse)
-		return clear_sparse(&d->blocks[block], b, run);
-	clear_dense(b->map + (run->first << RAM_PAGE_SHIFT), run->count);
-	return 0;
 }
 
 /* Zero where some pages may be owed. Those are missing, which is as good as zero once they are not
  * owed any more; touching them would make them present. Part of an owed huge page stays owed. */
 static int clear_run_owed(struct destination *d, struct owed *owed, unsigned int block,
-			  const struct wire_run *run)
+			  const struct wire_run *run, struct errtext *err)
 {
 	uint64_t end = run->first + run->count;
 
@@ -158,7 +81,7 @@ static int clear_run_owed(struct destination *d, struct owed *owed, unsigned int
 		uint64_t clear = owed_next_clear(owed, block, at, end);
 		uint64_t next = owed_next(owed, block, clear, end);
 		struct wire_run part = {clear, (uint32_t)(next - clear)};
-		int ret = part.count ? clear_run(d, block, &part) : 0;
+		int ret = part.count ? destination_block_clear(&d->blocks[block], &part, err) : 0;
 
 		if (ret < 0)
 			return ret;
@@ -171,41 +94,15 @@ static int clear_run_owed(struct destination *d, struct owed *owed, unsigned int
 static int apply_zero(struct destination *d, const struct wire_frame *f, struct errtext *err)
 {
 	struct owed *owed = atomic_load_explicit(&d->owed, memory_order_acquire);
+	int ret = 0;
 
-	for (unsigned int i = 0; i < f->runs; i++) {
-		int ret = owed ? clear_run_owed(d, owed, f->block, &f->run[i])
-			       : clear_run(d, f->block, &f->run[i]);
-
-		if (ret < 0)
-			return errtext_set(err, ret, "RAM block %s: cannot punch a hole: %s",
-					   d->opt.ram->blocks[f->block].name, strerror(-ret));
-	}
-	return 0;
+	for (unsigned int i = 0; i < f->runs && ret == 0; i++)
+		ret = owed ? clear_run_owed(d, owed, f->block, &f->run[i], err)
+			   : destination_block_clear(&d->blocks[f->block], &f->run[i], err);
+	return ret;
 }
 
 /* ---- stale pages ---- */
-
-/* Can [end, first) be punched along? So it is one call for many runs: what has no memory stays as
- * it is. Not past a granule, behind which pages are another stream's. */
-static bool bridges(const struct block_state *state, uint64_t end, uint64_t first)
-{
-	if (first < end)
-		return false;
-	if (first == end)
-		return true;
-	return state->sparse && end / TRACKER_GRANULE_PAGES == first / TRACKER_GRANULE_PAGES &&
-	       bitmap_next_set(&state->filled, end, first) == first;
-}
-
-static int make_missing(struct destination *d, unsigned int block, uint64_t first, uint64_t end,
-			struct errtext *err)
-{
-	struct block_state *state = &d->blocks[block];
-
-	if (state->sparse)
-		bitmap_clear(&state->filled, first, end - first);
-	return missing_make(&d->opt.ram->blocks[block], first, end - first, err);
-}
 
 /* Owed first, missing then: see owed.h. */
 static int apply_stale(struct destination *d, const struct wire_frame *f, struct errtext *err)
@@ -224,15 +121,15 @@ static int apply_stale(struct destination *d, const struct wire_frame *f, struct
 		uint64_t to = (f->run[i].first + f->run[i].count + unit - 1) / unit * unit;
 
 		owed_set(owed, f->block, f->run[i].first, f->run[i].count);
-		if (i && !bridges(&d->blocks[f->block], end, from)) {
-			ret = make_missing(d, f->block, first, end, err);
+		if (i && !destination_block_bridges(&d->blocks[f->block], end, from)) {
+			ret = destination_block_lose(&d->blocks[f->block], first, end, err);
 			first = from;
 		} else if (i == 0) {
 			first = from;
 		}
 		end = to;
 	}
-	return ret < 0 ? ret : make_missing(d, f->block, first, end, err);
+	return ret < 0 ? ret : destination_block_lose(&d->blocks[f->block], first, end, err);
 }
 
 void destination_expect_stale(struct destination *d, struct owed *owed)
@@ -252,17 +149,6 @@ void destination_place(struct destination *d, struct placer *placer)
 
 /* ---- receiving ---- */
 
-/* Memory for the run in one go, instead of one fault a page inside the receive. A failure is left
- * to the receive, which reports it. */
-static void populate(struct block_state *state, const struct wire_run *run, uint8_t *at)
-{
-	if (!state->sparse)
-		return;
-	if (run->count >= POPULATE_PAGES_MIN && !bitmap_test(&state->filled, run->first))
-		(void)madvise(at, (size_t)run->count << RAM_PAGE_SHIFT, MADV_POPULATE_WRITE);
-	bitmap_set(&state->filled, run->first, run->count);
-}
-
 static int broken(int ret, unsigned int index, struct errtext *err)
 {
 	return errtext_set(err, ret, "RAM stream %u from the source broke: %s", index,
@@ -275,15 +161,17 @@ static int receive_pages(struct reading *r, struct errtext *err)
 	struct destination *d = r->d;
 	const struct wire_frame *f = &r->frame;
 	const struct ram_block *b = &d->opt.ram->blocks[f->block];
-	int ret;
+	int ret = 0;
 
-	for (unsigned int i = 0; i < f->runs; i++) {
-		uint8_t *at = b->map + (f->run[i].first << RAM_PAGE_SHIFT);
-
-		populate(&d->blocks[f->block], &f->run[i], at);
-		r->iov[i] = (struct iovec){at, (size_t)f->run[i].count << RAM_PAGE_SHIFT};
+	for (unsigned int i = 0; i < f->runs && ret == 0; i++) {
+		r->iov[i] = (struct iovec){b->map + (f->run[i].first << RAM_PAGE_SHIFT),
+					   (size_t)f->run[i].count << RAM_PAGE_SHIFT};
+		ret = destination_block_fill(&d->blocks[f->block], &f->run[i], err);
 	}
-	ret = frame_reader_pages(r->reader, r->iov, f->runs, true);
+	if (ret == 0)
+		ret = frame_reader_pages(r->reader, r->iov, f->runs, true);
+	if (ret == -EFAULT) /* the kernel's word for a page that it could not write */
+		return ram_room_lacks(b, -ENOMEM, err);
 	return ret < 0 ? broken(ret, r->index, err) : 0;
 }
 

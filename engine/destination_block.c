@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory behind one RAM block at the destination, before the guest runs there.
+//
+// A block that is not preallocated begins empty and `filled` records what has been written: a zero
+// page that was never filled needs no work, and one that was goes back to being a hole. On
+// hugetlbfs whole huge pages are filled, and become holes.
+#include "destination_block.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include "hole.h"
+#include "missing.h"
+#include "ram_access.h"
+#include "ram_room.h"
+#include "tracker.h"
+#include "zero.h"
+
+/* Below this, one fault per page costs less than the call that avoids them. */
+#define POPULATE_PAGES_MIN 8
+
+static int punch(const struct ram_block *b, uint64_t first, uint64_t count)
+{
+	if (fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      (off_t)(first << RAM_PAGE_SHIFT), (off_t)(count << RAM_PAGE_SHIFT)) < 0)
+		return -errno;
+	return 0;
+}
+
+/* A file that already has all its memory was preallocated, by libvirt or for hugetlbfs, so that
+ * it can never be short of it later: keep it so. */
+int destination_block_init(struct destination_block *d, const struct ram_block *b,
+			   struct errtext *err)
+{
+	struct stat st;
+	int ret;
+
+	*d = (struct destination_block){.ram = b};
+	if (fstat(b->fd, &st) < 0)
+		return errtext_set(err, -errno, "RAM block %s: %s", b->name, strerror(errno));
+	d->sparse = (uint64_t)st.st_blocks * 512 < b->size;
+	if (!d->sparse)
+		return 0;
+	ret = punch(b, 0, ram_block_pages(b));
+	if (ret < 0)
+		return errtext_set(err, ret, "RAM block %s: cannot empty its memory file: %s",
+				   b->name, strerror(-ret));
+	return bitmap_init(&d->filled, ram_block_pages(b));
+}
+
+void destination_block_destroy(struct destination_block *d)
+{
+	bitmap_destroy(&d->filled);
+}
+
+static uint64_t unit_pages(const struct ram_block *b)
+{
+	return b->page_size >> RAM_PAGE_SHIFT;
+}
+
+/* Pages [first, end) of a block. */
+struct stretch {
+	const struct ram_block *block;
+	uint64_t first, end;
+};
+
+static void wipe(void *arg)
+{
+	const struct stretch *s = arg;
+
+	for (uint64_t page = s->first; page < s->end; page++) {
+		uint8_t *at = s->block->map + (page << RAM_PAGE_SHIFT);
+
+		if (!zero_page(at))
+			memset(at, 0, RAM_PAGE_SIZE);
+	}
+}
+
+/* Make pages zero where they are. To touch a huge page that has no memory would give it some. */
+static int clear_dense(const struct ram_block *b, uint64_t first, uint64_t end, struct errtext *err)
+{
+	uint64_t unit = unit_pages(b);
+	struct stretch s = {b, first, end};
+	int ret = 0;
+
+	if (!b->probe)
+		return ram_access(b, wipe, &s, err);
+	while (ret == 0 && (s.first = hole_next_data(b, s.first)) < end) {
+		s.end = (s.first / unit + 1) * unit;
+		s.end = s.end < end ? s.end : end;
+		ret = ram_access(b, wipe, &s, err);
+		s.first = s.end;
+	}
+	return ret;
+}
+
+/* What is filled and now zero: whole huge pages become holes. */
+static int empty(struct destination_block *d, uint64_t first, uint64_t end, struct errtext *err)
+{
+	const struct ram_block *b = d->ram;
+	uint64_t unit = unit_pages(b), from = (first + unit - 1) / unit * unit;
+	uint64_t to = end / unit * unit;
+	int ret;
+
+	if (from >= to)
+		return clear_dense(b, first, end, err);
+	ret = punch(b, from, to - from);
+	if (ret < 0)
+		return errtext_set(err, ret, "RAM block %s: cannot punch a hole: %s", b->name,
+				   strerror(-ret));
+	bitmap_clear(&d->filled, from, to - from);
+	ret = clear_dense(b, first, from, err);
+	return ret < 0 ? ret : clear_dense(b, to, end, err);
+}
+
+/* Empty each stretch of the run that has memory behind it. */
+static int clear_sparse(struct destination_block *d, const struct wire_run *run,
+			struct errtext *err)
+{
+	uint64_t end = run->first + run->count;
+
+	for (uint64_t at = run->first;;) {
+		uint64_t from = bitmap_next_set(&d->filled, at, end);
+		int ret;
+
+		if (from == end)
+			return 0;
+		at = bitmap_next_clear(&d->filled, from, end);
+		ret = empty(d, from, at, err);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+int destination_block_clear(struct destination_block *d, const struct wire_run *run,
+			    struct errtext *err)
+{
+	if (d->sparse)
+		return clear_sparse(d, run, err);
+	return clear_dense(d->ram, run->first, run->first + run->count, err);
+}
+
+int destination_block_fill(struct destination_block *d, const struct wire_run *run,
+			   struct errtext *err)
+{
+	const struct ram_block *b = d->ram;
+	uint64_t unit = unit_pages(b), first = run->first / unit * unit;
+	uint64_t end = (run->first + run->count + unit - 1) / unit * unit;
+
+	if (!d->sparse)
+		return 0;
+	/* EFAULT: to touch it would be a SIGBUS. */
+	if ((run->count >= POPULATE_PAGES_MIN || unit > 1) &&
+	    bitmap_next_clear(&d->filled, first, end) < end &&
+	    madvise(b->map + (first << RAM_PAGE_SHIFT), (end - first) << RAM_PAGE_SHIFT,
+		    MADV_POPULATE_WRITE) < 0 &&
+	    (errno == EFAULT || errno == ENOMEM))
+		return ram_room_lacks(b, -ENOMEM, err);
+	bitmap_set(&d->filled, first, end - first);
+	return 0;
+}
+
+/* What has no memory stays as it is. Not past a granule, behind which pages are another stream's.
+ */
+bool destination_block_bridges(const struct destination_block *d, uint64_t end, uint64_t first)
+{
+	if (first < end)
+		return false;
+	if (first == end)
+		return true;
+	return d->sparse && end / TRACKER_GRANULE_PAGES == first / TRACKER_GRANULE_PAGES &&
+	       bitmap_next_set(&d->filled, end, first) == first;
+}
+
+int destination_block_lose(struct destination_block *d, uint64_t first, uint64_t end,
+			   struct errtext *err)
+{
+	if (d->sparse)
+		bitmap_clear(&d->filled, first, end - first);
+	return missing_make(d->ram, first, end - first, err);
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory behind one RAM block at the destination, before the guest runs there.
+//
+// A granule of its pages belongs to one thread, that of its stream.
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "bitmap.h"
+#include "errtext.h"
+#include "ram_map.h"
+#include "wire.h"
+
+struct destination_block {
+	const struct ram_block *ram;
+	bool sparse;	      /* holes are possible and kept */
+	struct bitmap filled; /* sparse only: pages with memory behind them; whole huge pages */
+};
+
+/* The block, mapped writable, is borrowed. One that is not preallocated is emptied. On failure
+ * destroy it all the same. */
+int destination_block_init(struct destination_block *d, const struct ram_block *b,
+			   struct errtext *err);
+void destination_block_destroy(struct destination_block *d);
+
+/* Memory for these pages, which are about to be written, in one go instead of one fault a page.
+ * -ENOMEM: there is none. */
+int destination_block_fill(struct destination_block *d, const struct wire_run *run,
+			   struct errtext *err);
+/* Make these pages zero; what was not preallocated becomes a hole, if it can. */
+int destination_block_clear(struct destination_block *d, const struct wire_run *run,
+			    struct errtext *err);
+/* Take the memory of [first, end), whole huge pages, away: missing_make. */
+int destination_block_lose(struct destination_block *d, uint64_t first, uint64_t end,
+			   struct errtext *err);
+/* Can [end, first) be lost along with what lies on both sides, which saves a call? */
+bool destination_block_bridges(const struct destination_block *d, uint64_t end, uint64_t first);

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory behind a RAM block at the destination: how much, and what if there is none.
+#include "destination_block.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include "ram_access.h"
+#include "small_pool.h"
+
+#define UNIT 512u /* pages */
+
+TestSuite(destination_block, .timeout = 20);
+
+struct fixture {
+	struct ram_map ram;
+	struct ram_block *b;
+	struct destination_block d;
+	struct errtext err;
+};
+
+/* Eight pages of the file; there is memory for half of them. */
+static void setup(struct fixture *f, uint32_t page_size)
+{
+	*f = (struct fixture){0};
+	small_pool_want(4);
+	small_pool_mount(page_size, 4ull * page_size);
+	small_pool_add(&f->ram, "mem", 8ull * page_size, page_size);
+	f->b = &f->ram.blocks[0];
+	ram_access_init();
+	cr_assert_eq(destination_block_init(&f->d, f->b, &f->err), 0, "%s", f->err.text);
+}
+
+static void teardown(struct fixture *f)
+{
+	destination_block_destroy(&f->d);
+	guest_ram_destroy(&f->ram);
+}
+
+static void fill(struct fixture *f, uint64_t first, uint32_t count)
+{
+	struct wire_run run = {first, count};
+
+	cr_assert_eq(destination_block_fill(&f->d, &run, &f->err), 0, "%s", f->err.text);
+	memset(f->b->map + (first << RAM_PAGE_SHIFT), 1, (size_t)count << RAM_PAGE_SHIFT);
+}
+
+static void clear(struct fixture *f, uint64_t first, uint32_t count)
+{
+	struct wire_run run = {first, count};
+
+	cr_assert_eq(destination_block_clear(&f->d, &run, &f->err), 0, "%s", f->err.text);
+}
+
+static void expect(const struct fixture *f, uint64_t first, uint64_t count, uint8_t byte)
+{
+	for (uint64_t page = first; page < first + count; page++)
+		cr_assert_eq(f->b->map[page << RAM_PAGE_SHIFT], byte, "page %llu",
+			     (unsigned long long)page);
+}
+
+Test(destination_block, whole_huge_pages_become_holes)
+{
+	struct fixture f;
+
+	setup(&f, GUEST_HUGE_SIZE);
+	fill(&f, 10, 1);
+	fill(&f, UNIT + 500, 20);
+	cr_assert_eq(guest_allocated(f.b), 3 * UNIT);
+	clear(&f, 5, UNIT + 500); /* ends in page 505 of the second */
+	cr_assert_eq(guest_allocated(f.b), 3 * UNIT, "a part of each");
+	expect(&f, 10, 1, 0);
+	expect(&f, UNIT + 500, 5, 0);
+	expect(&f, UNIT + 505, 15, 1);
+	clear(&f, 100, 2 * UNIT);
+	cr_assert_eq(guest_allocated(f.b), 2 * UNIT, "the second as a whole");
+	clear(&f, 0, 8 * UNIT);
+	cr_assert_eq(guest_allocated(f.b), 0);
+	clear(&f, 3, 8 * UNIT - 3);
+	cr_assert_eq(guest_allocated(f.b), 0, "nothing was there");
+	teardown(&f);
+}
+
+/* Preallocated memory is kept; what is missing of it for post-copy is not touched. */
+Test(destination_block, a_missing_huge_page_stays_so)
+{
+	struct fixture f;
+
+	setup(&f, GUEST_HUGE_SIZE);
+	cr_assert(f.d.sparse);
+	f.d.sparse = false;
+	fill(&f, 0, 2 * UNIT);
+	cr_assert_eq(destination_block_lose(&f.d, UNIT, 2 * UNIT, &f.err), 0, "%s", f.err.text);
+	clear(&f, 0, 2 * UNIT);
+	expect(&f, 0, UNIT, 0);
+	cr_assert_eq(guest_allocated(f.b), UNIT);
+	teardown(&f);
+}
+
+Test(destination_block, no_huge_page_is_an_error)
+{
+	struct wire_run run = {4 * UNIT + 1, 1};
+	struct fixture f;
+
+	setup(&f, GUEST_HUGE_SIZE);
+	fill(&f, 0, 4 * UNIT);
+	cr_assert_eq(destination_block_fill(&f.d, &run, &f.err), -ENOMEM);
+	cr_assert(strstr(f.err.text, "RAM block mem: there is no memory for it: of huge pages of "
+				     "2048 KiB 0 MiB are free now"),
+		  "%s", f.err.text);
+	teardown(&f);
+}
+
+Test(destination_block, a_full_tmpfs_is_an_error)
+{
+	struct wire_run run = {0, 8};
+	struct fixture f;
+
+	setup(&f, RAM_PAGE_SIZE);
+	cr_assert_eq(destination_block_fill(&f.d, &run, &f.err), -ENOMEM);
+	cr_assert(strstr(f.err.text, "/mnt (tmpfs)"), "%s", f.err.text);
+	teardown(&f);
+}
