@@ -52,6 +52,12 @@ int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *
 	return h->ops->qemu_pid(h, uuid, pid, err);
 }
 
+int host_monitor(struct host *h, const char *uuid, const char *command, struct json_object **ret,
+		 struct errtext *err)
+{
+	return h->ops->monitor(h, uuid, command, ret, err);
+}
+
 int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct errtext *err)
 {
 	return h->ops->set_ignore_shared(h, uuid, on, err);

@@ -14,6 +14,7 @@
 #include "qemu_event.h"
 
 struct host;
+struct json_object;
 
 enum domain_state {
 	DOMAIN_ABSENT,	 /* libvirt does not know it */
@@ -61,6 +62,8 @@ struct host_ops {
 	int (*domain_xml)(struct host *h, const char *uuid, bool persistent, char **xml,
 			  struct errtext *err);
 	int (*qemu_pid)(struct host *h, const char *uuid, pid_t *pid, struct errtext *err);
+	int (*monitor)(struct host *h, const char *uuid, const char *command,
+		       struct json_object **ret, struct errtext *err);
 	int (*set_ignore_shared)(struct host *h, const char *uuid, bool on, struct errtext *err);
 	int (*get_ignore_shared)(struct host *h, const char *uuid, bool *on, struct errtext *err);
 	int (*knows_capability)(struct host *h, const char *uuid, const char *capability,
@@ -104,7 +107,11 @@ int host_domain_xml(struct host *h, const char *uuid, bool persistent, char **xm
 /* Process id of the domain's QEMU: one of its vCPU threads, as the monitor names it, leads there.
  * Not during a migration job: the monitor is closed to passthrough then. */
 int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *err);
-/* migrate-set-capabilities x-ignore-shared through libvirt's monitor; same restriction. */
+/* A command to QEMU, as JSON, through libvirt's monitor; same restriction. *ret (ret may be NULL)
+ * is what it returns, the caller's to json_object_put. -EREMOTEIO: QEMU answers with an error. */
+int host_monitor(struct host *h, const char *uuid, const char *command, struct json_object **ret,
+		 struct errtext *err);
+/* migrate-set-capabilities x-ignore-shared through it. */
 int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct errtext *err);
 /* Is it set now? */
 int host_get_ignore_shared(struct host *h, const char *uuid, bool *on, struct errtext *err);

@@ -283,10 +283,10 @@ static int libvirt_domain_xml(struct host *host, const char *uuid, bool persiste
 
 /* ---- monitor passthrough ---- */
 
-static int monitor(struct libvirt_host *h, const char *uuid, const char *command, json_object **ret,
-		   struct errtext *err)
+static int libvirt_monitor(struct host *host, const char *uuid, const char *command,
+			   json_object **ret, struct errtext *err)
 {
-	_cleanup_(domain_free) virDomainPtr dom = domain(h, uuid, err);
+	_cleanup_(domain_free) virDomainPtr dom = domain(of(host), uuid, err);
 	_cleanup_free_ char *answer = NULL;
 	json_object *reply, *value;
 
@@ -297,7 +297,8 @@ static int monitor(struct libvirt_host *h, const char *uuid, const char *command
 	reply = json_tokener_parse(answer);
 	if (!reply || !json_object_object_get_ex(reply, "return", &value)) {
 		json_object_put(reply);
-		return errtext_set(err, -EIO, "QEMU's monitor refuses %s: %s", command, answer);
+		return errtext_set(err, -EREMOTEIO, "QEMU's monitor refuses %s: %s", command,
+				   answer);
 	}
 	if (ret)
 		*ret = json_object_get(value);
@@ -321,9 +322,8 @@ static int thread_group(int tid, pid_t *pid)
 
 static int libvirt_qemu_pid(struct host *host, const char *uuid, pid_t *pid, struct errtext *err)
 {
-	struct libvirt_host *h = of(host);
 	json_object *cpus = NULL, *cpu, *tid = NULL;
-	int ret = monitor(h, uuid, "{\"execute\":\"query-cpus-fast\"}", &cpus, err);
+	int ret = libvirt_monitor(host, uuid, "{\"execute\":\"query-cpus-fast\"}", &cpus, err);
 
 	if (ret < 0)
 		return ret;
@@ -343,22 +343,22 @@ static int libvirt_qemu_pid(struct host *host, const char *uuid, pid_t *pid, str
 static int libvirt_set_ignore_shared(struct host *host, const char *uuid, bool on,
 				     struct errtext *err)
 {
-	struct libvirt_host *h = of(host);
 	char command[160];
 
 	snprintf(command, sizeof(command),
 		 "{\"execute\":\"migrate-set-capabilities\",\"arguments\":{\"capabilities\":"
 		 "[{\"capability\":\"x-ignore-shared\",\"state\":%s}]}}",
 		 on ? "true" : "false");
-	return monitor(h, uuid, command, NULL, err);
+	return libvirt_monitor(host, uuid, command, NULL, err);
 }
 
 /* *state: what it is set to; NULL: this QEMU does not know it. Borrowed from *list, which is the
  * caller's to json_object_put. */
-static int find_capability(struct libvirt_host *h, const char *uuid, const char *capability,
+static int find_capability(struct host *host, const char *uuid, const char *capability,
 			   json_object **list, json_object **state, struct errtext *err)
 {
-	int ret = monitor(h, uuid, "{\"execute\":\"query-migrate-capabilities\"}", list, err);
+	int ret = libvirt_monitor(host, uuid, "{\"execute\":\"query-migrate-capabilities\"}", list,
+				  err);
 
 	*state = NULL;
 	for (size_t i = 0; ret == 0 && i < json_object_array_length(*list); i++) {
@@ -376,7 +376,7 @@ static int libvirt_get_ignore_shared(struct host *host, const char *uuid, bool *
 				     struct errtext *err)
 {
 	json_object *list = NULL, *state;
-	int ret = find_capability(of(host), uuid, "x-ignore-shared", &list, &state, err);
+	int ret = find_capability(host, uuid, "x-ignore-shared", &list, &state, err);
 
 	*on = state && json_object_get_boolean(state);
 	json_object_put(list);
@@ -387,7 +387,7 @@ static int libvirt_knows_capability(struct host *host, const char *uuid, const c
 				    bool *known, struct errtext *err)
 {
 	json_object *list = NULL, *state;
-	int ret = find_capability(of(host), uuid, capability, &list, &state, err);
+	int ret = find_capability(host, uuid, capability, &list, &state, err);
 
 	*known = state;
 	json_object_put(list);
@@ -414,7 +414,7 @@ static int libvirt_blockers(struct host *host, const char *uuid, struct domain_b
 
 	blockers->count = 0;
 	if (ret == 0)
-		ret = monitor(of(host), uuid, "{\"execute\":\"query-migrate\"}", &answer, err);
+		ret = libvirt_monitor(host, uuid, "{\"execute\":\"query-migrate\"}", &answer, err);
 	if (ret == 0)
 		json_object_object_get_ex(answer, "blocked-reasons", &reasons);
 	for (size_t i = 0; reasons && i < json_object_array_length(reasons) &&
@@ -641,6 +641,7 @@ static const struct host_ops libvirt_ops = {
 	.state = libvirt_state,
 	.domain_xml = libvirt_domain_xml,
 	.qemu_pid = libvirt_qemu_pid,
+	.monitor = libvirt_monitor,
 	.set_ignore_shared = libvirt_set_ignore_shared,
 	.get_ignore_shared = libvirt_get_ignore_shared,
 	.knows_capability = libvirt_knows_capability,

@@ -11,7 +11,7 @@ load e2e
 
 setup_file() {
 	"$TESTBED" up
-	guest broken --memory 512 --fill 128 --dirty 32 --rate 20
+	guest broken --memory 512 --fill 128 --dirty 32 --rate 20 --discard
 	echo a >"$BATS_FILE_TMPDIR/at"
 }
 

@@ -139,7 +139,15 @@ no_trace() {
 		echo "QEMU $pid of $name: a thread is stopped" >&2
 		return 1
 	fi
-	[[ $(capability "$host" "$name") == false ]]
+	[[ $(capability "$host" "$name") == false ]] && discards "$host" "$name"
+}
+
+# discards HOST NAME: if it has <discard/>, its QEMU empties its RAM's file when it ends.
+discards() {
+	"$TESTBED" exec "$1" virsh -q dumpxml "$2" | grep -q '<discard/>' || return 0
+	"$TESTBED" exec "$1" virsh -q qemu-monitor-command "$2" \
+		'{"execute":"qom-get","arguments":{"path":"/objects/pc.ram","property":"discard-data"}}' |
+		jq -e .return >/dev/null
 }
 
 # capability HOST NAME: is x-ignore-shared set in its QEMU?

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uuid/uuid.h>
+#include "fake_backends.h"
 #include "host.h"
 #include "libvirt_host.h"
 
@@ -41,6 +42,7 @@ enum fake_call {
 	FAKE_STATE,
 	FAKE_DOMAIN_XML,
 	FAKE_QEMU_PID,
+	FAKE_MONITOR,
 	FAKE_SET_IGNORE_SHARED,
 	FAKE_GET_IGNORE_SHARED,
 	FAKE_KNOWS_CAPABILITY,
@@ -56,6 +58,7 @@ enum fake_call {
 struct fake_domain {
 	struct domain_info info; /* state, persistent, job: as libvirt would tell */
 	bool ignore_shared;
+	struct fake_backend backends[FAKE_BACKENDS];
 	bool switchover_ack; /* its QEMU knows the capability */
 	struct domain_blockers blockers;
 	pid_t qemu;
@@ -444,6 +447,29 @@ static inline int fake_qemu_pid(struct host *host, const char *uuid, pid_t *pid,
 	return fake_end(fake_of(host), ret);
 }
 
+static inline int fake_monitor_command(struct host *host, const char *uuid, const char *command,
+				       json_object **answer, struct errtext *err)
+{
+	const struct fake_backend *changed = NULL;
+	json_object *value = NULL;
+	struct fake_domain *d;
+	int ret = fake_begin_on(host, FAKE_MONITOR, uuid, &d, err);
+
+	if (ret == 0)
+		ret = fake_monitor(d, err);
+	if (ret == 0)
+		value = fake_backend_command(d->backends, command, &changed);
+	if (ret == 0 && !value)
+		ret = errtext_set(err, -EREMOTEIO, "QEMU's monitor refuses %s", command);
+	if (changed)
+		fake_note(fake_of(host), "discard=%s %s", changed->discard ? "on" : "off",
+			  changed->id);
+	if (ret == 0 && answer)
+		*answer = json_object_get(value);
+	json_object_put(value);
+	return fake_end(fake_of(host), ret);
+}
+
 static inline int fake_set_ignore_shared(struct host *host, const char *uuid, bool on,
 					 struct errtext *err)
 {
@@ -589,6 +615,7 @@ static const struct host_ops fake_ops = {
 	.state = fake_state,
 	.domain_xml = fake_domain_xml,
 	.qemu_pid = fake_qemu_pid,
+	.monitor = fake_monitor_command,
 	.set_ignore_shared = fake_set_ignore_shared,
 	.get_ignore_shared = fake_get_ignore_shared,
 	.knows_capability = fake_knows_capability,

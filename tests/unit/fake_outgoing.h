@@ -57,6 +57,7 @@ static struct world {
 	uint32_t mute_last;  /* ... once the last pass has begun */
 	bool never_stops;    /* QEMU does not stop the guest */
 	const char *refusal; /* of post-copy */
+	char debts[64];	     /* discard-data in the record of a migration before */
 	enum page_link_state link_end;
 	int judgement;
 

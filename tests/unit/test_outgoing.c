@@ -146,6 +146,7 @@ struct failure {
 		{"QEMU's stream", PHASE_PREPARE, EXIT_FAILED},                                     \
 		{"libvirt: watch", PHASE_PREPARE, EXIT_FAILED},                                    \
 		{"libvirt: x-ignore-shared", PHASE_PREPARE, EXIT_FAILED},                          \
+		{"libvirt: monitor", PHASE_PREPARE, EXIT_COMPLETED}, /* without post-copy */       \
 		{"libvirt: XML", PHASE_PREPARE, EXIT_FAILED},                                      \
 		{"libvirt: XML", PHASE_PREPARE, EXIT_FAILED},                                      \
 		{"start job", PHASE_PREPARE, EXIT_FAILED},                                         \

@@ -254,3 +254,64 @@ Test(outgoing_undo, leaves_all_to_a_library_that_hangs)
 	cr_expect_not(world.guard_dismissed);
 	world_teardown();
 }
+
+/* ---- QEMU would empty the guest's memory when it ends ---- */
+
+static void give_discard(bool stays)
+{
+	world.web->backends[0] =
+		(struct fake_backend){.id = "pc.ram", .discard = true, .stays = stays};
+}
+
+static void fail_start(const char *what)
+{
+	if (strcmp(what, "start job") == 0) {
+		cr_expect_not(world.web->backends[0].discard);
+		cr_expect_str_eq(world.record.discard, "pc.ram", "the guard has to know of it");
+		world.fail_at = world.calls + 1;
+	}
+}
+
+Test(outgoing_undo, switches_discard_data_on_again)
+{
+	world_setup();
+	give_discard(false);
+	world.on_call = fail_start;
+	cr_expect_eq(go(false, false), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(world.web->backends[0].discard);
+	world_teardown();
+}
+
+/* Also what a migration before had borrowed, and could not give back. */
+Test(outgoing_undo, gives_back_what_was_borrowed_before)
+{
+	world_setup();
+	world.web->backends[0] = (struct fake_backend){.id = "pc.ram"};
+	strcpy(world.debts, "pc.ram");
+	world.on_call = fail_start;
+	cr_expect_eq(go(false, false), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(world.web->backends[0].discard);
+	world_teardown();
+}
+
+/* Pre-copy needs nothing of the source once it has handed over. */
+Test(outgoing_undo, without_it_there_is_no_post_copy)
+{
+	world_setup();
+	give_discard(true);
+	cr_expect_eq(go(true, false), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_not(world_did("LISTEN"), "%s", world.trace);
+	cr_expect(world_said("post-copy is not possible"), "%s", world.said);
+	cr_expect(world_said("memory backend pc.ram keeps discard-data on"), "%s", world.said);
+	world_teardown();
+
+	world_setup();
+	give_discard(false);
+	cr_expect_eq(go(true, false), EXIT_COMPLETED);
+	cr_expect(world_did("LISTEN"), "%s", world.trace);
+	cr_expect_not(world_said("\"event\":\"warning\""), "%s", world.said);
+	world_teardown();
+}

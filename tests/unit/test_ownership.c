@@ -365,13 +365,28 @@ Test(ownership, a_job_is_waited_for)
 
 Test(ownership, a_capability_that_was_set_is_taken_back)
 {
+	struct record r = {0};
+
 	setup(DOMAIN_RUNNING, true);
-	cr_assert_eq(ownership_tidy_running(host, &web->info, NULL), 0);
+	cr_assert_eq(ownership_tidy_running(host, &web->info, &r, NULL), 0);
 	cr_assert_str_eq(fake_libvirt_did(libvirt), "", "there is nothing to do");
 	web->ignore_shared = true;
-	cr_assert_eq(ownership_tidy_running(host, &web->info, NULL), 0);
+	cr_assert_eq(ownership_tidy_running(host, &web->info, &r, NULL), 0);
 	cr_assert_str_eq(fake_libvirt_did(libvirt), "ignore_shared=off web");
 	fake_libvirt_fail(libvirt, FAKE_GET_IGNORE_SHARED, 1, -EIO);
-	cr_assert_eq(ownership_tidy_running(host, &web->info, NULL), -EIO);
+	cr_assert_eq(ownership_tidy_running(host, &web->info, &r, NULL), -EIO);
+	teardown();
+}
+
+Test(ownership, what_the_record_holds_as_borrowed_is_given_back)
+{
+	struct record r = {.discard = "pc.ram"};
+
+	setup(DOMAIN_RUNNING, true);
+	web->backends[0] = (struct fake_backend){.id = "pc.ram"};
+	cr_assert_eq(ownership_tidy_running(host, &web->info, &r, NULL), 0);
+	cr_assert_str_eq(fake_libvirt_did(libvirt), "discard=on pc.ram");
+	fake_libvirt_fail(libvirt, FAKE_MONITOR, 1, -EIO);
+	cr_assert_eq(ownership_tidy_running(host, &web->info, &r, NULL), -EIO);
 	teardown();
 }

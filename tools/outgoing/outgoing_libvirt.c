@@ -9,10 +9,13 @@
 #include "domain_xml.h"
 #include "libvirt_host.h"
 #include "outgoing_await.h"
+#include "outgoing_place.h"
+#include "outgoing_postcopy.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 #include "ownership.h"
 #include "ownership_table.h"
+#include "ram_discard.h"
 
 /* For libvirt to wind up by itself before its connections are cut. */
 #define WIND_UP_MS 3000
@@ -182,6 +185,28 @@ static int start_job(struct outgoing *o)
 	return o->world->job.start(&job, &o->libvirt.job, &o->err);
 }
 
+/* What post-copy serves must outlive QEMU, which libvirt tells to end. */
+static void keep_ram(struct outgoing *o)
+{
+	const char *uuid = o->guest.info.uuid;
+	char ids[RAM_DISCARD_IDS_MAX];
+	struct errtext err = {0}, told = {0};
+	int ret = ram_discard_find(o->libvirt.host, uuid, ids, &err);
+
+	if (ret == 0 && ids[0])
+		ret = outgoing_place_note_discard(o, ids, &err);
+	if (ret == 0)
+		ret = ram_discard_set(o->libvirt.host, uuid, ids, false, &err);
+	if (ret == 0)
+		return;
+	errtext_set(
+		&told, ret,
+		"post-copy is not possible: QEMU here may empty the guest's memory when it ends, "
+		"as by <discard/> in <memoryBacking>: %s",
+		err.text);
+	outgoing_postcopy_refuse(o, told.text);
+}
+
 int outgoing_libvirt_start(struct outgoing *o)
 {
 	int ret = open_sockets(o);
@@ -193,6 +218,8 @@ int outgoing_libvirt_start(struct outgoing *o)
 		o->libvirt.ignore_shared = true;
 		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, true, &o->err);
 	}
+	if (ret == 0)
+		keep_ram(o);
 	return ret < 0 ? ret : start_job(o);
 }
 
@@ -295,8 +322,13 @@ static int restore(struct outgoing *o, struct errtext *err)
 	departure = ownership_table_departure(info.state, false);
 	if (departure == DEPARTURE_RESUME && o->guest.was_running)
 		ret = host_resume(o->libvirt.host, o->guest.info.uuid, err);
-	if (ret == 0 && o->libvirt.ignore_shared && departure != DEPARTURE_LEFT)
+	if (departure == DEPARTURE_LEFT)
+		return 0;
+	if (ret == 0 && o->libvirt.ignore_shared)
 		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, err);
+	if (ret == 0)
+		ret = ram_discard_set(o->libvirt.host, o->guest.info.uuid, o->place.record.discard,
+				      true, err);
 	return ret;
 }
 

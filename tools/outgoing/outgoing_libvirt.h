@@ -24,7 +24,8 @@ struct outgoing_libvirt {
 	struct libvirt_job *job;
 	/* done to it */
 	bool gate_opened;
-	bool ignore_shared; /* set on the guest's QEMU here, to be taken back */
+	bool ignore_shared; /* set on the guest's QEMU here, to be taken back; and what the record
+			     * holds as borrowed with it */
 	bool left_behind;   /* the guest has arrived, and libvirt here still has it */
 	/* what it has come to */
 	bool perform_held, confirm_held; /* by the gate */
@@ -35,8 +36,9 @@ struct outgoing_libvirt {
 
 /* Connect to this host's libvirt. Negative errno; the text is set. */
 int outgoing_libvirt_open(struct outgoing *o);
-/* Open gate, tunnel and the socket for QEMU's stream, set x-ignore-shared, and start the job, which
- * comes as far as the gate. The same. */
+/* Open gate, tunnel and the socket for QEMU's stream, set x-ignore-shared, see that QEMU leaves the
+ * guest's memory as it is when it ends (or refuse post-copy), and start the job, which comes as far
+ * as the gate. The same. */
 int outgoing_libvirt_start(struct outgoing *o);
 /* Let QEMU's own migration begin. */
 void outgoing_libvirt_open_gate(struct outgoing *o);
@@ -51,8 +53,9 @@ void outgoing_libvirt_undo(struct outgoing *o);
 int outgoing_libvirt_retire(struct outgoing *o, struct errtext *err);
 /* The same, where the job broke after the hand-over: cut it off first; one attempt. */
 int outgoing_libvirt_retire_by_hand(struct outgoing *o);
-/* The guest lives here: make sure that it runs as before, with x-ignore-shared taken back; for ten
- * seconds, as the daemon may be starting anew. Negative errno, with a text in *err. */
+/* The guest lives here: make sure that it runs as before, with what was borrowed of its QEMU given
+ * back; for ten seconds, as the daemon may be starting anew. Negative errno, with a text in *err.
+ */
 int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err);
 /* The job has ended: give back all that was between libvirt and its daemons. */
 void outgoing_libvirt_disconnect(struct outgoing *o);

@@ -2,7 +2,9 @@
 // What must outlive a killed dray.
 #include "outgoing_place.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include "guard.h"
 #include "outgoing_private.h"
 
@@ -49,6 +51,18 @@ static void fill_record(struct outgoing *o)
 	r->running = o->guest.was_running;
 }
 
+/* Of a migration before that the guard has not settled yet: what was borrowed for that one is to be
+ * given back after this one. */
+static void take_over_debts(struct outgoing *o)
+{
+	struct record before;
+
+	if (o->world->read_record(&o->place.dir, RECORD_OUTGOING, &before, NULL) == 0)
+		snprintf(o->place.record.discard, sizeof(o->place.record.discard), "%s",
+			 before.discard);
+	record_destroy(&before);
+}
+
 int outgoing_place_hold(struct outgoing *o)
 {
 	int ret = ram_keep_describe(&o->guest.ram, &o->place.record.ram, &o->err);
@@ -60,6 +74,7 @@ int outgoing_place_hold(struct outgoing *o)
 	if (ret < 0)
 		return ret;
 	fill_record(o);
+	take_over_debts(o);
 	return write_record(o, o->phase);
 }
 
@@ -68,6 +83,18 @@ int outgoing_place_hand_over(struct outgoing *o)
 	o->place.record.released = true;
 	o->place.record.post_copy = o->postcopy.decided;
 	return write_record(o, PHASE_HANDOVER);
+}
+
+int outgoing_place_note_discard(struct outgoing *o, const char *ids, struct errtext *err)
+{
+	struct record *r = &o->place.record;
+	size_t used = strlen(r->discard), size = sizeof(r->discard) - used;
+	int n = snprintf(r->discard + used, size, "%s%s", used ? " " : "", ids);
+
+	if (n >= 0 && (size_t)n < size)
+		return o->world->write_record(&o->place.dir, RECORD_OUTGOING, r, err);
+	r->discard[used] = 0;
+	return errtext_set(err, -E2BIG, "too many memory backends");
 }
 
 void outgoing_place_note_bandwidth(struct outgoing *o)

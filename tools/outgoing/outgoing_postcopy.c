@@ -47,6 +47,13 @@ static int open_link(struct outgoing *o)
 	return o->world->link.new(&options, &o->postcopy.link, &o->err);
 }
 
+void outgoing_postcopy_refuse(struct outgoing *o, const char *why)
+{
+	o->postcopy.refused = true;
+	if (o->opt->post_copy_now || o->precopy.limits.post_copy)
+		report_event(o->report, "warning", o->phase, why);
+}
+
 int outgoing_postcopy_listen(struct outgoing *o)
 {
 	const struct wire_message listen = {.type = WIRE_LISTEN,
@@ -59,8 +66,7 @@ int outgoing_postcopy_listen(struct outgoing *o)
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot switch to post-copy");
 	if (o->postcopy.refusal[0]) {
-		report_event(o->report, "warning", o->phase, o->postcopy.refusal);
-		o->postcopy.refused = true;
+		outgoing_postcopy_refuse(o, o->postcopy.refusal);
 		return 0;
 	}
 	ret = open_link(o);

@@ -23,6 +23,8 @@ struct outgoing_postcopy {
 	bool damaged;		      /* the proof found it so: the text says what to do */
 };
 
+/* It is not to be, and why: told if it was asked for. Before the decision for it. */
+void outgoing_postcopy_refuse(struct outgoing *o, const char *why);
 /* Make everything ready for post-copy, and tell the destination what it lacks. 1: done; 0: it is
  * not possible there. */
 int outgoing_postcopy_listen(struct outgoing *o);

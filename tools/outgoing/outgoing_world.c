@@ -23,6 +23,7 @@ static const struct outgoing_world real = {
 	.join_queue = slot_join,
 	.open_dir = guest_dir_open,
 	.write_record = record_write,
+	.read_record = record_read,
 	.remove_record = record_remove,
 	.start_guard = guard_start,
 	.dial = door_dial,

@@ -48,6 +48,8 @@ struct outgoing_world {
 			struct errtext *err);
 	int (*write_record)(const struct guest_dir *d, enum record_kind kind,
 			    const struct record *r, struct errtext *err);
+	int (*read_record)(const struct guest_dir *d, enum record_kind kind, struct record *r,
+			   struct errtext *err);
 	void (*remove_record)(const struct guest_dir *d, enum record_kind kind);
 	int (*start_guard)(const char *uuid, const char *libvirt_socket, const struct ram_keep *ram,
 			   int *fd, pid_t *pid, struct errtext *err);

@@ -29,7 +29,7 @@ static int resume_here(struct host *host, const struct record *r, const struct d
 	int ret = r->running ? host_resume(host, info->uuid, told) : 0;
 
 	if (ret == 0)
-		ret = ownership_tidy_running(host, info, told);
+		ret = ownership_tidy_running(host, info, r, told);
 	return ret < 0 ? ret
 		       : errtext_set(told, 0, "domain %s never ran on %s: it runs here again",
 				     info->name, r->host);
@@ -101,7 +101,7 @@ int recover_settle_departure(const struct recover_options *options, struct host 
 		errtext_set(told, 0, "domain %s has left this host", r->domain);
 		break;
 	case DEPARTURE_STAYED:
-		ret = ownership_tidy_running(host, &info, told);
+		ret = ownership_tidy_running(host, &info, r, told);
 		if (ret == 0)
 			errtext_set(told, 0, "domain %s runs here, as before the migration",
 				    r->domain);
@@ -126,7 +126,7 @@ int recover_settle_departure(const struct recover_options *options, struct host 
 static int welcome(struct host *host, const struct guest_dir *dir, struct record *r,
 		   const struct domain_info *info, struct errtext *told)
 {
-	int ret = ownership_tidy_running(host, info, told);
+	int ret = ownership_tidy_running(host, info, r, told);
 
 	r->resumed = true;
 	if (ret == 0)

@@ -171,14 +171,13 @@ int ownership_retire(struct host *host, const char *uuid, bool persistent, struc
 	return ret;
 }
 
-/* It runs here: leave no capability behind that would make a later migration by somebody else
- * skip the guest's memory. */
-int ownership_tidy_running(struct host *host, const struct domain_info *info, struct errtext *told)
+int ownership_tidy_running(struct host *host, const struct domain_info *info,
+			   const struct record *r, struct errtext *told)
 {
 	bool on = false;
 	int ret = host_get_ignore_shared(host, info->uuid, &on, told);
 
 	if (ret == 0 && on)
 		ret = host_set_ignore_shared(host, info->uuid, false, told);
-	return ret;
+	return ret < 0 ? ret : ram_discard_set(host, info->uuid, r->discard, true, told);
 }

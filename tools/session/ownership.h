@@ -9,6 +9,7 @@
 #include "door.h"
 #include "errtext.h"
 #include "host.h"
+#include "record.h"
 #include "wire.h"
 
 /* Ask the destination what it knows of a guest (QUERY), or to give up an incoming one (DISCARD). */
@@ -31,5 +32,6 @@ int ownership_retire(struct host *host, const char *uuid, bool persistent, struc
 int ownership_wait_job(struct host *host, const char *uuid, uint32_t wait_ms,
 		       struct domain_info *info, struct errtext *err);
 /* It runs here: leave no capability behind that would make a later migration by somebody else
- * skip the guest's memory. */
-int ownership_tidy_running(struct host *host, const struct domain_info *info, struct errtext *told);
+ * skip the guest's memory, and switch on again what the record holds as borrowed. */
+int ownership_tidy_running(struct host *host, const struct domain_info *info,
+			   const struct record *r, struct errtext *told);

@@ -28,14 +28,15 @@ static const struct member {
 	{                                                                                          \
 #name, type, offsetof(struct record, name), sizeof(((struct record *)0)->name)     \
 	}
-	MEMBER(TEXT, domain),	   MEMBER(TEXT, uuid),	   MEMBER(TEXT, host),
-	MEMBER(U16, port),	   MEMBER(TEXT, bind),	   MEMBER(TEXT, congestion),
-	MEMBER(U32, silence_ms),   MEMBER(U64, bandwidth), MEMBER(U32, streams),
-	MEMBER(FLAG, no_prefetch), MEMBER(TEXT, phase),	   MEMBER(FLAG, released),
-	MEMBER(FLAG, persistent),  MEMBER(FLAG, running),  MEMBER(FLAG, defined_before),
-	MEMBER(FLAG, resumed),	   MEMBER(TEXT, session),  MEMBER(FLAG, post_copy),
-	MEMBER(FLAG, complete),	   MEMBER(FLAG, prove),	   MEMBER(U32, keeper),
-	MEMBER(FLAG, never_ran),   MEMBER(U32, qemu),	   MEMBER(U64, qemu_started),
+	MEMBER(TEXT, domain),	   MEMBER(TEXT, uuid),	    MEMBER(TEXT, host),
+	MEMBER(U16, port),	   MEMBER(TEXT, bind),	    MEMBER(TEXT, congestion),
+	MEMBER(U32, silence_ms),   MEMBER(U64, bandwidth),  MEMBER(U32, streams),
+	MEMBER(FLAG, no_prefetch), MEMBER(TEXT, phase),	    MEMBER(FLAG, released),
+	MEMBER(FLAG, persistent),  MEMBER(FLAG, running),   MEMBER(FLAG, defined_before),
+	MEMBER(FLAG, resumed),	   MEMBER(TEXT, session),   MEMBER(FLAG, post_copy),
+	MEMBER(FLAG, complete),	   MEMBER(FLAG, prove),	    MEMBER(U32, keeper),
+	MEMBER(TEXT, discard),	   MEMBER(FLAG, never_ran), MEMBER(U32, qemu),
+	MEMBER(U64, qemu_started),
 #undef MEMBER
 };
 

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 #include "errtext.h"
 #include "guest_dir.h"
+#include "ram_discard.h"
 #include "ram_keep.h"
 #include "wire.h"
 
@@ -37,6 +38,8 @@ struct record {
 	unsigned int streams; /* RAM connections; as many push in post-copy */
 	bool no_prefetch;     /* in post-copy */
 
+	char discard[RAM_DISCARD_IDS_MAX]; /* outgoing: memory backends whose discard-data is to be
+					    * switched on again (ram_discard.h) */
 	pid_t keeper;	     /* outgoing: the process that holds guest RAM besides dray */
 	struct ram_keep ram; /* outgoing: what it holds; owned: record_destroy */
 	/* incoming, in post-copy: QEMU, and when it was started (process.h), so that it is found

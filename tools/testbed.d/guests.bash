@@ -40,7 +40,7 @@ declare -A GUEST=()
 
 options_default() {
 	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [period]=8
-		[disk]='' [ram]=file [reporting]=off [xml-only]='')
+		[disk]='' [ram]=file [discard]='' [reporting]=off [xml-only]='')
 }
 
 options_read() {
@@ -53,6 +53,7 @@ options_read() {
 			shift
 			;;
 		--hugepages | --private | --memfd | --ondisk) GUEST[ram]=${1#--} ;;
+		--discard) GUEST[discard]='<discard/>' ;;
 		--reporting) GUEST[reporting]=on ;;
 		--xml-only) GUEST[xml-only]=yes ;;
 		*) die "guest: $1: no such option; see tools/testbed --help" ;;
@@ -106,7 +107,7 @@ xml_memory() {
 	file | ondisk) printf "<source type='file'/>" ;;
 	memfd) printf "<source type='memfd'/>" ;;
 	hugepages) printf "<hugepages><page size='2' unit='MiB'/></hugepages>" ;;
-	esac | sed "s|.*|  <memoryBacking>&<access mode='shared'/></memoryBacking>|"
+	esac | sed "s|.*|  <memoryBacking>&<access mode='shared'/>${GUEST[discard]}</memoryBacking>|"
 }
 
 xml_cpu() {
