@@ -396,6 +396,15 @@ int socket_accept(int listen_fd, const struct socket_options *opt, int *fd,
 	return 0;
 }
 
+void socket_peer(int fd, char peer[SOCKET_PEER_SIZE])
+{
+	struct sockaddr_storage addr = {};
+	socklen_t len = sizeof(addr);
+
+	getpeername(fd, (struct sockaddr *)&addr, &len);
+	peer_name(&addr, len, peer);
+}
+
 int socket_port(int fd, uint16_t *port)
 {
 	struct sockaddr_storage addr = {};

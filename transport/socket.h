@@ -41,6 +41,8 @@ int socket_listen(const struct socket_options *opt, uint16_t port, int *fd, stru
 int socket_accept(int listen_fd, const struct socket_options *opt, int *fd,
 		  char peer[SOCKET_PEER_SIZE], struct errtext *err);
 
+/* The address of whom fd is connected to. */
+void socket_peer(int fd, char peer[SOCKET_PEER_SIZE]);
 /* The TCP port that fd is bound to. */
 int socket_port(int fd, uint16_t *port);
 

@@ -51,6 +51,24 @@ reboot() {
 	moved b after --verify
 }
 
+# incoming HOST NAME FILTER: what `dray status` there says of a guest that comes.
+incoming() {
+	"$TESTBED" exec "$1" "$DRAY" status --json "$2" | jq -e "select(.direction == \"incoming\") | $3"
+}
+
+@test "status and cancel at the destination" {
+	receive b
+	DRAY_FAULT=later-round=stop migrate_start a after
+	until_true 20 is_stopped "$TX_PID"
+	incoming b after '.phase == "pre-copy" and .host == "10.78.0.1" and .transferred_bytes > 1e6'
+	"$TESTBED" exec b "$DRAY" cancel after
+	let_go "$TX_PID"
+	migrate_wait
+	[ "$status" -ne 0 ]
+	field reason | grep -q 'cancelled by dray cancel on the destination'
+	settled a after
+}
+
 @test "receive --once serves a second guest to its end, too" {
 	local slow
 	receive b --once
@@ -66,4 +84,18 @@ reboot() {
 	RX_PID=
 	lives_on b after
 	lives_on b later
+}
+
+@test "status and cancel at the destination, in post-copy" {
+	receive a
+	DRAY_FAULT=hand-over=stop migrate_start b after --post-copy=now
+	until_true 20 is_stopped "$TX_PID"
+	incoming a after '.phase == "post-copy" and .mode == "PostCopy" and .remaining_bytes > 0'
+	run "$TESTBED" exec a "$DRAY" cancel after
+	[ "$status" -eq 1 ]
+	[[ $output == *'too late'* ]]
+	let_go "$TX_PID"
+	migrate_wait
+	[ "$status" -eq 0 ]
+	lives_on a after
 }

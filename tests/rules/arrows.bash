@@ -24,7 +24,7 @@ declare -rA ROOMS=(
 	[tools/report]="tools/session"
 	[tools/live]="tools/report"
 	[tools/outgoing]="tools/live tools/settings"
-	[tools/incoming]="tools/report"
+	[tools/incoming]="tools/live"
 	[tools/recovery]="tools/report tools/outgoing:page_link.h tools/incoming:server.h"
 	[tools]="tools/recovery tools/outgoing tools/incoming"
 )

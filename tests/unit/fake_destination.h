@@ -11,6 +11,7 @@
 //   D  DIGEST?                C  the source is lost         K  post-copy: the last page has come
 //   R  RELEASE                S  a RAM stream is lost       .  nothing, for as long as may be
 //   F  FINISH                 q  whoever is ahead in the queue leaves it
+//   i  `dray status`          c  `dray cancel`
 //
 // and, of the source's other connections, which have come when the session goes on:
 //
@@ -47,6 +48,7 @@
 #include "fake_source.h"
 #include "guest_ram.h"
 #include "incoming_private.h"
+#include "live.h"
 #include "missing.h"
 #include "process.h"
 #include "receiver.h"
@@ -109,6 +111,8 @@ struct fake_destination {
 	unsigned int link_count;
 	char states[256];    /* those that mail was asked for in, and how it ended */
 	size_t taken;	     /* letters of the script */
+	json_object *shown;  /* what the latest `dray status` got */
+	int cancelled;	     /* what the latest `dray cancel` got */
 	atomic_uint on, off; /* the capability, set so often */
 	unsigned int qemu_stream_bytes;
 	bool released_before_qemu_stream; /* in the record, as QEMU would find it */
@@ -300,6 +304,7 @@ static inline void fake_paths(const struct fake_destination *d, struct guest_dir
 {
 	*dir = (struct guest_dir){.lock = -1};
 	snprintf(dir->path, sizeof(dir->path), "%s", d->path);
+	snprintf(dir->incoming_control, sizeof(dir->incoming_control), "%s/live", d->path);
 	snprintf(dir->owed, sizeof(dir->owed), "%s/owed", d->path);
 	snprintf(dir->stream, sizeof(dir->stream), "%s/stream", d->path);
 	snprintf(dir->monitor, sizeof(dir->monitor), "%s/monitor", d->path);
@@ -482,6 +487,41 @@ static inline bool fake_connect(struct fake_destination *d, char letter)
 	}
 }
 
+/* By the control socket, as another process would. */
+static inline int fake_live_call(struct fake_destination *d, const char *command,
+				 json_object **reply)
+{
+	json_object *request = json_object_new_object();
+	char path[96];
+	int ret;
+
+	snprintf(path, sizeof(path), "%s/live", d->path);
+	json_object_object_add(request, "command", json_object_new_string(command));
+	ret = live_call(path, request, reply, 5000, NULL);
+	json_object_put(request);
+	return ret;
+}
+
+static inline void fake_look(struct fake_destination *d)
+{
+	json_object *reply = NULL, *status = NULL;
+
+	cr_assert_eq(fake_live_call(d, "status", &reply), 0);
+	json_object_object_get_ex(reply, "status", &status);
+	json_object_put(d->shown);
+	d->shown = json_object_get(status);
+	json_object_put(reply);
+}
+
+static inline bool fake_cancel(struct fake_destination *d)
+{
+	json_object *reply = NULL;
+
+	d->cancelled = fake_live_call(d, "cancel", &reply);
+	json_object_put(reply);
+	return d->cancelled == 0;
+}
+
 static inline void fake_happen(struct fake_destination *d, char letter, struct mail *mail)
 {
 	static const char letters[] = "LVDRFAX";
@@ -503,11 +543,14 @@ static inline void fake_happen(struct fake_destination *d, char letter, struct m
 			mail->message.abort.text = strdup("enough");
 		return;
 	}
-	mail->kind = letter == 'C'		      ? MAIL_CONTROL_LOST
-		     : letter == 'S'		      ? MAIL_STREAM_LOST
-		     : letter == 'K'		      ? MAIL_COMPLETE
-		     : letter == 'E' || letter == 'G' ? MAIL_QEMU_EVENT
-						      : MAIL_NONE;
+	if (letter == 'i')
+		fake_look(d);
+	mail->kind = letter == 'C'		       ? MAIL_CONTROL_LOST
+		     : letter == 'c' && fake_cancel(d) ? MAIL_CANCEL
+		     : letter == 'S'		       ? MAIL_STREAM_LOST
+		     : letter == 'K'		       ? MAIL_COMPLETE
+		     : letter == 'E' || letter == 'G'  ? MAIL_QEMU_EVENT
+						       : MAIL_NONE;
 	mail->event = letter == 'E' ? QEMU_EVENT_RESUME : QEMU_EVENT_GONE;
 	mail->a = 1000;
 	mail->result = -ECONNRESET;
@@ -515,6 +558,8 @@ static inline void fake_happen(struct fake_destination *d, char letter, struct m
 	d->lost |= letter == 'C';
 	if (letter == 'q')
 		fake_leave_queue(d);
+	if (letter == 'c')
+		mail->text = "cancelled there";
 }
 
 static inline void fake_note_state(struct fake_destination *d, enum incoming_state state)

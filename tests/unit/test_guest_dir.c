@@ -42,6 +42,7 @@ Test(guest_dir, paths_touch_nothing)
 	cr_assert_str_eq(d.gate, "/run/dray/" UUID "/gate.sock");
 	cr_assert_str_eq(d.tunnel, "/run/dray/" UUID "/tunnel.sock");
 	cr_assert_str_eq(d.control, "/run/dray/" UUID "/control.sock");
+	cr_assert_str_eq(d.incoming_control, "/run/dray/" UUID "/incoming.sock");
 	cr_assert_str_eq(d.stream, "/run/dray/" UUID "/qemu/stream.sock");
 	cr_assert_str_eq(d.monitor, "/var/lib/libvirt/qemu/dray-" UUID ".monitor");
 	cr_assert_eq(d.lock, -1);

@@ -64,7 +64,7 @@ static void start_both(struct fixture *f)
 	char path[128];
 
 	live_peer_start(&f->web, path_of(f, WEB, "control.sock", path), 0);
-	live_peer_start(&f->db, path_of(f, DB, "control.sock", path), 0);
+	live_peer_start(&f->db, path_of(f, DB, "incoming.sock", path), 0);
 }
 
 static void teardown(struct fixture *f)

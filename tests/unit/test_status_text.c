@@ -39,7 +39,7 @@ ParameterizedTestParameters(status_text, prints)
 		 "  decision  another round\n"
 		 "  process   4711\n"},
 		{"{\"domain\":\"web\",\"uuid\":\"1-2\",\"round\":0,\"queued_ahead\":0,"
-		 "\"throttle_percent\":0,\"bandwidth\":0,\"post_copy\":true,\"eta_ms\":null}",
+		 "\"throttle_percent\":0,\"bandwidth\":0,\"post_copy\":true,\"eta_ms\":0}",
 		 "web (1-2)\n"
 		 "  limits    bandwidth none, post-copy yes\n"},
 		{"{\"uuid\":\"1-2\",\"error\":\"does not answer\"}",

@@ -15,6 +15,7 @@
 
 static void destroy(struct incoming *in)
 {
+	incoming_live_stop(in);
 	incoming_monitor_unwatch(in);
 	receiver_remove(in);
 	incoming_joined_end(in);
@@ -134,6 +135,7 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
 		result->prepared = true;
 		snprintf(result->domain, sizeof(result->domain), "%s", in->place.record.domain);
 		receiver_add(in);
+		incoming_live_start(in, own);
 		/* If that fails the source makes another page link. */
 		incoming_link_serve(in, steal_fd(&own), hello->index, &err);
 		incoming_wait(in);

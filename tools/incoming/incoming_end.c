@@ -71,7 +71,10 @@ static void undo(struct incoming *in)
 static int welcome(struct incoming *in, struct incoming_result *result)
 {
 	struct record *r = &in->place.record;
-	int ret = in->postcopy.owed ? incoming_postcopy_end(in) : 0;
+	int ret;
+
+	incoming_live_stop(in);
+	ret = in->postcopy.owed ? incoming_postcopy_end(in) : 0;
 
 	incoming_monitor_unwatch(in);
 	r->resumed = true;

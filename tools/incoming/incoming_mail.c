@@ -102,6 +102,15 @@ static void take_complete(struct incoming *in, struct mail *mail)
 	incoming_release_note_complete(in);
 }
 
+/* After the release it is too late, and whoever asked for it has been told so, or sees it. */
+static void take_cancel(struct incoming *in, struct mail *mail)
+{
+	if (incoming_state_owner(in->state) != OWNER_SOURCE)
+		return;
+	errtext_set(&in->err, mail->result, "%s", mail->text);
+	incoming_move_after(in, INCOMING_GIVEN_UP);
+}
+
 /* After the release RAM streams are not needed any more. Page streams do not come this way. */
 static void take_stream_lost(struct incoming *in, struct mail *mail)
 {
@@ -115,7 +124,7 @@ static void take_stream_lost(struct incoming *in, struct mail *mail)
 static void (*const kinds[MAIL_LAST_ + 1])(struct incoming *in, struct mail *mail) = {
 	[MAIL_MESSAGE] = take_message,	       [MAIL_CONTROL_LOST] = take_control_lost,
 	[MAIL_QEMU_EVENT] = take_qemu_event,   [MAIL_COMPLETE] = take_complete,
-	[MAIL_STREAM_LOST] = take_stream_lost,
+	[MAIL_STREAM_LOST] = take_stream_lost, [MAIL_CANCEL] = take_cancel,
 };
 
 bool incoming_mail_take(struct incoming *in, uint64_t for_us)

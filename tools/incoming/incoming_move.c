@@ -5,6 +5,7 @@
 void incoming_move(struct incoming *in, enum incoming_state to)
 {
 	incoming_state_move(&in->state, to, in->prepare.name);
+	incoming_live_show(in);
 }
 
 void incoming_move_after(struct incoming *in, enum incoming_cause cause)

@@ -8,6 +8,7 @@
 #include "incoming.h"
 #include "incoming_joined.h"
 #include "incoming_link.h"
+#include "incoming_live.h"
 #include "incoming_monitor.h"
 #include "incoming_place.h"
 #include "incoming_postcopy.h"
@@ -42,6 +43,7 @@ struct incoming {
 	struct incoming_monitor monitor;
 	struct incoming_postcopy postcopy;
 	struct incoming_proof proof;
+	struct incoming_live live;
 
 	/* under the receiver's lock */
 	struct incoming_joined joined;
@@ -66,6 +68,8 @@ int incoming_stream_serve_ram(struct incoming *in, int fd, unsigned int index, s
 void incoming_stream_cut_ram(struct incoming *in);
 void incoming_stream_cut_pages(struct incoming *in);
 bool incoming_stream_has_pages(const struct incoming *in);
+/* The same: bytes over all of them, also those that have ended. */
+uint64_t incoming_stream_bytes(const struct incoming *in);
 
 /* incoming_tunnel.c: what is pumped, libvirt's calls and QEMU's stream. fd becomes ours. */
 int incoming_tunnel_serve(struct incoming *in, int fd, struct errtext *err);

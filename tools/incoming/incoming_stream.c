@@ -95,6 +95,25 @@ void incoming_stream_cut_pages(struct incoming *in)
 	shut(in->joined.push_streams, INCOMING_PAGE_STREAMS_MAX);
 }
 
+static uint64_t sum(struct byte_stream *const *slots, unsigned int count)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; i < count; i++)
+		if (slots[i])
+			bytes += uring_stream_bytes(slots[i]);
+	return bytes;
+}
+
+uint64_t incoming_stream_bytes(const struct incoming *in)
+{
+	const struct incoming_joined *j = &in->joined;
+
+	return j->wire_bytes + sum(j->ram_streams, WIRE_STREAMS_MAX) +
+	       sum(j->fault_streams, INCOMING_PAGE_STREAMS_MAX) +
+	       sum(j->push_streams, INCOMING_PAGE_STREAMS_MAX);
+}
+
 bool incoming_stream_has_pages(const struct incoming *in)
 {
 	for (unsigned int i = 0; i < INCOMING_PAGE_STREAMS_MAX; i++)

@@ -74,10 +74,11 @@ int running_collect(const char *root, struct running_list *list, struct errtext 
 		return errtext_set(err, -EPERM,
 				   "only root may speak to the migrations of this host: run this "
 				   "as root");
-	if (snprintf(pattern, sizeof(pattern), "%s/*/" GUEST_DIR_CONTROL, root) >=
-	    (int)sizeof(pattern))
+	if (snprintf(pattern, sizeof(pattern),
+		     "%s/*/{" GUEST_DIR_CONTROL "," GUEST_DIR_INCOMING "}",
+		     root) >= (int)sizeof(pattern))
 		return errtext_set(err, -ENAMETOOLONG, "%s: the path is too long", root);
-	ret = glob(pattern, 0, NULL, &found);
+	ret = glob(pattern, GLOB_BRACE, NULL, &found);
 	if (ret != 0 && ret != GLOB_NOMATCH)
 		ret = errtext_set(err, -EIO, "%s: cannot look for running migrations", pattern);
 	else

@@ -144,6 +144,7 @@ void outgoing_postcopy_take_link(struct outgoing *o, struct mail *mail)
 {
 	switch ((enum page_link_state)mail->result) {
 	case PAGE_LINK_BROKEN:
+		o->postcopy.broken = true;
 		if (!outgoing_is_handed_over(o))
 			outgoing_fail(o, -ECONNRESET, "post-copy's connections broke: %s",
 				      mail->text);
@@ -151,6 +152,7 @@ void outgoing_postcopy_take_link(struct outgoing *o, struct mail *mail)
 			report_event(o->report, "disconnected", o->phase, mail->text);
 		break;
 	case PAGE_LINK_RESUMED:
+		o->postcopy.broken = false;
 		report_event(o->report, "reconnected", o->phase, mail->text);
 		break;
 	case PAGE_LINK_ENDED:

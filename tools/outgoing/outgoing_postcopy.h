@@ -17,6 +17,7 @@ struct outgoing_postcopy {
 	bool refused;			 /* so that pre-copy goes on */
 	bool decided;			 /* the guest moves before its memory has */
 	struct page_link *link;		 /* NULL until then */
+	bool broken;			 /* its connections, until they are made anew */
 	bool over;			 /* every page has come, or none will be asked for again: */
 	bool ended;
 	char text[WIRE_TEXT_MAX + 1]; /* why it ended */

@@ -11,8 +11,10 @@ struct outgoing;
 struct outgoing_status {
 	struct steering_status shown; /* mode and lane are kept here alone */
 	/* CLOCK_MONOTONIC */
-	uint64_t begun_us; /* this attempt */
-	uint64_t next_us;  /* when to measure again */
+	uint64_t begun_us;    /* this attempt */
+	uint64_t next_us;     /* when to measure again */
+	uint64_t rated_us;    /* in post-copy: when the rate was measured, 0: not yet ... */
+	uint64_t rated_bytes; /* ... and what had crossed the network by then */
 };
 
 /* An attempt begins, in mode PreCopy, by this lane (lane.h; not copied). */

@@ -17,7 +17,8 @@ enum kind {
 	RATE,
 	RATE_LIMIT, /* 0: none */
 	MILLISECONDS,
-	SECONDS, /* of milliseconds */
+	SECONDS,	/* of milliseconds */
+	SECONDS_IF_ANY, /* left out if 0 */
 	FLAG,
 };
 
@@ -38,7 +39,7 @@ static const struct row {
 	{"time",
 	 {{"elapsed_ms", SECONDS, "for ", ""},
 	  {"started", TEXT, "since ", ""},
-	  {"eta_ms", SECONDS, "about ", " to go"}}},
+	  {"eta_ms", SECONDS_IF_ANY, "about ", " to go"}}},
 	{"memory",
 	 {{"remaining_bytes", SIZE, "", " left"},
 	  {"total_bytes", SIZE, "of ", ""},
@@ -63,14 +64,14 @@ static bool number_text(enum kind kind, double n, char *buf, size_t size)
 		snprintf(buf, size, "%.0f", n);
 	else if (kind == MILLISECONDS)
 		snprintf(buf, size, "%.0f ms", n);
-	else if (kind == SECONDS)
+	else if (kind == SECONDS || kind == SECONDS_IF_ANY)
 		snprintf(buf, size, "%.1f s", n / 1000);
 	else if (kind == RATE_LIMIT && n < 1)
 		snprintf(buf, size, "none");
 	else
 		snprintf(buf, size, "%s%s", size_text((uint64_t)n, bytes),
 			 kind == SIZE ? "" : "/s");
-	return kind != COUNT_IF_ANY || n >= 1;
+	return (kind != COUNT_IF_ANY && kind != SECONDS_IF_ANY) || n >= 1;
 }
 
 /* False: to be left out. */

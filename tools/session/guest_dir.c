@@ -17,6 +17,8 @@ void guest_dir_paths(struct guest_dir *d, const char *uuid)
 	snprintf(d->gate, sizeof(d->gate), "%s/gate.sock", d->path);
 	snprintf(d->tunnel, sizeof(d->tunnel), "%s/tunnel.sock", d->path);
 	snprintf(d->control, sizeof(d->control), "%s/" GUEST_DIR_CONTROL, d->path);
+	snprintf(d->incoming_control, sizeof(d->incoming_control), "%s/" GUEST_DIR_INCOMING,
+		 d->path);
 	snprintf(d->owed, sizeof(d->owed), "%s/owed", d->path);
 	snprintf(d->stream, sizeof(d->stream), "%s/qemu/stream.sock", d->path);
 	snprintf(d->monitor, sizeof(d->monitor), GUEST_DIR_MONITORS "/dray-%s.monitor", uuid);

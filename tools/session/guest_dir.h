@@ -6,7 +6,8 @@
 //   incoming     record of the migration that came, or is coming, here
 //   gate.sock    libvirt's calls to the source's daemon     (root's, while migrating)
 //   tunnel.sock  libvirt's calls to the destination's
-//   control.sock status, cancel, set (live.h)               (root's, while migrating)
+//   control.sock status, cancel, set (live.h)               (root's, while it leaves)
+//   incoming.sock  the same                                 (root's, while it comes)
 //   owed         the pages that a guest in post-copy still lacks here (owed.h)
 //   qemu/        QEMU's user's: stream.sock                 (while migrating)
 //
@@ -28,11 +29,12 @@
 
 #define GUEST_DIR_ROOT "/run/dray"
 #define GUEST_DIR_CONTROL "control.sock"
+#define GUEST_DIR_INCOMING "incoming.sock"
 #define GUEST_DIR_MONITORS "/var/lib/libvirt/qemu"
 
 struct guest_dir {
 	char path[80]; /* /run/dray/UUID */
-	char gate[108], tunnel[108], control[108], owed[108];
+	char gate[108], tunnel[108], control[108], incoming_control[108], owed[108];
 	char stream[108], monitor[108];
 	int lock; /* -1: not held */
 };
