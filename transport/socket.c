@@ -107,16 +107,26 @@ static bool same_address(const struct sockaddr *a, const struct sockaddr_storage
 		       &((const struct sockaddr_in6 *)b)->sin6_addr, sizeof(struct in6_addr));
 }
 
+/* IPv4 /32, IPv6 /128 */
+static bool is_of_one_host(const struct sockaddr *mask)
+{
+	static const uint8_t ones[16] = {255, 255, 255, 255, 255, 255, 255, 255,
+					 255, 255, 255, 255, 255, 255, 255, 255};
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)mask;
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)mask;
+
+	if (!mask)
+		return false;
+	if (mask->sa_family == AF_INET)
+		return memcmp(&v4->sin_addr, ones, sizeof(v4->sin_addr)) == 0;
+	return mask->sa_family == AF_INET6 &&
+	       memcmp(&v6->sin6_addr, ones, sizeof(v6->sin6_addr)) == 0;
+}
+
 /* A routed host address, on loopback or the like, may be reached by any interface. */
 static bool is_of_a_network(const struct ifaddrs *i)
 {
-	static const uint8_t ones[4] = {255, 255, 255, 255};
-	const struct sockaddr_in *mask = (const struct sockaddr_in *)i->ifa_netmask;
-
-	if (i->ifa_flags & IFF_LOOPBACK)
-		return false;
-	return i->ifa_addr->sa_family != AF_INET || !mask ||
-	       memcmp(&mask->sin_addr, ones, sizeof(ones)) != 0;
+	return !(i->ifa_flags & IFF_LOOPBACK) && !is_of_one_host(i->ifa_netmask);
 }
 
 /* To bind to an address alone leaves the route to choose the interface: guest memory would cross

@@ -34,6 +34,11 @@ int socket_parse_endpoint(const char *text, uint16_t default_port, char host[SOC
 	const char *first = strchr(text, ':'), *last = strrchr(text, ':');
 	size_t len;
 
+	if (strchr(text, '@') || strchr(text, '/'))
+		return errtext_set(err, -EINVAL,
+				   "'%s' is not a host: its name or address alone is needed, "
+				   "with no user and no URI, such as host-b or 10.0.0.2:7470",
+				   text);
 	if (*text == '[') {
 		start++;
 		end = strchr(start, ']');

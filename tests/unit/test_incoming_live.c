@@ -39,10 +39,8 @@ static const struct row {
 	const char *script, *phase, *mode;
 	int left; /* bytes; -1: it is not known here */
 } rows[] = {
-	{"iREF", "pre-copy", "PreCopy", -1},
-	{"LiREKF", "pre-copy", "PostCopy", 0},
-	{"RiEF", "hand-over", "PreCopy", -1},
-	{"LslRiEK", "post-copy", "PostCopy", 4096},
+	{"iREF", "pre-copy", "PreCopy", -1},	    {"LiREKF", "pre-copy", "PostCopy", 0},
+	{"RiEF", "hand-over", "PreCopy", -1},	    {"LslRiEK", "post-copy", "PostCopy", 4096},
 	{"LslREiK", "post-copy", "PostCopy", 4096},
 };
 

@@ -7,7 +7,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -34,6 +36,8 @@ ParameterizedTestParameters(socket, endpoint)
 		{"fe80::1", "fe80::1", 7470},
 		{"::", "::", 7470},
 		{"", "", 0},
+		{"root@host", "", 0},
+		{"qemu+ssh://host/system", "", 0},
 		{":80", "", 0},
 		{"host:", "", 0},
 		{"host:0", "", 0},
@@ -197,6 +201,41 @@ Test(socket, tcp_bound_to_an_interface)
 	pair_open(&p, "127.0.0.1", &opt);
 	expect_transfer(p.client, p.server);
 	pair_close(&p);
+}
+
+/* One interface has the addresses of a single host, the route leads by another one, behind which
+ * nobody answers. */
+static void own_network(void)
+{
+	if (unshare(CLONE_NEWNET) < 0)
+		cr_skip_test("cannot have a network of its own: %s", strerror(errno));
+	if (system("ip link add h0 type veth peer name h1 && ip link add h2 type veth peer name h3 "
+		   "&& "
+		   "for i in lo h0 h1 h2 h3; do ip link set $i up; done && "
+		   "ip addr add 10.9.0.1/32 dev h0 && ip addr add fd09::1/128 dev h0 nodad && "
+		   "ip route add 10.8.0.0/24 dev h2 && ip route add fd08::/64 dev h2") != 0)
+		cr_skip_test("cannot set up a network");
+}
+
+static struct host_address {
+	char from[32], to[32];
+} host_addresses[] = {{"10.9.0.1", "10.8.0.1"}, {"fd09::1", "fd08::1"}};
+
+ParameterizedTestParameters(socket, tcp_bound_to_a_host_address)
+{
+	return cr_make_param_array(struct host_address, host_addresses, 2);
+}
+
+ParameterizedTest(struct host_address *row, socket, tcp_bound_to_a_host_address)
+{
+	struct socket_options opt = {};
+	struct errtext err = {};
+	int fd, ret;
+
+	own_network();
+	strcpy(opt.bind, row->from);
+	ret = socket_connect(row->to, 7470, &opt, 100, &fd, &err);
+	cr_assert_eq(ret, -ETIMEDOUT, "%s", err.text);
 }
 
 Test(socket, tcp_bound_to_a_source_address)
