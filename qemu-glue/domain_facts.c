@@ -241,6 +241,9 @@ int domain_xml_facts(const char *xml, struct domain_facts *f, struct errtext *er
 
 /* ---- the verdict ---- */
 
+/* Memory is made when the guest starts: a reboot from inside does not change it. */
+#define START_ANEW " (`virsh edit`), then shut the guest down and start it again"
+
 static int check_encryption(const struct domain_facts *f, struct errtext *err)
 {
 	if (!f->launch_security[0])
@@ -270,7 +273,7 @@ static int check_memory(const struct domain_facts *f, struct errtext *err)
 	if (f->source == DOMAIN_MEMORY_MEMFD)
 		return errtext_set(err, -ENOTSUP,
 				   "domain %s: its memory is a memfd, which QEMU sends itself; "
-				   "replace <source type='memfd'/> to get: %s",
+				   "replace <source type='memfd'/> to get: %s" START_ANEW,
 				   f->name,
 				   f->hugepages ? "<memoryBacking><hugepages/>"
 						  "<access mode='shared'/></memoryBacking>"
@@ -280,11 +283,12 @@ static int check_memory(const struct domain_facts *f, struct errtext *err)
 			err, -ENOTSUP,
 			"domain %s: the memory of %u of %u NUMA cells is private to QEMU; "
 			"set memAccess='shared' in each <cell>, or add "
-			"<memoryBacking><access mode='shared'/></memoryBacking>",
+			"<memoryBacking><access mode='shared'/></memoryBacking>" START_ANEW,
 			f->name, f->cells_not_shared, f->numa_cells);
 	if (f->numa_cells == 0 && f->access != DOMAIN_ACCESS_SHARED)
 		return errtext_set(err, -ENOTSUP,
-				   "domain %s: its memory is private to QEMU; add: %s", f->name,
+				   "domain %s: its memory is private to QEMU; add: %s" START_ANEW,
+				   f->name,
 				   f->hugepages ? "<memoryBacking><hugepages/>"
 						  "<access mode='shared'/></memoryBacking>"
 						: backing);
@@ -297,7 +301,7 @@ static int check_dimms(const struct domain_facts *f, struct errtext *err)
 		return 0;
 	return errtext_set(err, -ENOTSUP,
 			   "domain %s: %u of %u memory devices are private to QEMU; set "
-			   "access='shared' in each <memory>",
+			   "access='shared' in each <memory>" START_ANEW,
 			   f->name, f->dimms_not_shared, f->dimms);
 }
 
@@ -313,7 +317,7 @@ static int check_disks(const struct domain_facts *f, struct errtext *err)
 		"<qemu:arg value='-chardev'/><qemu:arg value='socket,id=" DOMAIN_MONITOR_ID
 		",path=/var/lib/libvirt/qemu/%s.dray,server=on,wait=off'/>"
 		"<qemu:arg value='-mon'/><qemu:arg value='chardev=" DOMAIN_MONITOR_ID
-		",mode=control'/></qemu:commandline>",
+		",mode=control'/></qemu:commandline>" START_ANEW,
 		f->name, f->direct_disk, f->name);
 }
 

@@ -95,7 +95,8 @@ int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err)
 /* Versions as libvirt encodes them: major * 1000000 + minor * 1000 + release. */
 int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, struct errtext *err);
 
-/* By name, or by UUID if the text is one. -ENOENT with a text that names the way out. */
+/* By name, or else by UUID or by the number of a domain that runs. -ENOENT with a text that names
+ * the way out. */
 int host_find(struct host *h, const char *name_or_uuid, struct domain_info *info,
 	      struct errtext *err);
 /* State by UUID; DOMAIN_ABSENT is a success. */

@@ -9,6 +9,7 @@
 #include <libvirt/virterror.h>
 #include <libxml/parser.h>
 #include <libxml/xpath.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -234,6 +235,19 @@ static int fill_info(virDomainPtr dom, struct domain_info *info, struct errtext 
 	return 0;
 }
 
+/* The number that libvirt gives to a domain that runs. */
+static virDomainPtr find_by_id(struct libvirt_host *h, const char *text)
+{
+	char *end;
+	unsigned long id;
+
+	errno = 0;
+	id = strtoul(text, &end, 10);
+	if (errno || *text < '0' || *text > '9' || *end || id > INT_MAX)
+		return NULL;
+	return virDomainLookupByID(h->conn, (int)id);
+}
+
 static int libvirt_find(struct host *host, const char *name_or_uuid, struct domain_info *info,
 			struct errtext *err)
 {
@@ -244,6 +258,8 @@ static int libvirt_find(struct host *host, const char *name_or_uuid, struct doma
 
 	if (!dom && uuid_parse(name_or_uuid, uuid) == 0)
 		dom = virDomainLookupByUUID(h->conn, uuid);
+	if (!dom)
+		dom = find_by_id(h, name_or_uuid);
 	if (!dom && virGetLastErrorCode() == VIR_ERR_NO_DOMAIN)
 		return errtext_set(err, -ENOENT,
 				   "domain %s: libvirt on this host knows no such domain; `virsh "

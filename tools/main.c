@@ -37,6 +37,26 @@ static void print_help(FILE *to)
 	fputs("\n`dray COMMAND --help` tells the options; the manual is dray(8).\n", to);
 }
 
+static int run(const char *name, int argc, char **argv)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return commands[i].run(argc, argv);
+	fprintf(stderr, "dray: no command '%s'; `dray --help` lists them\n", name);
+	return 1;
+}
+
+/* dray help [COMMAND] */
+static int help(int argc, char **argv)
+{
+	char option[] = "--help", *request[] = {argv[0], option, NULL};
+
+	if (argc > 1)
+		return run(argv[1], 2, request);
+	print_help(stdout);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	ram_access_init();
@@ -48,13 +68,11 @@ int main(int argc, char **argv)
 		print_help(stdout);
 		return 0;
 	}
+	if (strcmp(argv[1], "help") == 0)
+		return help(argc - 1, argv + 1);
 	if (strcmp(argv[1], "--version") == 0) {
 		puts("dray " DRAY_VERSION);
 		return 0;
 	}
-	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
-		if (strcmp(argv[1], commands[i].name) == 0)
-			return commands[i].run(argc - 1, argv + 1);
-	fprintf(stderr, "dray: no command '%s'; `dray --help` lists them\n", argv[1]);
-	return 1;
+	return run(argv[1], argc - 1, argv + 1);
 }

@@ -80,10 +80,13 @@ static void probe_libvirt(json_object *o, const char *socket_path)
 static void print_text(json_object *o)
 {
 	json_object_object_foreach(o, key, value)
-		printf("%-30s %s\n", key,
-		       json_object_is_type(value, json_type_boolean)
-			       ? (json_object_get_boolean(value) ? "yes" : "no")
-			       : json_object_get_string(value));
+	{
+		const char *text = value ? json_object_get_string(value) : "not known";
+
+		if (json_object_is_type(value, json_type_boolean))
+			text = json_object_get_boolean(value) ? "yes" : "no";
+		printf("%-30s %s\n", key, text);
+	}
 }
 
 int command_probe(int argc, char **argv)

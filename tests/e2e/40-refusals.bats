@@ -251,6 +251,8 @@ unfit() {
 	[[ $output == *pc.ram* ]]
 	grep -qE '^LiveMigratable +True +Migratable ' <<<"$output"
 	grep -qE '^DirectLane +True +Ready ' <<<"$output"
+	"$TESTBED" exec a "$DRAY" check "$("$TESTBED" exec a virsh -q domid calm)"
+	"$TESTBED" exec a "$DRAY" probe --libvirt-socket /nowhere | grep -qE '^libvirt +not known$'
 	"$TESTBED" exec a "$DRAY" check --json calm | jq -e '.migratable and .lane == "direct"'
 	"$TESTBED" exec a "$DRAY" check --json calm | jq -e '[.conditions[] | .status] == ["True", "True"]'
 	"$TESTBED" exec a "$DRAY" probe --json | jq -e '.pagemap_scan and .userfaultfd_wp_async'

@@ -34,6 +34,14 @@ page() {
 	done
 }
 
+@test "dray help, and dray help COMMAND" {
+	diff <("$DRAY" help) <("$DRAY" --help)
+	diff <("$DRAY" help migrate) <("$DRAY" migrate --help)
+	run "$DRAY" help conquer
+	[ "$status" -eq 1 ]
+	[[ $output == *conquer* ]]
+}
+
 @test "every page belongs to a command" {
 	local file name
 	for file in "$BATS_TEST_DIRNAME"/../../tools/dray-*.8; do

@@ -15,6 +15,7 @@
 
 #define UUID "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10"
 #define OTHER "11111111-2222-4333-8444-555555555555"
+#define THIRD "11111111-2222-4333-8444-000000000001"
 
 TestSuite(history, .timeout = 30);
 
@@ -31,10 +32,11 @@ static void setup(struct fixture *f)
 
 static void teardown(const struct fixture *f)
 {
+	static const char *const uuids[] = {UUID, OTHER, THIRD};
 	char path[128];
 
-	for (int i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/%s.json", f->dir, i ? OTHER : UUID);
+	for (size_t i = 0; i < sizeof(uuids) / sizeof(*uuids); i++) {
+		snprintf(path, sizeof(path), "%s/%s.json", f->dir, uuids[i]);
 		unlink(path);
 	}
 	snprintf(path, sizeof(path), "%s/lock", f->dir);
@@ -165,8 +167,10 @@ Test(history, the_unknown_is_told_what_there_is)
 	cr_assert(strstr(first.text, "none of any guest"), "%s", first.text);
 	add(&f, UUID, "web", 1);
 	add(&f, OTHER, "db\x1b[2J", 2);
+	add(&f, THIRD, "web", 3);
 	cr_assert_eq(history_read(f.dir, "nobody", &array, &err), -ENOENT);
 	cr_assert(strstr(err.text, "web"), "%s", err.text);
+	cr_assert_null(strstr(strstr(err.text, "web") + 1, "web"), "%s", err.text);
 	cr_assert(strstr(err.text, "db"), "%s", err.text);
 	cr_assert_null(strchr(err.text, '\x1b'));
 	cr_assert_null(array);
@@ -185,6 +189,7 @@ Test(history, very_many_others_are_cut_short)
 	name[100] = '\0';
 	for (int i = 0; i < 20; i++) {
 		snprintf(uuid, sizeof(uuid), "11111111-2222-4333-8444-0000000000%02d", i);
+		name[0] = (char)('a' + i);
 		add(&f, uuid, name, i);
 	}
 	cr_assert_eq(history_read(f.dir, "nobody", &array, &err), -ENOENT);

@@ -221,6 +221,17 @@ ParameterizedTestParameters(settings, files)
 		{"kind: KubeVirt\nspec:\n  configuration:\n    developerConfiguration: {}\n"
 		 "    migrations:\n      allowPostCopy: true\n",
 		 0, 150, true},
+		{"apiVersion: hco.kubevirt.io/v1\nkind: HyperConverged\nspec:\n"
+		 "  virtualization: {liveMigrationConfig: {completionTimeoutPerGiB: 4}}\n",
+		 0, 4, false},
+		{"kind: HyperConverged\nmetadata: {name: h}\nspec: {infra: {}}\n", 0, 150, false},
+		{"kind: HyperConverged\nspec: {virtualization: {}}\n", 0, 150, false},
+		{"kind: KubeVirt\nspec: {configuration: {}}\n", 0, 150, false},
+		{"kind: KubeVirt\nmetadata: {name: k}\nspec:\n", 0, 150, false},
+		{"apiVersion: v1\nkind: List\nmetadata: {resourceVersion: ''}\nitems:\n"
+		 "- kind: KubeVirt\n  spec: {configuration: {migrations: {allowPostCopy: true}}}\n",
+		 0, 150, true},
+		{"kind: List\nitems: [{completionTimeoutPerGiB: 5}]", 0, 5, false},
 		{"nodeDrainTaintKey: a/b\nunsafeMigrationOverride: true\n"
 		 "matchSELinuxLevelOnMigration: true\nutilityVolumesTimeout: 3\n"
 		 "experimental: {stallDetector: {}}\ncompletionTimeoutPerGiB: 3",
@@ -290,6 +301,15 @@ static struct bad_file_row bad_files[] = {
 	{"spec:\n  liveMigrationConfig: 5\n", {"c.yaml:2: liveMigrationConfig: a mapping"}},
 	{"spec: {liveMigrationConfig: {}, configuration: {migrations: {network: x}}}",
 	 {"c.yaml:1: both", "leave one"}},
+	{"spec: {liveMigrationConfig: {}, virtualization: {liveMigrationConfig: {}}}",
+	 {"c.yaml: both", "virtualization", "leave one"}},
+	{"kind: KubeVirt\nnetwork: x\n", {"c.yaml:2: key 'network'"}},
+	{"kind: KubeVirt\nspec: 5\n", {"c.yaml:1: spec: a mapping"}},
+	{"kind: VirtualMachine\nspec: {x: 1}\n", {"c.yaml:2: spec has neither"}},
+	{"items: []\n", {"c.yaml: items of a List: one object", "0 are there"}},
+	{"items: [{}, {}]\n", {"c.yaml: items of a List", "2 are there"}},
+	{"items: [1]\n", {"c.yaml:1: a mapping"}},
+	{"items: [{}]\nspec: {}\n", {"c.yaml:2: key 'spec'", "beside items"}},
 	{"migrations: {}\nallowPostCopy: true\n", {"c.yaml:2: key 'allowPostCopy'"}},
 	{"spec: {liveMigrationConfig: {}}\nnetwork: x\n", {"c.yaml:2: key 'network'"}},
 	{"migrations: {}\nmigrations: {}\n", {"c.yaml:2: migrations is given twice"}},

@@ -152,12 +152,25 @@ struct search {
 	char others[512];   /* names of the rest, in words */
 };
 
+/* Is the name in the list "web, db, ..."? Several guests may have had it. */
+static bool is_listed(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *at = list; (at = strstr(at, name)); at += len)
+		if ((at == list || at[-1] == ' ') && (at[len] == ',' || !at[len]))
+			return true;
+	return false;
+}
+
 static void note_other(struct search *s, json_object *newest)
 {
 	size_t used = strlen(s->others);
 	char name[128];
 
 	json_field_text(newest, "domain", name, sizeof(name));
+	if (!*name || is_listed(s->others, name))
+		return;
 	if (used + strlen(", ") + strlen(name) + sizeof(", ...") <= sizeof(s->others))
 		snprintf(s->others + used, sizeof(s->others) - used, "%s%s", used ? ", " : "",
 			 name);

@@ -99,40 +99,91 @@ static int check_siblings(const struct yaml *y, struct fy_node *root, const char
 	return 0;
 }
 
+/* Where an object's spec may have them. */
+static const struct place {
+	const char *path, *outer, *inner;
+} places[] = {
+	{"liveMigrationConfig", NULL, "liveMigrationConfig"}, /* HyperConverged v1beta1 */
+	{"virtualization.liveMigrationConfig", "virtualization", "liveMigrationConfig"}, /* v1 */
+	{"configuration.migrations", "configuration", "migrations"}, /* KubeVirt */
+};
+
+static int find_in_place(const struct yaml *y, struct fy_node *spec, const struct place *p,
+			 struct fy_node **map, struct errtext *err)
+{
+	struct fy_node *outer = spec;
+	int ret = p->outer ? yaml_lookup_mapping(y, spec, p->outer, &outer, err) : 0;
+
+	*map = NULL;
+	return ret < 0 || !outer ? ret : yaml_lookup_mapping(y, outer, p->inner, map, err);
+}
+
+/* *map: NULL if there is nothing in any place. */
 static int find_in_spec(const struct yaml *y, struct fy_node *spec, struct fy_node **map,
 			struct errtext *err)
 {
-	struct fy_node *outer = NULL, *kubevirt = NULL;
-	int ret = yaml_lookup_mapping(y, spec, "liveMigrationConfig", map, err);
+	const char *found = NULL;
 
+	*map = NULL;
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		struct fy_node *here;
+		int ret = find_in_place(y, spec, &places[i], &here, err);
+
+		if (ret < 0)
+			return ret;
+		if (here && found)
+			return yaml_error(y, here, err, "both spec.%s and spec.%s: leave one",
+					  found, places[i].path);
+		if (here) {
+			found = places[i].path;
+			*map = here;
+		}
+	}
+	return 0;
+}
+
+/* An object of KubeVirt's, or of the operator around it: what it does not say is default. */
+static int is_of_kubevirt(const struct yaml *y, struct fy_node *root, bool *is, struct errtext *err)
+{
+	static const char *const kinds[] = {"HyperConverged", "KubeVirt", NULL};
+	struct fy_node *kind;
+	int ret = yaml_lookup(y, root, "kind", &kind, err);
+	const char *text = ret == 0 && kind ? yaml_text(kind) : NULL;
+
+	*is = text && is_one_of(text, kinds);
+	return ret;
+}
+
+/* root has a spec, or is of a kind that may be without; *map: NULL if it says nothing. */
+static int find_in_object(const struct yaml *y, struct fy_node *root, bool may_lack,
+			  struct fy_node **map, struct errtext *err)
+{
+	struct fy_node *spec;
+	int ret = check_siblings(y, root, of_an_object, err);
+
+	*map = NULL;
 	if (ret == 0)
-		ret = yaml_lookup_mapping(y, spec, "configuration", &outer, err);
-	if (ret == 0 && outer)
-		ret = yaml_lookup_mapping(y, outer, "migrations", &kubevirt, err);
+		ret = yaml_lookup(y, root, "spec", &spec, err);
 	if (ret < 0)
 		return ret;
-	if (*map && kubevirt)
-		return yaml_error(y, kubevirt, err,
-				  "both spec.liveMigrationConfig and spec.configuration.migrations:"
-				  " leave one");
-	if (!*map)
-		*map = kubevirt;
-	return *map ? 0
-		    : yaml_error(y, spec, err,
+	if (may_lack && yaml_is_null(spec))
+		return 0;
+	if (!fy_node_is_mapping(spec))
+		return yaml_error(y, root, err, "spec: a mapping of keys to values is needed");
+	ret = find_in_spec(y, spec, map, err);
+	if (ret == 0 && !*map && !may_lack)
+		ret = yaml_error(y, spec, err,
 				 "spec has neither liveMigrationConfig nor configuration.migrations"
 				 ", so there is nothing to read (a MigrationPolicy goes to "
 				 "--policy)");
+	return ret;
 }
 
-static int find_mapping(const struct yaml *y, struct fy_node *root, struct fy_node **map,
-			struct errtext *err)
+static int find_alone(const struct yaml *y, struct fy_node *root, struct fy_node **map,
+		      struct errtext *err)
 {
-	static const char *const wrappers[] = {"spec", "liveMigrationConfig", "migrations"};
+	static const char *const wrappers[] = {"liveMigrationConfig", "migrations"};
 
-	if (!fy_node_is_mapping(root))
-		return yaml_error(y, root, err,
-				  "a mapping of keys to values is needed, such as "
-				  "`bandwidthPerMigration: 64Mi`");
 	*map = root;
 	for (size_t i = 0; i < sizeof(wrappers) / sizeof(*wrappers); i++) {
 		const char *const alone[] = {wrappers[i], NULL};
@@ -143,21 +194,70 @@ static int find_mapping(const struct yaml *y, struct fy_node *root, struct fy_no
 			return ret;
 		if (!inner)
 			continue;
-		ret = check_siblings(y, root, i == 0 ? of_an_object : alone, err);
+		ret = check_siblings(y, root, alone, err);
 		if (ret == 0 && !fy_node_is_mapping(inner))
 			ret = yaml_error(y, root, err, "%s: a mapping of keys to values is needed",
 					 wrappers[i]);
 		*map = inner;
-		return ret < 0 || i > 0 ? ret : find_in_spec(y, inner, map, err);
+		return ret;
 	}
 	return 0;
+}
+
+static int check_mapping(const struct yaml *y, struct fy_node *root, struct errtext *err)
+{
+	if (fy_node_is_mapping(root))
+		return 0;
+	return yaml_error(y, root, err,
+			  "a mapping of keys to values is needed, such as "
+			  "`bandwidthPerMigration: 64Mi`");
+}
+
+/* What `kubectl get -o yaml` prints for a kind is a List. */
+static int unwrap_list(const struct yaml *y, struct fy_node **root, struct errtext *err)
+{
+	static const char *const of_a_list[] = {"items", "apiVersion", "kind", "metadata", NULL};
+	struct fy_node *items;
+	int ret = yaml_lookup(y, *root, "items", &items, err);
+
+	if (ret < 0 || !items)
+		return ret;
+	ret = check_siblings(y, *root, of_a_list, err);
+	if (ret < 0)
+		return ret;
+	if (!fy_node_is_sequence(items) || fy_node_sequence_item_count(items) != 1)
+		return yaml_error(
+			y, items, err, "items of a List: one object is needed, %d are there",
+			fy_node_is_sequence(items) ? fy_node_sequence_item_count(items) : 0);
+	*root = fy_node_sequence_get_by_index(items, 0);
+	return check_mapping(y, *root, err);
+}
+
+/* *map: NULL if there is nothing to read. */
+static int find_mapping(const struct yaml *y, struct fy_node *root, struct fy_node **map,
+			struct errtext *err)
+{
+	struct fy_node *spec = NULL;
+	bool object = false;
+	int ret = check_mapping(y, root, err);
+
+	if (ret == 0)
+		ret = unwrap_list(y, &root, err);
+	if (ret == 0)
+		ret = is_of_kubevirt(y, root, &object, err);
+	if (ret == 0)
+		ret = yaml_lookup(y, root, "spec", &spec, err);
+	if (ret < 0)
+		return ret;
+	return spec || object ? find_in_object(y, root, object, map, err)
+			      : find_alone(y, root, map, err);
 }
 
 static int read_document(struct settings *s, struct yaml *y, struct errtext *err)
 {
 	char origin[SETTING_ORIGIN_SIZE];
 	struct settings_mapping m = {.origin = origin, .ignored = of_kubevirt};
-	struct fy_node *root, *map;
+	struct fy_node *root, *map = NULL;
 	int ret = yaml_next(y, &root, err);
 
 	if (ret < 0)
@@ -169,7 +269,7 @@ static int read_document(struct settings *s, struct yaml *y, struct errtext *err
 				   y->name);
 	snprintf(origin, sizeof(origin), "config %s", y->name);
 	ret = find_mapping(y, root, &map, err);
-	if (ret == 0)
+	if (ret == 0 && map)
 		ret = settings_read_mapping(s, y, map, &m, err);
 	if (ret == 0)
 		ret = yaml_next(y, &root, err);
