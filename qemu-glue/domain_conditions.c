@@ -58,8 +58,9 @@ void domain_judge_state(const struct domain_info *info, struct conditions *out)
 	case DOMAIN_PAUSED_POSTCOPY:
 		conditions_add(out, LIVE, CONDITION_FALSE, "MigrationPending",
 			       "domain %s was left paused by an earlier migration: run `dray "
-			       "recover %s` first",
-			       name, name);
+			       "recover %s` first; or, if somebody paused it during one that "
+			       "failed, `virsh resume %s`",
+			       name, name, name);
 		return;
 	}
 	if (info->job)

@@ -85,6 +85,11 @@ int host_resume(struct host *h, const char *uuid, struct errtext *err)
 	return h->ops->resume(h, uuid, err);
 }
 
+int host_suspend(struct host *h, const char *uuid, struct errtext *err)
+{
+	return h->ops->suspend(h, uuid, err);
+}
+
 int host_destroy(struct host *h, const char *uuid, struct errtext *err)
 {
 	return h->ops->destroy(h, uuid, err);

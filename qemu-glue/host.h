@@ -71,6 +71,7 @@ struct host_ops {
 	int (*blockers)(struct host *h, const char *uuid, struct domain_blockers *blockers,
 			struct errtext *err);
 	int (*resume)(struct host *h, const char *uuid, struct errtext *err);
+	int (*suspend)(struct host *h, const char *uuid, struct errtext *err);
 	int (*destroy)(struct host *h, const char *uuid, struct errtext *err);
 	int (*undefine)(struct host *h, const char *uuid, struct errtext *err);
 	void (*abort_job)(struct host *h, const char *uuid);
@@ -126,6 +127,7 @@ int host_blockers(struct host *h, const char *uuid, struct domain_blockers *bloc
 		  struct errtext *err);
 
 int host_resume(struct host *h, const char *uuid, struct errtext *err);
+int host_suspend(struct host *h, const char *uuid, struct errtext *err);
 /* End the domain's QEMU here and now. -ENOENT is a success. */
 int host_destroy(struct host *h, const char *uuid, struct errtext *err);
 int host_undefine(struct host *h, const char *uuid, struct errtext *err);

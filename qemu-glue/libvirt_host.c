@@ -461,6 +461,13 @@ static int libvirt_resume(struct host *host, const char *uuid, struct errtext *e
 	return act(h, uuid, "resume the domain", virDomainResume, err);
 }
 
+static int libvirt_suspend(struct host *host, const char *uuid, struct errtext *err)
+{
+	struct libvirt_host *h = of(host);
+
+	return act(h, uuid, "pause the domain", virDomainSuspend, err);
+}
+
 static int libvirt_destroy(struct host *host, const char *uuid, struct errtext *err)
 {
 	struct libvirt_host *h = of(host);
@@ -663,6 +670,7 @@ static const struct host_ops libvirt_ops = {
 	.knows_capability = libvirt_knows_capability,
 	.blockers = libvirt_blockers,
 	.resume = libvirt_resume,
+	.suspend = libvirt_suspend,
 	.destroy = libvirt_destroy,
 	.undefine = libvirt_undefine,
 	.abort_job = libvirt_abort_job,

@@ -48,6 +48,7 @@ enum fake_call {
 	FAKE_KNOWS_CAPABILITY,
 	FAKE_BLOCKERS,
 	FAKE_RESUME,
+	FAKE_SUSPEND,
 	FAKE_DESTROY,
 	FAKE_UNDEFINE,
 	FAKE_ABORT_JOB,
@@ -540,6 +541,20 @@ static inline int fake_resume(struct host *host, const char *uuid, struct errtex
 	return fake_end(fake_of(host), ret);
 }
 
+static inline int fake_suspend(struct host *host, const char *uuid, struct errtext *err)
+{
+	struct fake_domain *d;
+	int ret = fake_begin_on(host, FAKE_SUSPEND, uuid, &d, err);
+
+	if (ret == 0 && d->info.state == DOMAIN_SHUT_OFF)
+		ret = errtext_set(err, -EIO, "pause the domain: it is not running");
+	if (ret == 0) {
+		d->info.state = DOMAIN_PAUSED_USER;
+		fake_note(fake_of(host), "suspend %s", d->info.name);
+	}
+	return fake_end(fake_of(host), ret);
+}
+
 static inline int fake_destroy(struct host *host, const char *uuid, struct errtext *err)
 {
 	struct fake_domain *d;
@@ -621,6 +636,7 @@ static const struct host_ops fake_ops = {
 	.knows_capability = fake_knows_capability,
 	.blockers = fake_blockers,
 	.resume = fake_resume,
+	.suspend = fake_suspend,
 	.destroy = fake_destroy,
 	.undefine = fake_undefine,
 	.abort_job = fake_abort_job,

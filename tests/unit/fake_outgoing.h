@@ -67,7 +67,7 @@ static struct world {
 	struct fake_domain *web;
 	bool lives_there, given_up_there, released, lost;
 	bool gate_open, forbidden, permitted, confirming;
-	bool job_runs, tunnel_cut, stopping, round_runs;
+	bool job_runs, tunnel_cut, stopping, round_runs, paused_by_user;
 	struct world_event events[WORLD_EVENTS];
 	unsigned int event_count, events_ever;
 	bool recorded;
@@ -256,6 +256,27 @@ static inline void world_begins_there(uint64_t arg)
 	world.lives_there = true;
 	if (world.o->guest.was_running)
 		world_says(WIRE_RESUMED);
+}
+
+/* ---- its user ---- */
+
+/* `virsh suspend`, or a disk error; libvirt calls it "by a migration" while its job runs. */
+static inline void world_is_paused(uint64_t arg)
+{
+	(void)arg;
+	world.web->info.state = world.job_runs ? DOMAIN_PAUSED_MIGRATION : DOMAIN_PAUSED_USER;
+	world.paused_by_user = true;
+	fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_STOP,
+			  WORLD_EPOCH_US + world.now_us);
+}
+
+static inline void world_goes_on(uint64_t arg)
+{
+	(void)arg;
+	world.web->info.state = DOMAIN_RUNNING;
+	world.paused_by_user = false;
+	fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_RESUME,
+			  WORLD_EPOCH_US + world.now_us);
 }
 
 /* ---- time ---- */

@@ -36,6 +36,7 @@ static inline void world_before_libvirt(void *opaque, struct fake_libvirt *l, en
 		[FAKE_SET_IGNORE_SHARED] = "libvirt: x-ignore-shared",
 		[FAKE_KNOWS_CAPABILITY] = "libvirt: capability",
 		[FAKE_RESUME] = "libvirt: resume",
+		[FAKE_SUSPEND] = "libvirt: suspend",
 		[FAKE_DESTROY] = "libvirt: destroy",
 		[FAKE_UNDEFINE] = "libvirt: undefine",
 		[FAKE_WATCH] = "libvirt: watch",
@@ -48,8 +49,8 @@ static inline void world_before_libvirt(void *opaque, struct fake_libvirt *l, en
 		return;
 	}
 	cr_assert_not_null(names[call], "call %d", call);
-	if (call == FAKE_RESUME || call == FAKE_SET_IGNORE_SHARED || call == FAKE_DESTROY ||
-	    call == FAKE_UNDEFINE)
+	if (call == FAKE_RESUME || call == FAKE_SUSPEND || call == FAKE_SET_IGNORE_SHARED ||
+	    call == FAKE_DESTROY || call == FAKE_UNDEFINE)
 		world_note(names[call] + strlen("libvirt: "));
 	if (!world_fails(names[call], NULL))
 		return;

@@ -88,14 +88,17 @@ Test(host, what_is_done_has_its_effect_and_is_kept)
 	host_abort_job(host, UUID);
 	cr_assert_eq(host_resume(host, UUID, NULL), 0);
 	cr_assert_eq(look(), DOMAIN_RUNNING);
+	cr_assert_eq(host_suspend(host, UUID, NULL), 0);
+	cr_assert_eq(look(), DOMAIN_PAUSED_USER);
 	cr_assert_eq(host_destroy(host, UUID, NULL), 0);
 	cr_assert_eq(look(), DOMAIN_SHUT_OFF);
 	cr_assert_eq(host_undefine(host, UUID, NULL), 0);
 	cr_assert_eq(look(), DOMAIN_ABSENT);
 	cr_assert_eq(host_destroy(host, UUID, NULL), 0, "-ENOENT is a success");
-	cr_assert_str_eq(fake_libvirt_did(libvirt),
-			 "ignore_shared=on web; abort_job web; resume web; destroy web; undefine "
-			 "web");
+	cr_assert_str_eq(
+		fake_libvirt_did(libvirt),
+		"ignore_shared=on web; abort_job web; resume web; suspend web; destroy web; "
+		"undefine web");
 	teardown();
 }
 

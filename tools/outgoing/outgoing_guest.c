@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include "guest_check.h"
+#include "outgoing_place.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 
@@ -30,6 +31,7 @@ int outgoing_guest_check(struct outgoing *o)
 		o->guest.qemu = facts.qemu;
 		o->guest.direct_disks = facts.xml.direct_disks;
 		o->guest.was_running = facts.info.state == DOMAIN_RUNNING;
+		o->guest.runs = o->guest.was_running;
 	}
 	guest_facts_destroy(&facts);
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
@@ -56,6 +58,17 @@ int outgoing_guest_drain(void *opaque, struct errtext *err)
 	struct outgoing *o = opaque;
 
 	return qmp_drain_io(o->guest.monitor, (int)o->opt->silence_ms, err);
+}
+
+/* Whoever has to carry on must know, too. */
+void outgoing_guest_note_running(struct outgoing *o, bool runs)
+{
+	if (runs == o->guest.runs)
+		return;
+	o->guest.runs = runs;
+	outgoing_place_note_running(o);
+	report_event(o->report, runs ? "unpaused" : "paused", o->phase,
+		     runs ? "the guest runs again" : "the guest was paused, not by dray");
 }
 
 void outgoing_guest_close_monitor(struct outgoing *o)

@@ -16,7 +16,8 @@ struct outgoing_guest {
 	struct ram_map ram;	 /* mapped read-only */
 	pid_t qemu;
 	unsigned int direct_disks; /* read past the page cache, as there were at the check */
-	bool was_running;	   /* not paused by its user */
+	bool was_running;	   /* not paused by its user; so it arrives */
+	bool runs;		   /* ... as far as we know now; so it is left if it stays */
 	struct qmp *monitor;	   /* the private one, to drain I/O; NULL if there is no need */
 };
 
@@ -28,5 +29,7 @@ int outgoing_guest_check_again(struct outgoing *o);
 /* Wait until no disk I/O in flight can write the guest's memory any more; of the source's quiesce
  * (source.h). By a worker. */
 int outgoing_guest_drain(void *o, struct errtext *err);
+/* Not by our doing it was paused (by its user, by a disk error), or runs again. */
+void outgoing_guest_note_running(struct outgoing *o, bool runs);
 void outgoing_guest_close_monitor(struct outgoing *o);
 void outgoing_guest_forget(struct outgoing *o);

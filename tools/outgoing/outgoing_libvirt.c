@@ -309,21 +309,30 @@ int outgoing_libvirt_retire_by_hand(struct outgoing *o)
 	return retire(o, &o->err);
 }
 
-/* libvirt has usually resumed it by now. Of a guest that has ended there is nothing to give back
- * to. */
+/* libvirt has usually resumed it by now: also one that its user has paused since the migration
+ * began, which is paused again. */
+static int restore_state(struct outgoing *o, const struct domain_info *info, struct errtext *err)
+{
+	struct host *host = o->libvirt.host;
+
+	if (o->guest.runs && ownership_table_departure(info->state, false) == DEPARTURE_RESUME)
+		return host_resume(host, o->guest.info.uuid, err);
+	if (!o->guest.runs && o->libvirt.gate_opened && info->state == DOMAIN_RUNNING)
+		return host_suspend(host, o->guest.info.uuid, err);
+	return 0;
+}
+
+/* Of a guest that has ended there is nothing to give back to. */
 static int restore(struct outgoing *o, struct errtext *err)
 {
 	struct domain_info info;
-	enum ownership_departure departure;
 	int ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, err);
 
 	if (ret < 0)
 		return ret;
-	departure = ownership_table_departure(info.state, false);
-	if (departure == DEPARTURE_RESUME && o->guest.was_running)
-		ret = host_resume(o->libvirt.host, o->guest.info.uuid, err);
-	if (departure == DEPARTURE_LEFT)
+	if (ownership_table_departure(info.state, false) == DEPARTURE_LEFT)
 		return 0;
+	ret = restore_state(o, &info, err);
 	if (ret == 0 && o->libvirt.ignore_shared)
 		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, err);
 	if (ret == 0)

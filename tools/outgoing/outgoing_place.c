@@ -48,7 +48,7 @@ static void fill_record(struct outgoing *o)
 	r->no_prefetch = o->opt->no_prefetch;
 	record_session(o->peer.at.session, r->session);
 	r->persistent = o->guest.info.persistent;
-	r->running = o->guest.was_running;
+	r->running = o->guest.runs;
 }
 
 /* Of a migration before that the guard has not settled yet: what was borrowed for that one is to be
@@ -97,14 +97,26 @@ int outgoing_place_note_discard(struct outgoing *o, const char *ids, struct errt
 	return errtext_set(err, -E2BIG, "too many memory backends");
 }
 
-void outgoing_place_note_bandwidth(struct outgoing *o)
+/* What has changed is written down, if anything is yet. */
+static void rewrite_record(struct outgoing *o)
 {
 	struct record *r = &o->place.record;
 	struct errtext err = {0};
 
-	r->bandwidth = o->precopy.limits.bandwidth;
 	if (r->uuid[0] && o->world->write_record(&o->place.dir, RECORD_OUTGOING, r, &err) < 0)
 		report_event(o->report, "warning", o->phase, err.text);
+}
+
+void outgoing_place_note_bandwidth(struct outgoing *o)
+{
+	o->place.record.bandwidth = o->precopy.limits.bandwidth;
+	rewrite_record(o);
+}
+
+void outgoing_place_note_running(struct outgoing *o)
+{
+	o->place.record.running = o->guest.runs;
+	rewrite_record(o);
 }
 
 void outgoing_place_forget(struct outgoing *o)

@@ -25,6 +25,8 @@ int outgoing_place_hold(struct outgoing *o);
 int outgoing_place_hand_over(struct outgoing *o);
 /* The cap was changed: whoever has to carry on keeps to the new one. */
 void outgoing_place_note_bandwidth(struct outgoing *o);
+/* The guest was paused, or let go on: whoever has to settle the migration leaves it so. */
+void outgoing_place_note_running(struct outgoing *o);
 /* The discard-data of these memory backends, separated by blanks, is about to be switched off: that
  * is on disk first. Negative errno, with a text in *err. */
 int outgoing_place_note_discard(struct outgoing *o, const char *ids, struct errtext *err);

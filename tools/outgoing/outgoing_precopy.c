@@ -65,7 +65,7 @@ void outgoing_precopy_release(struct outgoing *o)
 /* A paused guest writes nothing: pre-copy suffices. */
 static bool may_post_copy(const struct outgoing *o)
 {
-	return o->guest.was_running && !o->postcopy.refused;
+	return o->guest.runs && !o->postcopy.refused;
 }
 
 static void limits_now(struct outgoing *o, struct convergence_limits *limits)

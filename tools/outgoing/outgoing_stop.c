@@ -5,6 +5,7 @@
 #include <errno.h>
 #include "failure_point.h"
 #include "outgoing_await.h"
+#include "outgoing_guest.h"
 #include "outgoing_libvirt.h"
 #include "outgoing_postcopy.h"
 #include "outgoing_precopy.h"
@@ -65,25 +66,40 @@ int outgoing_stop_last_pass(struct outgoing *o)
 	return ret == 0 && o->postcopy.decided ? outgoing_postcopy_serve(o) : ret;
 }
 
+static void begin_stop(struct outgoing *o, uint64_t stop_us)
+{
+	o->stop.stop_us = stop_us;
+	o->stop.since_us = o->world->now_us();
+	outgoing_precopy_free_vcpus(o);
+}
+
 /* STOP comes when the vCPUs stand still; QEMU then waits for disk I/O in flight, which may still
- * write guest memory. Only the migration state after that says that memory is at rest. */
-void outgoing_stop_take_event(struct outgoing *o, struct mail *mail)
+ * write guest memory. Only the migration state after that says that memory is at rest. A guest that
+ * was paused before QEMU's migration began does not stop again: our part of it begins there. */
+static void take_own_event(struct outgoing *o, const struct mail *mail)
 {
 	/* Its user may pause it and let it go on: only the last stop is ours. */
 	if (mail->event == QEMU_EVENT_RESUME && !o->stop.at_rest)
 		o->stop.stop_us = o->stop.since_us = 0;
 	if (mail->event == QEMU_EVENT_STOP && o->stop.stop_us == 0) {
-		o->stop.stop_us = mail->a;
-		o->stop.since_us = o->world->now_us();
-		outgoing_precopy_free_vcpus(o);
+		outgoing_guest_note_running(o, true); /* or it could not stop */
+		begin_stop(o, mail->a);
 	}
 	if (mail->event == QEMU_EVENT_AT_REST && !o->stop.at_rest) {
 		o->stop.at_rest = true;
-		if (o->stop.since_us == 0)
-			o->stop.since_us = o->world->now_us();
+		if (o->stop.stop_us == 0)
+			begin_stop(o, mail->a);
 		outgoing_round_hurry(o);
 		o->world->control.set_silence(o->peer.control, o->opt->stopped_ms);
 	}
+}
+
+void outgoing_stop_take_event(struct outgoing *o, struct mail *mail)
+{
+	if (o->libvirt.gate_opened)
+		take_own_event(o, mail);
+	else if (mail->event == QEMU_EVENT_STOP || mail->event == QEMU_EVENT_RESUME)
+		outgoing_guest_note_running(o, mail->event == QEMU_EVENT_RESUME);
 }
 
 void outgoing_stop_note_resumed(struct outgoing *o)

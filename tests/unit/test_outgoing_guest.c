@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// What its user does with a guest while it is being moved.
+#include "outgoing_guest.h"
+
+#include <criterion/criterion.h>
+#include "fake_outgoing.h"
+
+TestSuite(outgoing_guest, .timeout = 60);
+
+#define LONG_US 5000000 /* longer than a guest may stand still */
+
+static struct outgoing_options options;
+static const char *fails_at;
+
+static void setup(void)
+{
+	world_setup();
+	world_options(&options);
+	fails_at = "";
+}
+
+static void be_quick(uint64_t arg)
+{
+	(void)arg;
+	world.round_us = 1000;
+}
+
+/* In the first round, which is a long one, it is paused. */
+static void pause_it(const char *what)
+{
+	if (strcmp(what, "source") == 0) {
+		world_at(1000, world_is_paused, 0);
+		world_at(2000, be_quick, 0);
+	}
+	if (strcmp(what, fails_at) == 0)
+		world.fail_at = world.calls + 1;
+}
+
+static void pause_it_for_a_while(const char *what)
+{
+	pause_it(what);
+	if (strcmp(what, "source") == 0)
+		world_at(3000, world_goes_on, 0);
+}
+
+static void let_it_go_on(const char *what)
+{
+	if (strcmp(what, "source") == 0)
+		world_at(1000, world_goes_on, 0);
+	if (strcmp(what, fails_at) == 0)
+		world.fail_at = world.calls + 1;
+}
+
+static int go(void (*user)(const char *what))
+{
+	int status;
+
+	world.round_us = user == let_it_go_on ? 5000 : LONG_US;
+	world.on_call = user;
+	status = world_run(&options);
+	world_judge(status);
+	return status;
+}
+
+/* It writes nothing any more, and its user waits: it arrives, and only our part of the stop
+ * counts. libvirt's Finish lets it run there. */
+Test(outgoing_guest, paused_by_its_user_it_arrives)
+{
+	setup();
+	cr_expect_eq(go(pause_it), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_lt(world.result.downtime_ms, 10, "%f", world.result.downtime_ms);
+	cr_expect_gt(world.result.downtime_ms, 0);
+	cr_expect(world_said("\"event\":\"paused\""), "%s", world.said);
+	world_teardown();
+}
+
+Test(outgoing_guest, paused_by_its_user_it_needs_no_post_copy)
+{
+	setup();
+	options.post_copy_now = true;
+	cr_expect_eq(go(pause_it), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_not(world_did("LISTEN"), "%s", world.trace);
+	world_teardown();
+}
+
+static void cancel(uint64_t arg)
+{
+	(void)arg;
+	steering_cancel(world.steering, "enough");
+}
+
+static void pause_it_and_cancel(const char *what)
+{
+	pause_it(what);
+	if (strcmp(what, "source") == 0)
+		world_at(4000, cancel, 0);
+}
+
+/* QEMU's migration had not begun, so libvirt leaves it as it is. */
+Test(outgoing_guest, paused_by_its_user_it_stays_so_when_cancelled)
+{
+	setup();
+	cr_expect_eq(go(pause_it_and_cancel), EXIT_ABORTED);
+	cr_expect_not(world_runs_here());
+	cr_expect_not(world_did("resume"), "%s", world.trace);
+	cr_expect_not(world.record.running);
+	cr_expect_not(world.recorded);
+	world_teardown();
+}
+
+/* libvirt, which saw it run when the migration began, lets it run. */
+Test(outgoing_guest, paused_by_its_user_it_is_paused_again_after_a_failure)
+{
+	setup();
+	fails_at = "gate forbid";
+	cr_expect_eq(go(pause_it), EXIT_FAILED);
+	cr_expect_eq(world.web->info.state, DOMAIN_PAUSED_USER);
+	cr_expect(world_did("job failed, untrack, suspend"), "%s", world.trace);
+	world_teardown();
+}
+
+Test(outgoing_guest, let_go_on_in_between_it_runs_after_a_failure)
+{
+	setup();
+	fails_at = "gate forbid";
+	cr_expect_eq(go(pause_it_for_a_while), EXIT_FAILED);
+	cr_expect(world_runs_here());
+	cr_expect(world.record.running);
+	cr_expect_not(world_did("suspend"), "%s", world.trace);
+	world_teardown();
+}
+
+Test(outgoing_guest, let_go_on_in_between_it_is_stopped_by_us)
+{
+	setup();
+	cr_expect_eq(go(pause_it_for_a_while), EXIT_COMPLETED);
+	cr_expect_lt(world.result.downtime_ms, 10, "%f", world.result.downtime_ms);
+	world_teardown();
+}
+
+/* libvirt thinks that it was paused, and does not let it run. */
+Test(outgoing_guest, paused_at_first_and_let_go_on_it_runs_after_a_failure)
+{
+	setup();
+	world.web->info.state = DOMAIN_PAUSED_USER;
+	world.deaf_libvirt = true;
+	fails_at = "gate forbid";
+	cr_expect_eq(go(let_it_go_on), EXIT_FAILED);
+	cr_expect(world_runs_here());
+	world_teardown();
+}
