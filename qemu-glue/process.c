@@ -5,23 +5,39 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "cleanup.h"
 
+int process_hold(pid_t pid, int *pidfd, struct errtext *err)
+{
+	int ret;
+
+	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (*pidfd >= 0)
+		return 0;
+	ret = errno == EINVAL ? -ESRCH : -errno;
+	return errtext_set(err, ret, "process %d: %s", pid, strerror(-ret));
+}
+
+bool process_has_ended(int pidfd)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0;
+}
+
 int process_open(pid_t pid, int *pidfd, int *proc_fd, struct errtext *err)
 {
 	char path[32];
-	int ret;
+	int ret = process_hold(pid, pidfd, err);
 
 	*proc_fd = -1;
-	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (*pidfd < 0) {
-		ret = errno == EINVAL ? -ESRCH : -errno;
-		return errtext_set(err, ret, "process %d: %s", pid, strerror(-ret));
-	}
+	if (ret < 0)
+		return ret;
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	*proc_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*proc_fd < 0)

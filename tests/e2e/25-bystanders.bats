@@ -98,3 +98,19 @@ is_where() {
 	no_trace "$TO" meddled
 	echo "$TO" >"$BATS_FILE_TMPDIR/at"
 }
+
+@test "destroyed in the first round: it has ended, at once, and nothing is left anywhere" {
+	local want='a=shut-off b=absent'
+	[[ $AT == a ]] || want='a=absent b=shut-off'
+	receive "$TO"
+	migrate_start "$AT" meddled --bandwidth 1Mi --retries 3
+	until_true 30 grep -q '"phase":"pre-copy"' "$TX_LOG"
+	virsh destroy meddled
+	until_true 5 grep -q '"event":"result"' "$TX_LOG"
+	migrate_wait
+	[ "$status" -eq 2 ]
+	[ "$(field guest_on)" = none ]
+	[[ $(field reason) == *"has ended on this host"* ]]
+	! grep -q '"event":"attempt"' "$TX_LOG" || false
+	until_true 20 is_where "$want"
+}

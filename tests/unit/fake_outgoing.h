@@ -67,7 +67,7 @@ static struct world {
 	struct fake_domain *web;
 	bool lives_there, given_up_there, released, lost;
 	bool gate_open, forbidden, permitted, confirming;
-	bool job_runs, tunnel_cut, stopping, round_runs, paused_by_user;
+	bool job_runs, tunnel_cut, stopping, round_runs, paused_by_user, qemu_ended;
 	struct world_event events[WORLD_EVENTS];
 	unsigned int event_count, events_ever;
 	bool recorded;
@@ -277,6 +277,17 @@ static inline void world_goes_on(uint64_t arg)
 	world.paused_by_user = false;
 	fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_RESUME,
 			  WORLD_EPOCH_US + world.now_us);
+}
+
+/* `virsh destroy`, a shutdown from inside, or QEMU crashes. */
+static inline void world_ends_here(uint64_t arg)
+{
+	(void)arg;
+	world.web->info.state = DOMAIN_SHUT_OFF;
+	world.web->ignore_shared = false;
+	world.qemu_ended = true;
+	if (world.gate_open)
+		world_at(1000, world_job_fails, 0);
 }
 
 /* ---- time ---- */

@@ -82,6 +82,21 @@ static inline int world_check_guest(struct host *host, const char *domain,
 	return 0;
 }
 
+static inline int world_hold_process(pid_t pid, int *pidfd, struct errtext *err)
+{
+	cr_assert_eq(pid, world.web->qemu);
+	if (world_fails("hold QEMU", err))
+		return world.fail_code;
+	*pidfd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return 0;
+}
+
+static inline bool world_process_has_ended(int pidfd)
+{
+	cr_assert_geq(pidfd, 0);
+	return world.qemu_ended;
+}
+
 static inline int world_open_monitor(const char *path, int timeout_ms, struct qmp **out,
 				     struct errtext *err)
 {
@@ -283,7 +298,7 @@ static inline void world_stops(uint64_t arg)
 static inline void world_is_at_rest(uint64_t arg)
 {
 	(void)arg;
-	if (world.stopping && !world.never_stops)
+	if (world.stopping && !world.never_stops && !world.qemu_ended)
 		fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_AT_REST,
 				  WORLD_EPOCH_US + world.now_us);
 }
@@ -639,6 +654,8 @@ static const struct outgoing_world world_functions = {
 	.take_mail = world_take_mail,
 	.check_process = world_check_process,
 	.check_guest = world_check_guest,
+	.hold_process = world_hold_process,
+	.process_has_ended = world_process_has_ended,
 	.open_monitor = world_open_monitor,
 	.join_queue = world_join_queue,
 	.open_dir = world_open_dir,

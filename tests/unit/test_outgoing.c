@@ -132,6 +132,7 @@ struct failure {
 		{"libvirt: open", PHASE_CONNECT, EXIT_REFUSED},                                    \
 		{"check guest", PHASE_CONNECT, EXIT_REFUSED},                                      \
 		{"libvirt: find", PHASE_CONNECT, EXIT_REFUSED},                                    \
+		{"hold QEMU", PHASE_CONNECT, EXIT_REFUSED},                                        \
 		{"libvirt: QEMU's owner", PHASE_CONNECT, EXIT_REFUSED},                            \
 		{"open directory", PHASE_CONNECT, EXIT_REFUSED},                                   \
 		{"join queue", PHASE_CONNECT, EXIT_REFUSED},                                       \
@@ -242,7 +243,7 @@ Test(outgoing, a_destination_that_cannot_be_reached_is_worth_another_attempt)
 
 	for (unsigned int i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		world_setup();
-		world.fail_at = 8; /* dial control */
+		world.fail_at = 9; /* dial control */
 		world.fail_code = rows[i].code;
 		cr_expect_eq(go(plainly), EXIT_REFUSED);
 		cr_expect_str_eq(world.failed, "dial control");
@@ -317,6 +318,16 @@ static bool end_qemu_stream(void)
 	return true;
 }
 
+/* Until the release: what is left here after that is not the guest. (Before PREPARE is answered it
+ * is a refusal.) */
+static bool end_guest(void)
+{
+	if (world.released || world.o->phase == PHASE_CONNECT)
+		return false;
+	world_ends_here(0);
+	return true;
+}
+
 static bool set_bandwidth(void)
 {
 	mailbox_note(world.o->mail.box, MAIL_SET, 0, "bandwidth set to 1Mi");
@@ -337,6 +348,7 @@ static const struct trouble {
 	{"page link broken", break_link, EXIT_FAILED},
 	{"QEMU's stream ended", end_qemu_stream, EXIT_COMPLETED},
 	{"limits set", set_bandwidth, EXIT_COMPLETED},
+	{"guest ended", end_guest, EXIT_FAILED},
 };
 
 static int expect(const struct trouble *t, bool came)

@@ -51,11 +51,19 @@ static void let_it_go_on(const char *what)
 		world.fail_at = world.calls + 1;
 }
 
+static void end_it_then_fail(const char *what)
+{
+	if (strcmp(what, "gate forbid") == 0) {
+		world_ends_here(0);
+		world.fail_at = world.calls + 1;
+	}
+}
+
 static int go(void (*user)(const char *what))
 {
 	int status;
 
-	world.round_us = user == let_it_go_on ? 5000 : LONG_US;
+	world.round_us = user == let_it_go_on || user == end_it_then_fail ? 5000 : LONG_US;
 	world.on_call = user;
 	status = world_run(&options);
 	world_judge(status);
@@ -147,5 +155,52 @@ Test(outgoing_guest, paused_at_first_and_let_go_on_it_runs_after_a_failure)
 	fails_at = "gate forbid";
 	cr_expect_eq(go(let_it_go_on), EXIT_FAILED);
 	cr_expect(world_runs_here());
+	world_teardown();
+}
+
+/* ---- it ends ---- */
+
+static void end_it(const char *what)
+{
+	if (strcmp(what, "source") == 0)
+		world_at(1000, world_ends_here, 0);
+}
+
+/* At once: not a page more of a dead guest's memory. There is nothing to try again, nothing to be
+ * resumed, and no setting to take back. */
+Test(outgoing_guest, has_ended)
+{
+	setup();
+	world.mute = 1u << WIRE_SYNCED;
+	cr_expect_eq(go(end_it), EXIT_FAILED);
+	cr_expect_lt(world.now_us, 2000000);
+	cr_expect(strstr(world.result.reason, "domain web has ended on this host"), "%s",
+		  world.result.reason);
+	cr_expect_str_eq(world.result.guest_on, "none");
+	cr_expect_not(world.may_pass);
+	cr_expect(world_did("ABORT"), "%s", world.trace);
+	cr_expect_not(world_did("resume"), "%s", world.trace);
+	cr_expect_not(world.recorded);
+	world_teardown();
+}
+
+/* What fails of it may be noticed first. */
+Test(outgoing_guest, has_ended_and_something_fails_of_that)
+{
+	setup();
+	cr_expect_eq(go(end_it_then_fail), EXIT_FAILED);
+	cr_expect(strstr(world.result.reason, "domain web has ended on this host"), "%s",
+		  world.result.reason);
+	cr_expect_not(world.may_pass);
+	cr_expect_not(world.recorded);
+	world_teardown();
+}
+
+Test(outgoing_guest, is_not_known_here)
+{
+	setup();
+	options.domain = "nosuch";
+	cr_expect_eq(go(NULL), EXIT_REFUSED);
+	cr_expect_str_eq(world.result.guest_on, "unknown");
 	world_teardown();
 }

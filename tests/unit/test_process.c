@@ -39,13 +39,22 @@ Test(process, one_that_ended_has_gone)
 {
 	uint64_t ticks;
 	siginfo_t info;
+	int pidfd = -1;
 	pid_t pid = fork();
 
 	cr_assert_geq(pid, 0);
 	if (pid == 0)
-		_exit(0);
+		for (;;)
+			pause();
+	cr_assert_eq(process_hold(pid, &pidfd, NULL), 0);
+	cr_assert_not(process_has_ended(pidfd));
+	cr_assert_eq(kill(pid, SIGKILL), 0);
 	cr_assert_eq(waitid(P_PID, pid, &info, WEXITED | WNOWAIT), 0);
+	cr_assert(process_has_ended(pidfd), "a zombie");
 	cr_assert_eq(process_started(pid, &ticks, NULL), -ESRCH, "a zombie");
 	cr_assert_eq(waitpid(pid, NULL, 0), pid);
 	cr_assert_eq(process_started(pid, &ticks, NULL), -ESRCH);
+	cr_assert(process_has_ended(pidfd));
+	close(pidfd);
+	cr_assert_eq(process_hold(pid, &pidfd, NULL), -ESRCH);
 }

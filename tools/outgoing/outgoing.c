@@ -71,7 +71,8 @@ static int run(struct outgoing *o, const struct outgoing_lane *lane, struct repo
 	/* A receiver that cannot be reached, or will not do, is found before anything is touched.
 	 */
 	refused = status == EXIT_FAILED && !o->peer.accepted;
-	*may_pass = status == EXIT_FAILED && (!refused || outgoing_result_is_passing(o->failed));
+	*may_pass = status == EXIT_FAILED && !o->guest.ended &&
+		    (!refused || outgoing_result_is_passing(o->failed));
 	outgoing_result_fill(o, outgoing_result_word(o->phase, o->postcopy.damaged), result);
 	if (refused)
 		return EXIT_REFUSED;
@@ -94,6 +95,7 @@ int outgoing_run(const struct outgoing_options *options, struct steering *steeri
 	o->mail.take = outgoing_mail_take;
 	outgoing_status_begin(o, lane->name);
 	outgoing_place_init(o);
+	outgoing_guest_init(o);
 	steering_limits(steering, &o->precopy.limits);
 	if (outgoing_peer_init(o) < 0)
 		abort();

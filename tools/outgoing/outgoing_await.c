@@ -24,6 +24,7 @@ int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, con
 		}
 		o->world->take_mail(o->mail.box, wake < deadline ? wake : deadline, &mail);
 		o->mail.take(o, &mail);
+		outgoing_guest_look(o);
 	}
 	/* The mail that ends the wait may tell of a failure as well. */
 	return o->failed && outgoing_may_give_up(o) ? o->failed : 0;

@@ -3,12 +3,18 @@
 #include "outgoing_guest.h"
 
 #include <errno.h>
+#include "cleanup.h"
 #include "guest_check.h"
 #include "outgoing_place.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 
 #define MONITOR_MS 15000
+
+void outgoing_guest_init(struct outgoing *o)
+{
+	o->guest.pidfd = -1;
+}
 
 static int open_monitor(struct outgoing *o, const struct guest_facts *facts)
 {
@@ -23,6 +29,8 @@ int outgoing_guest_check(struct outgoing *o)
 	int ret = o->world->check_guest(o->libvirt.host, o->opt->domain, &facts, &o->err);
 
 	o->guest.info = facts.info;
+	if (ret == 0)
+		ret = o->world->hold_process(facts.qemu, &o->guest.pidfd, &o->err);
 	if (ret == 0)
 		ret = open_monitor(o, &facts);
 	if (ret == 0) {
@@ -71,6 +79,27 @@ void outgoing_guest_note_running(struct outgoing *o, bool runs)
 		     runs ? "the guest runs again" : "the guest was paused, not by dray");
 }
 
+/* A round that finds no page map, or libvirt's job, may have failed of it first. */
+void outgoing_guest_note_ended(struct outgoing *o)
+{
+	if (o->guest.ended)
+		return;
+	o->guest.ended = true;
+	if (!o->cancelled)
+		o->err = (struct errtext){0};
+	outgoing_fail(o, -ESRCH,
+		      "domain %s has ended on this host while it was being moved: it was shut "
+		      "down or destroyed, or its QEMU crashed",
+		      o->guest.info.name);
+}
+
+void outgoing_guest_look(struct outgoing *o)
+{
+	if (o->guest.pidfd >= 0 && !outgoing_is_handed_over(o) &&
+	    o->world->process_has_ended(o->guest.pidfd))
+		outgoing_guest_note_ended(o);
+}
+
 void outgoing_guest_close_monitor(struct outgoing *o)
 {
 	qmp_close(o->guest.monitor);
@@ -79,4 +108,5 @@ void outgoing_guest_close_monitor(struct outgoing *o)
 void outgoing_guest_forget(struct outgoing *o)
 {
 	ram_map_destroy(&o->guest.ram);
+	cleanup_close(&o->guest.pidfd);
 }

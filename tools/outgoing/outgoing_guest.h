@@ -15,12 +15,16 @@ struct outgoing_guest {
 	struct domain_info info; /* as it was at the check */
 	struct ram_map ram;	 /* mapped read-only */
 	pid_t qemu;
+	int pidfd;  /* of QEMU, or -1 */
+	bool ended; /* it runs on no host any more: it was shut down, destroyed, or QEMU crashed */
 	unsigned int direct_disks; /* read past the page cache, as there were at the check */
 	bool was_running;	   /* not paused by its user; so it arrives */
 	bool runs;		   /* ... as far as we know now; so it is left if it stays */
 	struct qmp *monitor;	   /* the private one, to drain I/O; NULL if there is no need */
 };
 
+/* Nothing is open yet. */
+void outgoing_guest_init(struct outgoing *o);
 /* Find the guest and see whether it can be migrated; touches nothing. Negative errno, recorded. */
 int outgoing_guest_check(struct outgoing *o);
 /* While the migration waited for its turn the guest may have been restarted, or got a device that
@@ -31,5 +35,10 @@ int outgoing_guest_check_again(struct outgoing *o);
 int outgoing_guest_drain(void *o, struct errtext *err);
 /* Not by our doing it was paused (by its user, by a disk error), or runs again. */
 void outgoing_guest_note_running(struct outgoing *o, bool runs);
+/* Until the hand-over: has QEMU ended? Then so has the migration, and that is why, whatever else
+ * failed meanwhile. */
+void outgoing_guest_look(struct outgoing *o);
+/* libvirt says so. */
+void outgoing_guest_note_ended(struct outgoing *o);
 void outgoing_guest_close_monitor(struct outgoing *o);
 void outgoing_guest_forget(struct outgoing *o);

@@ -7,6 +7,7 @@
 
 static void roll_back(struct outgoing *o, const struct outgoing_lane *lane, uint32_t begun)
 {
+	outgoing_guest_look(o);
 	outgoing_status_enter(o, PHASE_ROLLBACK);
 	for (size_t i = lane->count; i-- > 0;)
 		if (begun >> i & 1 && lane->steps[i].undo)

@@ -326,12 +326,17 @@ static int restore_state(struct outgoing *o, const struct domain_info *info, str
 static int restore(struct outgoing *o, struct errtext *err)
 {
 	struct domain_info info;
-	int ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, err);
+	int ret;
 
+	if (o->guest.ended)
+		return 0;
+	ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, err);
 	if (ret < 0)
 		return ret;
-	if (ownership_table_departure(info.state, false) == DEPARTURE_LEFT)
+	if (ownership_table_departure(info.state, false) == DEPARTURE_LEFT) {
+		outgoing_guest_note_ended(o);
 		return 0;
+	}
 	ret = restore_state(o, &info, err);
 	if (ret == 0 && o->libvirt.ignore_shared)
 		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, err);

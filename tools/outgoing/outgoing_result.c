@@ -82,6 +82,14 @@ static void fill_pages(struct outgoing *o, struct report_result *r)
 	r->proof = o->opt->verify;
 }
 
+/* A guest that has never been found is nowhere that we know of. */
+static const char *guest_on(const struct outgoing *o)
+{
+	if (!o->guest.info.name[0])
+		return phase_owner_name(OWNER_UNKNOWN);
+	return o->guest.ended ? "none" : phase_owner_name(phase_owner(o->phase));
+}
+
 void outgoing_result_fill(struct outgoing *o, const char *word, struct report_result *r)
 {
 	*r = (struct report_result){
@@ -92,7 +100,7 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 		.ram_bytes = ram_map_bytes(&o->guest.ram),
 		.wire_bytes = outgoing_progress_bytes(o),
 		.streams = o->opt->streams,
-		.guest_on = phase_owner_name(phase_owner(o->phase)),
+		.guest_on = guest_on(o),
 		.host = o->opt->destination,
 		.throttle_percent = o->precopy.most_throttled,
 	};

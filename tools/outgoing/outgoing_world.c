@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "digest.h"
 #include "guard.h"
+#include "process.h"
 
 static void pause_for(uint64_t for_us)
 {
@@ -19,6 +20,8 @@ static const struct outgoing_world real = {
 	.take_mail = mailbox_take,
 	.check_process = guest_check_process,
 	.check_guest = guest_check,
+	.hold_process = process_hold,
+	.process_has_ended = process_has_ended,
 	.open_monitor = qmp_open,
 	.join_queue = slot_join,
 	.open_dir = guest_dir_open,

@@ -39,6 +39,9 @@ struct outgoing_world {
 	int (*check_process)(struct errtext *err);
 	int (*check_guest)(struct host *host, const char *domain, struct guest_facts *facts,
 			   struct errtext *err);
+	/* process.h, of QEMU here */
+	int (*hold_process)(pid_t pid, int *pidfd, struct errtext *err);
+	bool (*process_has_ended)(int pidfd);
 	int (*open_monitor)(const char *path, int timeout_ms, struct qmp **out,
 			    struct errtext *err);
 

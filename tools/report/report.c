@@ -236,7 +236,8 @@ void report_result(struct report *r, const struct report_result *x)
 	if (strcmp(x->result, "completed") != 0) {
 		fprintf(stderr, "dray: migration of %s to %s %s: %s\n", x->domain, x->host,
 			x->result, x->reason);
-		fprintf(stderr, "dray: the guest is on: %s\n", x->guest_on);
+		if (x->uuid[0]) /* else there is none of that name */
+			fprintf(stderr, "dray: the guest is on: %s\n", x->guest_on);
 		return;
 	}
 	printf("%s now runs on %s\n", x->domain, x->host);

@@ -38,7 +38,7 @@ struct report_result {
 	uint64_t pages_sent, pages_zero, pages_skipped;
 	unsigned int streams;
 	bool tls;
-	const char *guest_on;		/* source, destination, unknown */
+	const char *guest_on;		/* source, destination, none, unknown */
 	const char *host;		/* the other one, as given */
 	char verified[33];		/* empty, or the digest both sides agree on */
 	struct wire_complete post_copy; /* zeroes without it */
