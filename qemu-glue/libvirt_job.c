@@ -44,6 +44,13 @@ static virDomainPtr migrate(struct libvirt_job *job, virDomainPtr dom, virConnec
 	return arrived;
 }
 
+/* "Canceled by client": libvirt notes an abort while Perform has not been called, and tells of it
+ * only then. */
+static int failure(void)
+{
+	return virGetLastErrorCode() == VIR_ERR_OPERATION_ABORTED ? -ECANCELED : -EIO;
+}
+
 static void *job_main(void *arg)
 {
 	struct libvirt_job *job = arg;
@@ -55,7 +62,7 @@ static void *job_main(void *arg)
 	if (arrived)
 		job->done(job->opaque, 0, "");
 	else
-		job->done(job->opaque, -EIO, virGetLastErrorMessage());
+		job->done(job->opaque, failure(), virGetLastErrorMessage());
 	if (arrived)
 		virDomainFree(arrived);
 	if (dom)

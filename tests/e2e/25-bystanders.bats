@@ -84,6 +84,18 @@ is_where() {
 	settled "$AT" meddled
 }
 
+@test "virsh domjobabort in the first round cancels it, before the guest is stopped" {
+	stopped_at first-round=stop
+	virsh domjobabort meddled
+	let_go "$TX_PID"
+	migrate_wait
+	[ "$status" -eq 3 ]
+	[ "$(field result)" = aborted ]
+	[[ $(field reason) == *domjobabort* ]]
+	! grep -q last-pass "$TX_LOG" || false
+	settled "$AT" meddled
+}
+
 @test "suspended in the first round, for longer than a stop may take: it arrives, and runs there" {
 	receive "$TO"
 	migrate_start "$AT" meddled --bandwidth 24Mi

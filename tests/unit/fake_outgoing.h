@@ -56,6 +56,7 @@ static struct world {
 	uint32_t mute;	     /* 1 << type: messages that never come */
 	uint32_t mute_last;  /* ... once the last pass has begun */
 	bool never_stops;    /* QEMU does not stop the guest */
+	bool domjobabort;    /* was called before Perform is */
 	const char *refusal; /* of post-copy */
 	char debts[64];	     /* discard-data in the record of a migration before */
 	enum page_link_state link_end;
@@ -228,6 +229,12 @@ static inline void world_job_fails(uint64_t arg)
 	} else {
 		world_confirms(arg);
 	}
+}
+
+static inline void world_job_is_aborted(uint64_t arg)
+{
+	(void)arg;
+	world_job_ends(-ECANCELED, "migration out job: canceled by client");
 }
 
 /* The connection to the daemon here is cut: what is not stopped yet runs on, what is stays so. */

@@ -321,6 +321,11 @@ static inline void world_gate_open(struct gate *g)
 	world.gate_open = true;
 	if (!world.job_runs)
 		return;
+	if (world.domjobabort) { /* libvirt tells now, and ends the QEMU there first */
+		world_at(900, world_says, WIRE_ABORT);
+		world_at(1500, world_job_is_aborted, 0);
+		return;
+	}
 	world.stopping = true;
 	world_at(5000, world_stops, 0);
 	world_at(6000, world_is_at_rest, 0);

@@ -204,3 +204,17 @@ Test(outgoing_guest, is_not_known_here)
 	cr_expect_str_eq(world.result.guest_on, "unknown");
 	world_teardown();
 }
+
+/* ---- its migration is called off by libvirt's own means ---- */
+
+/* Which libvirt tells when Perform is called, and not before. */
+Test(outgoing_guest, domjobabort_is_a_cancel)
+{
+	setup();
+	world.domjobabort = true;
+	cr_expect_eq(go(NULL), EXIT_ABORTED);
+	cr_expect(strstr(world.result.reason, "domjobabort"), "%s", world.result.reason);
+	cr_expect_not(world_did("abort job"), "%s", world.trace);
+	cr_expect(world_runs_here());
+	world_teardown();
+}

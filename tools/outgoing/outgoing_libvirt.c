@@ -90,14 +90,28 @@ void outgoing_libvirt_take_confirm(struct outgoing *o, struct mail *mail)
 	o->libvirt.confirm_held = true;
 }
 
+/* `virsh domjobabort`. The destination, whose QEMU libvirt has ended, may have been heard first. */
+static void take_cancel(struct outgoing *o, const char *text)
+{
+	if (o->guest.ended || o->cancelled)
+		return;
+	o->cancelled = true;
+	o->err = (struct errtext){0};
+	outgoing_fail(o, -ECANCELED, "cancelled by a client of libvirt's (virsh domjobabort): %s",
+		      text);
+}
+
 void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail)
 {
 	o->libvirt.done = true;
 	o->libvirt.result = mail->result;
 	snprintf(o->libvirt.text, sizeof(o->libvirt.text), "%s", mail->text);
-	if (!outgoing_is_handed_over(o))
-		outgoing_fail(o, mail->result ? mail->result : -EPROTO, "libvirt: %s",
-			      mail->result ? mail->text : "the migration ended before its time");
+	if (outgoing_is_handed_over(o))
+		return;
+	if (mail->result == -ECANCELED && !o->libvirt.aborted)
+		take_cancel(o, mail->text);
+	outgoing_fail(o, mail->result ? mail->result : -EPROTO, "libvirt: %s",
+		      mail->result ? mail->text : "the migration ended before its time");
 }
 
 /* The destination's daemon ends its half at once, and that host would be the first to complain. */
@@ -252,6 +266,22 @@ bool outgoing_libvirt_hangs(const struct outgoing *o)
 	return o->libvirt.job && !o->libvirt.done;
 }
 
+static bool job_is_done_or_stopped(const struct outgoing *o)
+{
+	return o->libvirt.done || o->stop.stop_us;
+}
+
+/* While the guest runs there is time to hear that somebody else has aborted it: libvirt ends the
+ * QEMU there first, which takes it a second. */
+static void abort_job(struct outgoing *o)
+{
+	outgoing_await(o, job_is_done_or_stopped, WIND_UP_MS, NULL);
+	if (o->libvirt.done)
+		return;
+	o->libvirt.aborted = true;
+	host_abort_job(o->libvirt.host, o->guest.info.uuid);
+}
+
 /* Before the gate opened QEMU knows of nothing, and without its client libvirt forgets the job.
  * Later QEMU's migration fails as its stream breaks, and libvirt winds up both sides; but while
  * the guest stands still it must not wait for the other host in that. */
@@ -264,8 +294,8 @@ void outgoing_libvirt_undo(struct outgoing *o)
 		o->world->forward.cut(o->libvirt.tunnel);
 	if (!o->libvirt.gate_opened)
 		o->world->gate.cut(o->libvirt.gate);
-	else if (!o->libvirt.done)
-		host_abort_job(o->libvirt.host, o->guest.info.uuid);
+	else
+		abort_job(o);
 	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0)
 		outgoing_libvirt_end_job(o);
 }

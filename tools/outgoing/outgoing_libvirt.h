@@ -26,6 +26,7 @@ struct outgoing_libvirt {
 	bool gate_opened;
 	bool ignore_shared; /* set on the guest's QEMU here, to be taken back; and what the record
 			     * holds as borrowed with it */
+	bool aborted;	    /* the job, by us */
 	bool left_behind;   /* the guest has arrived, and libvirt here still has it */
 	/* what it has come to */
 	bool perform_held, confirm_held; /* by the gate */
