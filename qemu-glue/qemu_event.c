@@ -14,6 +14,9 @@ static const struct {
 	{"RESUME", NULL, QEMU_EVENT_RESUME},
 	{"MIGRATION", "pre-switchover", QEMU_EVENT_AT_REST},
 	{"MIGRATION", "device", QEMU_EVENT_AT_REST},
+	{"MIGRATION", "completed", QEMU_EVENT_COMPLETED},
+	{"MIGRATION", "cancelling", QEMU_EVENT_CANCELLED},
+	{"MIGRATION", "cancelled", QEMU_EVENT_CANCELLED},
 };
 
 const char *qemu_event_word(unsigned int index)
@@ -38,6 +41,8 @@ const char *qemu_event_name(enum qemu_event event)
 		[QEMU_EVENT_OTHER] = "other",
 		[QEMU_EVENT_STOP] = "STOP",
 		[QEMU_EVENT_AT_REST] = "MIGRATION at rest",
+		[QEMU_EVENT_COMPLETED] = "MIGRATION completed",
+		[QEMU_EVENT_CANCELLED] = "MIGRATION cancelled",
 		[QEMU_EVENT_RESUME] = "RESUME",
 		[QEMU_EVENT_GONE] = "monitor lost",
 		[QEMU_EVENT_UNSEEN] = "libvirt lost",

@@ -8,9 +8,11 @@ enum qemu_event {
 	QEMU_EVENT_OTHER,   /* no matter to us */
 	QEMU_EVENT_STOP,    /* the vCPUs stand still; disk I/O in flight may still write memory */
 	QEMU_EVENT_AT_REST, /* a migration has reached pre-switchover or device: I/O is drained */
-	QEMU_EVENT_RESUME,  /* the vCPUs run */
-	QEMU_EVENT_GONE,    /* not QEMU's own: its monitor was lost, and so perhaps was QEMU */
-	QEMU_EVENT_UNSEEN,  /* nor this: libvirt's daemon has gone, and shows no event any more */
+	QEMU_EVENT_COMPLETED, /* all has been sent: nothing in QEMU lets the guest run any more */
+	QEMU_EVENT_CANCELLED, /* somebody has had the migration cancelled: the guest runs on */
+	QEMU_EVENT_RESUME,    /* the vCPUs run */
+	QEMU_EVENT_GONE,      /* not QEMU's own: its monitor was lost, and so perhaps was QEMU */
+	QEMU_EVENT_UNSEEN,    /* nor this: libvirt's daemon has gone, and shows no event any more */
 	QEMU_EVENT_END_
 };
 

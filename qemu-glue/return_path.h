@@ -1,38 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
-// The return path of QEMU's migration stream: what the destination's QEMU says to the source's.
+// The return path of QEMU's migration stream: what the source's QEMU is told. dray tells it, in the
+// place of the destination's QEMU, which hears nothing before the release.
 //
-// With the capability switchover-ack, which libvirt turns on by itself where both QEMUs have it,
-// the source's QEMU does not stop the guest before the destination's has sent SWITCHOVER_ACK, and
-// that one sends it when it reads OPEN_RETURN_PATH. dray holds the stream back from its first byte
-// until all memory has arrived, so the acknowledgement would never come, and QEMU 10 spins
-// meanwhile. The acknowledgement exists for devices that must prepare the destination (VFIO), which
-// the direct lane refuses; nobody else has anything to say against the switch-over. So dray puts it
-// in at the head of the return path, and drops the real one when it comes after the release.
+// dray holds the stream back from its first byte until all memory has arrived. The source's QEMU
+// waits for two words of the destination's meanwhile, and gets both from here:
 //
-//   QEMU 7.2              does not know the message: it must not be sent (the caller asks)
+//   SWITCHOVER_ACK  at the head. With the capability switchover-ack, which libvirt turns on by
+//                   itself where both QEMUs have it, QEMU does not stop the guest before it; QEMU
+//                   10 spins meanwhile. It exists for devices that must prepare the destination
+//                   (VFIO), which the direct lane refuses; nobody else has anything against it.
+//   SHUT, no error  when the stream has come to its end (stream_end.h). The source's QEMU then calls
+//                   its migration completed. That must be so BEFORE the release: until then
+//                   migrate_cancel (virsh domjobabort, a libvirt client that goes away) lets the
+//                   guest run on here, and is obeyed even if the destination's runs already (seen
+//                   with QEMU 10.0.2 and 11.1.3). Afterwards only libvirt's Confirm(cancelled) does,
+//                   which the gate keeps back (gate.h). And a device may write guest memory until
+//                   its state has been saved, so the last look at memory comes after it.
+//                   It must not come earlier: QEMU 7.2 closes the whole connection when it reads it.
+//
+//   QEMU 7.2              does not know SWITCHOVER_ACK: it must not be sent (the caller asks)
 //   QEMU 8.1 to 10        waits for it in any case
 //   QEMU 11.1             waits for it with machine types before 11.1; else only if a device asks
 //
-// A source that does not wait takes note of it and goes on. Messages are be16 type, be16 length,
-// body (QEMU, migration/migration.c, enum mig_rp_message_type).
+// What the destination's QEMU says after the release is dropped. Messages are be16 type, be16
+// length, body (QEMU, migration/migration.c, enum mig_rp_message_type).
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "stream_end.h"
 
-/* What a call may return beyond what it was given. */
-#define RETURN_PATH_EXTRA 8
+/* What a call returns at most. */
+#define RETURN_PATH_MAX 12
 
-/* Zeroed: the beginning of a stream. Belongs to one thread. */
+/* Zeroed, but for what the caller sets: the beginning of a stream. Belongs to one thread. */
 struct return_path {
-	bool acked;	   /* ours has been put in */
-	bool swallowed;	   /* the real one has been dropped */
-	uint8_t head[4];   /* of the message that is coming in */
-	unsigned int have; /* bytes of it */
-	uint32_t body;	   /* bytes of its body still to come */
+	bool acknowledge; /* set by the caller: QEMU knows SWITCHOVER_ACK */
+	bool acked, shut; /* have been said */
+	struct stream_end end;
 };
 
-/* Turns n bytes from the destination into what goes to the source, at `out`, which has room for
- * n + RETURN_PATH_EXTRA. Returns how many. n may be 0: the acknowledgement goes first. */
-size_t return_path_translate(struct return_path *rp, const uint8_t *in, size_t n, uint8_t *out);
+/* The source's QEMU has sent n bytes: puts what it is told at `out`, which has room for
+ * RETURN_PATH_MAX, and returns how many bytes that are. n = 0: nothing has come yet. */
+size_t return_path_answer(struct return_path *rp, const uint8_t *in, size_t n, uint8_t *out);

@@ -55,6 +55,11 @@ ssize_t chunk_queue_fill(struct chunk_queue *q, int fd, size_t limit)
 	return n;
 }
 
+const void *chunk_queue_last(const struct chunk_queue *q, size_t n)
+{
+	return q->tail->bytes + q->tail->end - n;
+}
+
 int chunk_queue_put(struct chunk_queue *q, const void *bytes, size_t n)
 {
 	const char *from = bytes;

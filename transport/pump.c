@@ -30,7 +30,7 @@
 #include "pump.h"
 
 #define FLOW_LIMIT CHUNK_SIZE /* queued per direction while bytes just flow */
-#define TRANSLATE_SIZE 4096
+#define DROP_SIZE 4096
 
 enum direction_state { DIRECTION_OPEN, DIRECTION_FLUSHING, DIRECTION_DONE };
 
@@ -110,28 +110,37 @@ static void direction_count(struct direction *d, size_t moved)
 	atomic_store_explicit(&d->kept, d->queue.bytes, memory_order_relaxed);
 }
 
-/* A return path is small: what it carries may be copied. */
-static ssize_t direction_translate(struct pump *p, struct direction *d, size_t room)
+/* In b's place. */
+static int pump_answer(struct pump *p, const uint8_t *in, size_t n)
 {
-	uint8_t in[TRANSLATE_SIZE], out[TRANSLATE_SIZE + PUMP_EXTRA];
+	uint8_t out[PUMP_ANSWER_MAX];
+	size_t said = p->opt.answer(p->opt.answer_arg, in, n, out);
+
+	return p->ba.state == DIRECTION_OPEN ? chunk_queue_put(&p->ba.queue, out, said) : 0;
+}
+
+static ssize_t direction_drop(struct direction *d)
+{
+	uint8_t in[DROP_SIZE];
 	ssize_t n;
-	int ret;
 
 	do
-		n = recv(d->from, in, room < sizeof(in) ? room : sizeof(in), MSG_DONTWAIT);
+		n = recv(d->from, in, sizeof(in), MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return n < 0 ? -errno : 0;
-	ret = chunk_queue_put(&d->queue, out,
-			      p->opt.translate(p->opt.translate_arg, in, (size_t)n, out));
-	return ret < 0 ? ret : n;
+	return n < 0 ? -errno : n;
 }
 
 static ssize_t direction_fill(struct pump *p, struct direction *d, size_t room)
 {
-	if (d == &p->ba && p->opt.translate)
-		return direction_translate(p, d, room);
-	return chunk_queue_fill(&d->queue, d->from, room);
+	ssize_t n;
+	int ret = 0;
+
+	if (d == &p->ba && p->opt.answer)
+		return direction_drop(d);
+	n = chunk_queue_fill(&d->queue, d->from, room);
+	if (n > 0 && p->opt.answer)
+		ret = pump_answer(p, chunk_queue_last(&d->queue, (size_t)n), (size_t)n);
+	return ret < 0 ? ret : n;
 }
 
 static void direction_read(struct pump *p, struct direction *d, bool held)
@@ -243,21 +252,10 @@ static int pump_wait(struct pump *p)
 	return 0;
 }
 
-/* What goes first, by whoever translates. */
-static int pump_greet(struct pump *p)
-{
-	uint8_t out[PUMP_EXTRA];
-
-	if (!p->opt.translate)
-		return 0;
-	return chunk_queue_put(&p->ba.queue, out,
-			       p->opt.translate(p->opt.translate_arg, NULL, 0, out));
-}
-
 static void *pump_main(void *arg)
 {
 	struct pump *p = arg;
-	int ret = pump_greet(p);
+	int ret = p->opt.answer ? pump_answer(p, NULL, 0) : 0;
 
 	while (!ret && (p->ab.state != DIRECTION_DONE || p->ba.state != DIRECTION_DONE)) {
 		if (!pump_move(p))

@@ -29,14 +29,15 @@ struct pump_options {
 	 * calls, QEMU's device state) is small and the guest may stand still for it. Those who
 	 * take from the pacer wait the longer. Borrowed, may be NULL. */
 	struct pacer *pacer;
-	/* What goes from b to a passes through it: n bytes at `in` become what it puts at `out`,
-	 * which has room for n + PUMP_EXTRA; it returns how many that are. Called once with n = 0
-	 * before anything has come, for what is to go first. On the pump's thread. May be NULL. */
-	size_t (*translate)(void *arg, const uint8_t *in, size_t n, uint8_t *out);
-	void *translate_arg;
+	/* a is told what this says, and nothing of what b says, which is read and dropped: the n
+	 * bytes at `in` have come from a; it puts what a is told at `out`, which has room for
+	 * PUMP_ANSWER_MAX, and returns how many bytes that are. Called once with n = 0 before
+	 * anything has come. On the pump's thread. May be NULL: b's words reach a. */
+	size_t (*answer)(void *arg, const uint8_t *in, size_t n, uint8_t *out);
+	void *answer_arg;
 };
 
-#define PUMP_EXTRA 64
+#define PUMP_ANSWER_MAX 64
 
 #define PUMP_HOLD_LIMIT ((size_t)512 << 20)
 

@@ -303,6 +303,31 @@ static inline void world_is_at_rest(uint64_t arg)
 				  WORLD_EPOCH_US + world.now_us);
 }
 
+/* QEMU has saved its devices, and was told that all has arrived. */
+static inline void world_completes(uint64_t arg)
+{
+	(void)arg;
+	if (world.stopping && !world.never_stops && !world.never_completes)
+		fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_COMPLETED,
+				  WORLD_EPOCH_US + world.now_us);
+}
+
+/* `virsh domjobabort` while QEMU's migration has not completed: the guest runs on, and the job fails. */
+static inline void world_is_cancelled(uint64_t arg)
+{
+	(void)arg;
+	if (!world.stopping)
+		return;
+	fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_CANCELLED,
+			  WORLD_EPOCH_US + world.now_us);
+	if (world.web->info.state == DOMAIN_PAUSED_MIGRATION) {
+		world.web->info.state = DOMAIN_RUNNING;
+		fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_RESUME,
+				  WORLD_EPOCH_US + world.now_us);
+	}
+	world_at(100, world_job_fails, 0);
+}
+
 static inline int world_gate_new(const struct gate_options *options, struct gate **out,
 				 struct errtext *err)
 {
@@ -329,6 +354,7 @@ static inline void world_gate_open(struct gate *g)
 	world.stopping = true;
 	world_at(5000, world_stops, 0);
 	world_at(6000, world_is_at_rest, 0);
+	world_at(6500, world_completes, 0);
 }
 
 static inline bool world_gate_forbid(struct gate *g)

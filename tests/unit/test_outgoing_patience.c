@@ -61,6 +61,14 @@ Test(outgoing_patience, qemu_never_stops)
 	expect(EXIT_FAILED, "waited 30 s for QEMU to stop the guest");
 }
 
+/* The stop lasts for --stopped-timeout at most. */
+Test(outgoing_patience, qemu_never_completes)
+{
+	setup();
+	world.never_completes = true;
+	expect(EXIT_FAILED, "for QEMU here to save its devices, guest stopped");
+}
+
 Test(outgoing_patience, its_digest_never_comes)
 {
 	setup();

@@ -402,3 +402,60 @@ Test(pump, charges_a_to_b_without_waiting)
 	pump_destroy(f.pump);
 	pacer_destroy(p);
 }
+
+/* ---- one side is answered here ---- */
+
+/* Says hello, and OK to each piece; counts what it hears. */
+static size_t answer(void *arg, const uint8_t *in, size_t n, uint8_t *out)
+{
+	size_t *heard = arg;
+
+	*heard += n;
+	cr_assert(n == 0 || in[n - 1] == '.');
+	memcpy(out, n ? "OK" : "hello ", n ? 2 : 6);
+	return n ? 2 : 6;
+}
+
+static void expect_on(int fd, const char *want)
+{
+	char got[16] = "";
+
+	cr_assert_eq(recv(fd, got, strlen(want), MSG_WAITALL), (ssize_t)strlen(want));
+	cr_assert_str_eq(got, want);
+}
+
+Test(pump, a_may_be_answered_in_the_place_of_b)
+{
+	struct fixture f;
+	size_t heard = 0;
+
+	fixture_open(&f, (struct pump_options){.answer = answer, .answer_arg = &heard});
+	expect_on(f.left, "hello ");
+	cr_assert_eq(send(f.right, "nobody hears this", 17, 0), 17);
+	cr_assert_eq(send(f.left, "a word.", 7, 0), 7);
+	expect_on(f.left, "OK");
+	expect_on(f.right, "a word.");
+	shutdown(f.left, SHUT_WR);
+	cr_assert_eq(send(f.right, "nor this", 8, 0), 8);
+	shutdown(f.right, SHUT_WR);
+	cr_assert_eq(recv(f.left, &(char){0}, 1, 0), 0, "b's words are dropped");
+	fixture_close(&f, 0);
+	cr_assert_eq(heard, 7);
+}
+
+Test(pump, who_does_not_listen_to_the_answer_is_carried_on)
+{
+	struct fixture f;
+	size_t heard = 0;
+
+	fixture_open(&f, (struct pump_options){.answer = answer, .answer_arg = &heard});
+	shutdown(f.left, SHUT_RD);
+	cr_assert_eq(send(f.left, "more.", 5, 0), 5);
+	expect_on(f.right, "more.");
+	shutdown(f.left, SHUT_WR);
+	shutdown(f.right, SHUT_WR);
+	pump_join(f.pump);
+	pump_destroy(f.pump);
+	close(f.left);
+	close(f.right);
+}

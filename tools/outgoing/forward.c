@@ -35,13 +35,13 @@ static void pump_ended(void *arg, int result)
 	f->opt.ended(f->opt.opaque, result, result ? strerror(-result) : "");
 }
 
-_Static_assert(RETURN_PATH_EXTRA <= PUMP_EXTRA, "the pump has room for an acknowledgement");
+_Static_assert(RETURN_PATH_MAX <= PUMP_ANSWER_MAX, "the pump has room for what QEMU is told");
 
-static size_t translate(void *arg, const uint8_t *in, size_t n, uint8_t *out)
+static size_t answer(void *arg, const uint8_t *in, size_t n, uint8_t *out)
 {
 	struct forward *f = arg;
 
-	return return_path_translate(&f->return_path, in, n, out);
+	return return_path_answer(&f->return_path, in, n, out);
 }
 
 static int join_ends(struct forward *f, int local, struct errtext *err)
@@ -49,8 +49,9 @@ static int join_ends(struct forward *f, int local, struct errtext *err)
 	struct pump_options options = {.ended = pump_ended,
 				       .arg = f,
 				       .pacer = f->opt.pacer,
-				       .translate = f->opt.acknowledge ? translate : NULL,
-				       .translate_arg = f};
+				       .answer = f->opt.kind == WIRE_KIND_QEMU_STREAM ? answer
+										      : NULL,
+				       .answer_arg = f};
 	_cleanup_close_ int near = local;
 	_cleanup_close_ int far = -1;
 	int ret = door_dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);
@@ -87,6 +88,7 @@ int forward_new(const struct forward_options *options, struct forward **out, str
 	if (!f)
 		return errtext_set(err, -ENOMEM, "out of memory");
 	f->opt = *options;
+	f->return_path.acknowledge = options->acknowledge;
 	f->listen_fd = -1;
 	pthread_mutex_init(&f->lock, NULL);
 	ret = socket_unix_listen(options->path, 1, &f->listen_fd, err);

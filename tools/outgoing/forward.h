@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A UNIX socket on the source whose one connection is carried to the destination: libvirt's
-// calls (tunnel), and QEMU's stream.
+// calls (tunnel), and QEMU's stream, whose sender is answered here (return_path.h).
 #pragma once
 
 #include <stdbool.h>
@@ -21,7 +21,7 @@ struct forward_options {
 	void (*ended)(void *opaque, int result, const char *text);
 	void *opaque;
 	struct pacer *pacer; /* charged with what goes to the destination; may be NULL, borrowed */
-	/* A source QEMU that may wait for SWITCHOVER_ACK: put it in (return_path.h). */
+	/* QEMU's stream: its sender knows SWITCHOVER_ACK (return_path.h). */
 	bool acknowledge;
 };
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hand-over.
 //
-// What makes two running guests impossible: the destination's QEMU starts only on libvirt's Finish
-// call, which this process sends, after the source's QEMU has sent everything and libvirt has
-// recorded so. From then on libvirt resumes the source only on Confirm(cancelled), and the gate
-// holds that back unless the destination says that it never ran the guest.
+// What makes two running guests impossible: the source's QEMU has completed its migration, so that
+// no cancelling lets it run the guest any more, and libvirt has recorded so. From then on libvirt
+// resumes the source only on Confirm(cancelled), and from the commit on the gate holds that back
+// unless the destination says that it never ran the guest. The destination's QEMU starts on
+// libvirt's Finish call, which waits there for the stream that the release lets go.
 #include "outgoing_handover.h"
 
 #include <errno.h>

@@ -7,6 +7,7 @@
 #include "outgoing_await.h"
 #include "outgoing_guest.h"
 #include "outgoing_libvirt.h"
+#include "outgoing_limits.h"
 #include "outgoing_postcopy.h"
 #include "outgoing_precopy.h"
 #include "outgoing_private.h"
@@ -54,6 +55,13 @@ int outgoing_stop_switchover(struct outgoing *o)
 	return 0;
 }
 
+static bool has_completed(const struct outgoing *o)
+{
+	return o->stop.completed;
+}
+
+/* Pages go while QEMU saves its devices. Until it has completed its migration somebody may still
+ * cancel that, and a device may still write memory. */
 int outgoing_stop_last_pass(struct outgoing *o)
 {
 	int ret;
@@ -63,6 +71,11 @@ int outgoing_stop_last_pass(struct outgoing *o)
 	outgoing_round_start(o, o->postcopy.decided ? SOURCE_ROUND_STALE_LAST : SOURCE_ROUND_LAST);
 	ret = outgoing_round_await_stopped(o,
 					   "the destination to take the last pages, guest stopped");
+	if (ret == 0)
+		ret = outgoing_await(o, has_completed, outgoing_limits_stopped_left_ms(o),
+				     "QEMU here to save its devices, guest stopped");
+	if (ret == 0 && failure_point("completed") < 0)
+		ret = outgoing_fail(o, -EIO, "failure asked for after QEMU's migration");
 	return ret == 0 && o->postcopy.decided ? outgoing_postcopy_serve(o) : ret;
 }
 
@@ -73,24 +86,73 @@ static void begin_stop(struct outgoing *o, uint64_t stop_us)
 	outgoing_precopy_free_vcpus(o);
 }
 
+/* Its user may pause it and let it go on: only the last stop is ours. But once QEMU's migration has
+ * stopped it, only the end of that lets it run. */
+static void take_resume(struct outgoing *o)
+{
+	if (!o->stop.at_rest)
+		o->stop.stop_us = o->stop.since_us = 0;
+	else if (!o->failed && !outgoing_is_handed_over(o))
+		outgoing_fail(o, -ECONNABORTED,
+			      "QEMU has let the guest run on here before the hand-over");
+}
+
+static void take_stop(struct outgoing *o, uint64_t time_us)
+{
+	if (o->stop.stop_us)
+		return;
+	outgoing_guest_note_running(o, true); /* or it could not stop */
+	begin_stop(o, time_us);
+}
+
+/* A guest that was paused before QEMU's migration began does not stop again: our part of it begins
+ * here. */
+static void take_at_rest(struct outgoing *o, uint64_t time_us)
+{
+	if (o->stop.at_rest)
+		return;
+	o->stop.at_rest = true;
+	if (o->stop.stop_us == 0)
+		begin_stop(o, time_us);
+	outgoing_round_hurry(o);
+	o->world->control.set_silence(o->peer.control, o->opt->stopped_ms);
+}
+
+/* By `virsh domjobabort`, say. A roll-back of ours has it cancelled, too. */
+static void take_cancelled(struct outgoing *o)
+{
+	if (o->failed || outgoing_is_handed_over(o))
+		return;
+	o->cancelled = true;
+	outgoing_fail(o, -ECANCELED,
+		      "libvirt's migration job was cancelled on this host (virsh domjobabort?)");
+}
+
 /* STOP comes when the vCPUs stand still; QEMU then waits for disk I/O in flight, which may still
- * write guest memory. Only the migration state after that says that memory is at rest. A guest that
- * was paused before QEMU's migration began does not stop again: our part of it begins there. */
+ * write guest memory. Only the migration state after that says that it is over. */
 static void take_own_event(struct outgoing *o, const struct mail *mail)
 {
-	/* Its user may pause it and let it go on: only the last stop is ours. */
-	if (mail->event == QEMU_EVENT_RESUME && !o->stop.at_rest)
-		o->stop.stop_us = o->stop.since_us = 0;
-	if (mail->event == QEMU_EVENT_STOP && o->stop.stop_us == 0) {
-		outgoing_guest_note_running(o, true); /* or it could not stop */
-		begin_stop(o, mail->a);
-	}
-	if (mail->event == QEMU_EVENT_AT_REST && !o->stop.at_rest) {
-		o->stop.at_rest = true;
-		if (o->stop.stop_us == 0)
-			begin_stop(o, mail->a);
-		outgoing_round_hurry(o);
-		o->world->control.set_silence(o->peer.control, o->opt->stopped_ms);
+	switch (mail->event) {
+	case QEMU_EVENT_STOP:
+		take_stop(o, mail->a);
+		break;
+	case QEMU_EVENT_RESUME:
+		take_resume(o);
+		break;
+	case QEMU_EVENT_AT_REST:
+		take_at_rest(o, mail->a);
+		break;
+	case QEMU_EVENT_COMPLETED:
+		o->stop.completed = true;
+		break;
+	case QEMU_EVENT_CANCELLED:
+		take_cancelled(o);
+		break;
+	case QEMU_EVENT_OTHER:
+	case QEMU_EVENT_GONE:
+	case QEMU_EVENT_UNSEEN: /* outgoing_mail.c */
+	case QEMU_EVENT_END_:
+		break;
 	}
 }
 

@@ -11,7 +11,8 @@ struct outgoing;
 struct wire_message;
 
 struct outgoing_stop {
-	bool at_rest; /* the guest does not run, and its I/O is drained: memory stays as it is */
+	bool at_rest;	/* the guest does not run, and its disk I/O is drained */
+	bool completed; /* QEMU's migration: all devices are saved, and it cannot be cancelled */
 	bool resumed; /* the destination runs the guest */
 	/* CLOCK_REALTIME here, of QEMU's events STOP and RESUME; 0: there was none */
 	uint64_t stop_us, resume_us;
