@@ -80,6 +80,11 @@ int host_blockers(struct host *h, const char *uuid, struct domain_blockers *bloc
 	return h->ops->blockers(h, uuid, blockers, err);
 }
 
+int host_unstick_job(struct host *h, const char *uuid, bool *suspended, struct errtext *err)
+{
+	return h->ops->unstick_job(h, uuid, suspended, err);
+}
+
 int host_resume(struct host *h, const char *uuid, struct errtext *err)
 {
 	return h->ops->resume(h, uuid, err);

@@ -70,6 +70,7 @@ struct host_ops {
 				bool *known, struct errtext *err);
 	int (*blockers)(struct host *h, const char *uuid, struct domain_blockers *blockers,
 			struct errtext *err);
+	int (*unstick_job)(struct host *h, const char *uuid, bool *suspended, struct errtext *err);
 	int (*resume)(struct host *h, const char *uuid, struct errtext *err);
 	int (*suspend)(struct host *h, const char *uuid, struct errtext *err);
 	int (*destroy)(struct host *h, const char *uuid, struct errtext *err);
@@ -126,6 +127,11 @@ int host_knows_capability(struct host *h, const char *uuid, const char *capabili
 int host_blockers(struct host *h, const char *uuid, struct domain_blockers *blockers,
 		  struct errtext *err);
 
+/* A migration out of here was cancelled, and libvirt does not end its job. libvirt 9.0 waits for
+ * the guest to stop if QEMU let it run on between two looks of libvirt's (`virsh domjobabort` in
+ * the middle of a switch-over; seen), and waits for good. If that is so, *suspended: the guest has
+ * been suspended, on which libvirt goes on, fails, and lets it run again. */
+int host_unstick_job(struct host *h, const char *uuid, bool *suspended, struct errtext *err);
 int host_resume(struct host *h, const char *uuid, struct errtext *err);
 int host_suspend(struct host *h, const char *uuid, struct errtext *err);
 /* End the domain's QEMU here and now. -ENOENT is a success. */

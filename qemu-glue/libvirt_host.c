@@ -468,6 +468,34 @@ static int libvirt_suspend(struct host *host, const char *uuid, struct errtext *
 	return act(h, uuid, "pause the domain", virDomainSuspend, err);
 }
 
+/* QEMU's migration is over, and was called off. */
+static bool was_cancelled(struct host *host, const char *uuid)
+{
+	json_object *answer = NULL, *status;
+	bool cancelled = libvirt_monitor(host, uuid, "{\"execute\":\"query-migrate\"}", &answer,
+					 NULL) == 0 &&
+			 json_object_object_get_ex(answer, "status", &status) &&
+			 strcmp(json_object_get_string(status), "cancelled") == 0;
+
+	json_object_put(answer);
+	return cancelled;
+}
+
+static int libvirt_unstick_job(struct host *host, const char *uuid, bool *suspended,
+			       struct errtext *err)
+{
+	struct libvirt_host *h = of(host);
+	struct domain_info info;
+	int ret = libvirt_state(host, uuid, &info, err);
+
+	*suspended = false;
+	if (ret < 0 || info.state != DOMAIN_RUNNING || !info.job || !was_cancelled(host, uuid))
+		return ret;
+	ret = act(h, uuid, "suspend the domain", virDomainSuspend, err);
+	*suspended = ret == 0;
+	return ret;
+}
+
 static int libvirt_destroy(struct host *host, const char *uuid, struct errtext *err)
 {
 	struct libvirt_host *h = of(host);
@@ -669,6 +697,7 @@ static const struct host_ops libvirt_ops = {
 	.get_ignore_shared = libvirt_get_ignore_shared,
 	.knows_capability = libvirt_knows_capability,
 	.blockers = libvirt_blockers,
+	.unstick_job = libvirt_unstick_job,
 	.resume = libvirt_resume,
 	.suspend = libvirt_suspend,
 	.destroy = libvirt_destroy,

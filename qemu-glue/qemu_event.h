@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 enum qemu_event {
-	QEMU_EVENT_OTHER,   /* no matter to us */
-	QEMU_EVENT_STOP,    /* the vCPUs stand still; disk I/O in flight may still write memory */
-	QEMU_EVENT_AT_REST, /* a migration has reached pre-switchover or device: I/O is drained */
+	QEMU_EVENT_OTHER,     /* no matter to us */
+	QEMU_EVENT_STOP,      /* the vCPUs stand still; disk I/O in flight may still write memory */
+	QEMU_EVENT_AT_REST,   /* a migration has reached pre-switchover or device: I/O is drained */
 	QEMU_EVENT_COMPLETED, /* all has been sent: nothing in QEMU lets the guest run any more */
 	QEMU_EVENT_CANCELLED, /* somebody has had the migration cancelled: the guest runs on */
 	QEMU_EVENT_RESUME,    /* the vCPUs run */

@@ -9,14 +9,15 @@
 //                   itself where both QEMUs have it, QEMU does not stop the guest before it; QEMU
 //                   10 spins meanwhile. It exists for devices that must prepare the destination
 //                   (VFIO), which the direct lane refuses; nobody else has anything against it.
-//   SHUT, no error  when the stream has come to its end (stream_end.h). The source's QEMU then calls
+//   SHUT, no error  when the stream has come to its end (stream_end.h). The source's QEMU then
+//   calls
 //                   its migration completed. That must be so BEFORE the release: until then
 //                   migrate_cancel (virsh domjobabort, a libvirt client that goes away) lets the
 //                   guest run on here, and is obeyed even if the destination's runs already (seen
-//                   with QEMU 10.0.2 and 11.1.3). Afterwards only libvirt's Confirm(cancelled) does,
-//                   which the gate keeps back (gate.h). And a device may write guest memory until
-//                   its state has been saved, so the last look at memory comes after it.
-//                   It must not come earlier: QEMU 7.2 closes the whole connection when it reads it.
+//                   with QEMU 10.0.2 and 11.1.3). Afterwards only libvirt's Confirm(cancelled)
+//                   does, which the gate keeps back (gate.h). And a device may write guest memory
+//                   until its state has been saved, so the last look at memory comes after it. It
+//                   must not come earlier: QEMU 7.2 closes the whole connection when it reads it.
 //
 //   QEMU 7.2              does not know SWITCHOVER_ACK: it must not be sent (the caller asks)
 //   QEMU 8.1 to 10        waits for it in any case

@@ -53,6 +53,10 @@ await_handover() {
 	return 1
 }
 
+await_phase() {
+	grep -q -m1 "\"phase\":\"$1\"" < <(timeout 30 tail -n +1 --pid="$TX_PID" -f "$TX_LOG")
+}
+
 # after_release PID MS: kill -9 it MS milliseconds after the hand-over began.
 after_release() {
 	await_handover || return
@@ -109,6 +113,35 @@ no_guard() {
 		echo "killed after $delay ms: exit $status, guest went $from to $AT" >&3
 		stop_receive
 	done
+	"$TESTBED" wait-verified window 60
+}
+
+# libvirt's job aborted by another client, from the moment in which QEMU may stop the guest. A virsh that is connected
+# already takes no time to begin.
+@test "virsh domjobabort 0 to 60 ms after the switch-over began, twelve times" {
+	local round from delay virsh aborted=0
+	for round in {0..11}; do
+		delay=$((round * 60 / 11))
+		from=$AT
+		receive "$(other "$from")"
+		exec {virsh}> >("$TESTBED" exec "$from" virsh >"$BATS_TEST_TMPDIR/virsh" 2>&1 3>&-)
+		migrate_start "$from" window
+		await_phase switch-over
+		sleep "$(printf '0.%03d' "$delay")"
+		echo 'domjobabort window' >&"$virsh"
+		migrate_wait
+		exec {virsh}>&-
+		never_twice
+		case $status in
+		0) AT=$(other "$from") ;;
+		3) aborted=$((aborted + 1)) ;;
+		*) false ;;
+		esac
+		judge
+		echo "aborted after $delay ms: exit $status, guest on $AT" >&3
+		stop_receive
+	done
+	((aborted > 0))
 	"$TESTBED" wait-verified window 60
 }
 

@@ -47,6 +47,7 @@ enum fake_call {
 	FAKE_GET_IGNORE_SHARED,
 	FAKE_KNOWS_CAPABILITY,
 	FAKE_BLOCKERS,
+	FAKE_UNSTICK_JOB,
 	FAKE_RESUME,
 	FAKE_SUSPEND,
 	FAKE_DESTROY,
@@ -63,6 +64,8 @@ struct fake_domain {
 	bool switchover_ack; /* its QEMU knows the capability */
 	struct domain_blockers blockers;
 	pid_t qemu;
+	bool stuck;		      /* its job ends only if it is suspended */
+	bool stays_suspended;	      /* ... and then libvirt does not let it run again */
 	const char *xml, *stored_xml; /* borrowed; NULL: reading it fails */
 	/* When it has been looked at (find, state) so many times, it changes: in this order. */
 	struct fake_change {
@@ -527,6 +530,21 @@ static inline int fake_blockers(struct host *host, const char *uuid,
 	return fake_end(fake_of(host), ret);
 }
 
+static inline int fake_unstick_job(struct host *host, const char *uuid, bool *suspended,
+				   struct errtext *err)
+{
+	struct fake_domain *d;
+	int ret = fake_begin_on(host, FAKE_UNSTICK_JOB, uuid, &d, err);
+
+	*suspended = ret == 0 && d->stuck && d->info.state == DOMAIN_RUNNING && d->info.job;
+	if (*suspended) {
+		d->stuck = d->info.job = false;
+		d->info.state = d->stays_suspended ? DOMAIN_PAUSED_USER : DOMAIN_RUNNING;
+		fake_note(fake_of(host), "unstick %s", d->info.name);
+	}
+	return fake_end(fake_of(host), ret);
+}
+
 static inline int fake_resume(struct host *host, const char *uuid, struct errtext *err)
 {
 	struct fake_domain *d;
@@ -635,6 +653,7 @@ static const struct host_ops fake_ops = {
 	.get_ignore_shared = fake_get_ignore_shared,
 	.knows_capability = fake_knows_capability,
 	.blockers = fake_blockers,
+	.unstick_job = fake_unstick_job,
 	.resume = fake_resume,
 	.suspend = fake_suspend,
 	.destroy = fake_destroy,

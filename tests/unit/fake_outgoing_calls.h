@@ -35,6 +35,7 @@ static inline void world_before_libvirt(void *opaque, struct fake_libvirt *l, en
 		[FAKE_MONITOR] = "libvirt: monitor",
 		[FAKE_SET_IGNORE_SHARED] = "libvirt: x-ignore-shared",
 		[FAKE_KNOWS_CAPABILITY] = "libvirt: capability",
+		[FAKE_UNSTICK_JOB] = "libvirt: unstick job",
 		[FAKE_RESUME] = "libvirt: resume",
 		[FAKE_SUSPEND] = "libvirt: suspend",
 		[FAKE_DESTROY] = "libvirt: destroy",
@@ -312,7 +313,8 @@ static inline void world_completes(uint64_t arg)
 				  WORLD_EPOCH_US + world.now_us);
 }
 
-/* `virsh domjobabort` while QEMU's migration has not completed: the guest runs on, and the job fails. */
+/* `virsh domjobabort` while QEMU's migration has not completed: the guest runs on, and the job
+ * fails. */
 static inline void world_is_cancelled(uint64_t arg)
 {
 	(void)arg;

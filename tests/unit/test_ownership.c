@@ -390,3 +390,41 @@ Test(ownership, what_the_record_holds_as_borrowed_is_given_back)
 	cr_assert_eq(ownership_tidy_running(host, &web->info, &r, NULL), -EIO);
 	teardown();
 }
+
+/* ---- a job that libvirt does not end ---- */
+
+Test(ownership, a_job_that_does_not_end_is_helped)
+{
+	struct domain_info info;
+
+	setup(DOMAIN_RUNNING, true);
+	web->info.job = web->stuck = true;
+	cr_expect_eq(ownership_wait_departure(host, UUID, 100, &info, NULL), 0);
+	cr_expect_eq(info.state, DOMAIN_RUNNING);
+	cr_expect_str_eq(fake_libvirt_did(libvirt), "unstick web");
+	teardown();
+}
+
+Test(ownership, it_runs_afterwards_whatever_libvirt_does)
+{
+	struct domain_info info;
+
+	setup(DOMAIN_RUNNING, true);
+	web->info.job = web->stuck = web->stays_suspended = true;
+	cr_expect_eq(ownership_wait_departure(host, UUID, 100, &info, NULL), 0);
+	cr_expect_eq(info.state, DOMAIN_RUNNING);
+	cr_expect_str_eq(fake_libvirt_did(libvirt), "unstick web; resume web");
+	teardown();
+}
+
+Test(ownership, another_job_is_only_waited_for)
+{
+	struct errtext err = {0};
+	struct domain_info info;
+
+	setup(DOMAIN_RUNNING, true);
+	web->info.job = true;
+	cr_expect_eq(ownership_wait_departure(host, UUID, 100, &info, &err), -EBUSY);
+	cr_expect_str_eq(fake_libvirt_did(libvirt), "");
+	teardown();
+}

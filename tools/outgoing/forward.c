@@ -49,8 +49,8 @@ static int join_ends(struct forward *f, int local, struct errtext *err)
 	struct pump_options options = {.ended = pump_ended,
 				       .arg = f,
 				       .pacer = f->opt.pacer,
-				       .answer = f->opt.kind == WIRE_KIND_QEMU_STREAM ? answer
-										      : NULL,
+				       .answer =
+					       f->opt.kind == WIRE_KIND_QEMU_STREAM ? answer : NULL,
 				       .answer_arg = f};
 	_cleanup_close_ int near = local;
 	_cleanup_close_ int far = -1;

@@ -296,8 +296,12 @@ void outgoing_libvirt_undo(struct outgoing *o)
 		o->world->gate.cut(o->libvirt.gate);
 	else
 		abort_job(o);
-	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0)
+	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0) {
+		struct domain_info info;
+
+		ownership_unstick(o->libvirt.host, o->guest.info.uuid, WIND_UP_MS, &info, NULL);
 		outgoing_libvirt_end_job(o);
+	}
 }
 
 static int retire(struct outgoing *o, struct errtext *err)
@@ -360,7 +364,7 @@ static int restore(struct outgoing *o, struct errtext *err)
 
 	if (o->guest.ended)
 		return 0;
-	ret = ownership_wait_job(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, err);
+	ret = ownership_wait_departure(o->libvirt.host, o->guest.info.uuid, SETTLE_MS, &info, err);
 	if (ret < 0)
 		return ret;
 	if (ownership_table_departure(info.state, false) == DEPARTURE_LEFT) {

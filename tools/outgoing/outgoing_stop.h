@@ -13,7 +13,7 @@ struct wire_message;
 struct outgoing_stop {
 	bool at_rest;	/* the guest does not run, and its disk I/O is drained */
 	bool completed; /* QEMU's migration: all devices are saved, and it cannot be cancelled */
-	bool resumed; /* the destination runs the guest */
+	bool resumed;	/* the destination runs the guest */
 	/* CLOCK_REALTIME here, of QEMU's events STOP and RESUME; 0: there was none */
 	uint64_t stop_us, resume_us;
 	/* CLOCK_MONOTONIC, of when we heard of them; the same */

@@ -66,7 +66,7 @@ static int await_departure(const struct recover_options *options, struct host *h
 	uint64_t end = options->world->now_us() + options->wait_ms * 1000ull;
 
 	for (;;) {
-		int ret = ownership_wait_job(host, r->uuid, options->wait_ms, info, told);
+		int ret = ownership_wait_departure(host, r->uuid, options->wait_ms, info, told);
 
 		if (ret < 0)
 			return ret;

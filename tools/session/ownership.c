@@ -13,6 +13,7 @@
 #include "record.h"
 
 #define POLL_US 50000
+#define UNSTICK_MS 2000
 
 static void pause_a_little(void)
 {
@@ -137,6 +138,35 @@ int ownership_wait_job(struct host *host, const char *uuid, uint32_t wait_ms,
 					   info->name, info->name);
 		pause_a_little();
 	}
+}
+
+/* The guest must not be left suspended, whatever libvirt does. */
+int ownership_unstick(struct host *host, const char *uuid, uint32_t wait_ms,
+		      struct domain_info *info, struct errtext *err)
+{
+	bool suspended;
+	int ret = host_unstick_job(host, uuid, &suspended, err);
+
+	if (ret == 0)
+		ret = ownership_wait_job(host, uuid, wait_ms, info, err);
+	if (ret == 0 && suspended && info->state == DOMAIN_PAUSED_USER) {
+		ret = host_resume(host, uuid, err);
+		if (ret == 0)
+			ret = host_state(host, uuid, info, err);
+	}
+	return ret;
+}
+
+int ownership_wait_departure(struct host *host, const char *uuid, uint32_t wait_ms,
+			     struct domain_info *info, struct errtext *err)
+{
+	struct errtext early = {0};
+	uint32_t patience_ms = wait_ms < UNSTICK_MS ? wait_ms : UNSTICK_MS;
+	int ret = ownership_wait_job(host, uuid, patience_ms, info, &early);
+
+	if (ret == -EBUSY)
+		return ownership_unstick(host, uuid, wait_ms - patience_ms, info, err);
+	return ret < 0 ? errtext_set(err, ret, "%s", early.text) : 0;
 }
 
 int ownership_retire(struct host *host, const char *uuid, bool persistent, struct errtext *err)

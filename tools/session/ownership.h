@@ -31,6 +31,13 @@ int ownership_retire(struct host *host, const char *uuid, bool persistent, struc
 /* Wait, at most wait_ms, until libvirt has no job on the domain; then its state. */
 int ownership_wait_job(struct host *host, const char *uuid, uint32_t wait_ms,
 		       struct domain_info *info, struct errtext *err);
+/* libvirt does not end the job of a migration out of here that was called off, by whomever: help it
+ * to its end, if that is why (host_unstick_job), and wait for it at most wait_ms. */
+int ownership_unstick(struct host *host, const char *uuid, uint32_t wait_ms,
+		      struct domain_info *info, struct errtext *err);
+/* ownership_wait_job, and ownership_unstick if the job does not end soon. */
+int ownership_wait_departure(struct host *host, const char *uuid, uint32_t wait_ms,
+			     struct domain_info *info, struct errtext *err);
 /* It runs here: leave no capability behind that would make a later migration by somebody else
  * skip the guest's memory, and switch on again what the record holds as borrowed. */
 int ownership_tidy_running(struct host *host, const struct domain_info *info,
