@@ -44,6 +44,7 @@ struct direction {
 
 	/* written by the pump's thread, read by any; relaxed: statistics */
 	_Atomic uint64_t moved, kept;
+	_Atomic bool ended; /* its source; relaxed: a hint */
 };
 
 struct pump {
@@ -72,6 +73,7 @@ static void direction_set(struct direction *d, enum direction_state state)
 	if (state <= d->state)
 		return;
 	d->state = state;
+	atomic_store_explicit(&d->ended, true, memory_order_relaxed);
 	if (state != DIRECTION_DONE)
 		return;
 	chunk_queue_clear(&d->queue);
@@ -366,4 +368,9 @@ uint64_t pump_bytes_b_to_a(const struct pump *p)
 uint64_t pump_bytes_kept(const struct pump *p)
 {
 	return atomic_load_explicit(&p->ab.kept, memory_order_relaxed);
+}
+
+bool pump_has_lost_b(const struct pump *p)
+{
+	return atomic_load_explicit(&p->ba.ended, memory_order_relaxed);
 }

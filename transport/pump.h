@@ -62,3 +62,5 @@ void pump_destroy(struct pump *p);
 uint64_t pump_bytes_a_to_b(const struct pump *p);
 uint64_t pump_bytes_b_to_a(const struct pump *p);
 uint64_t pump_bytes_kept(const struct pump *p);
+/* Any thread. b has closed its side, or is broken. */
+bool pump_has_lost_b(const struct pump *p);

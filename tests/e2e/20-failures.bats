@@ -118,9 +118,9 @@ break_at() {
 @test "last pass, guest stopped: destination QEMU killed" { break_at last-pass qemu_killed; }
 @test "last pass, guest stopped: destination libvirtd killed" { break_at last-pass libvirtd_killed; }
 
+# A network cut in that moment is cut after the release, of which nobody then knows what came: 30-handover.
 @test "QEMU here has completed: dray receive killed" { break_at completed receive_killed; }
 @test "QEMU here has completed: dray migrate killed" { break_at completed migrate_killed; }
-@test "QEMU here has completed: network cut for good" { break_at completed network_cut; }
 @test "QEMU here has completed: destination QEMU killed" { break_at completed qemu_killed; }
 @test "QEMU here has completed: destination libvirtd killed" { break_at completed libvirtd_killed; }
 

@@ -443,6 +443,19 @@ Test(pump, a_may_be_answered_in_the_place_of_b)
 	cr_assert_eq(heard, 7);
 }
 
+Test(pump, knows_that_b_has_closed)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){0});
+	cr_assert_not(pump_has_lost_b(f.pump));
+	shutdown(f.right, SHUT_WR);
+	while (!pump_has_lost_b(f.pump))
+		sched_yield();
+	shutdown(f.left, SHUT_WR);
+	fixture_close(&f, 0);
+}
+
 Test(pump, who_does_not_listen_to_the_answer_is_carried_on)
 {
 	struct fixture f;

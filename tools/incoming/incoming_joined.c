@@ -34,6 +34,19 @@ void incoming_joined_cut_tunnels(struct incoming *in)
 	pthread_mutex_unlock(&in->receiver->lock);
 }
 
+bool incoming_joined_lost_tunnels(struct incoming *in)
+{
+	struct incoming_joined *j = &in->joined;
+	bool lost;
+
+	pthread_mutex_lock(&in->receiver->lock);
+	lost = j->tunnel_count;
+	for (unsigned int i = 0; i < j->tunnel_count; i++)
+		lost = lost && pump_has_lost_b(j->tunnels[i]);
+	pthread_mutex_unlock(&in->receiver->lock);
+	return lost;
+}
+
 void incoming_joined_end(struct incoming *in)
 {
 	struct receiver *r = in->receiver;

@@ -3,6 +3,8 @@
 // memory.
 #include "incoming_private.h"
 
+#include <errno.h>
+
 /* Everything that a crash must not forget is on disk before the guest may run: first the owed set,
  * sealed, then the record. */
 static int record_release(struct incoming *in)
@@ -40,9 +42,20 @@ static void go_on_running(struct incoming *in)
 	go_on_fetching(in);
 }
 
+/* A guest that libvirt here will not start must not be let go of: nobody could tell the source that
+ * it has not run, before libvirt answers again. */
+static int check_libvirt(struct incoming *in)
+{
+	if (!incoming_joined_lost_tunnels(in))
+		return 0;
+	return errtext_set(&in->err, -ECONNRESET,
+			   "the connection to libvirt on the destination broke: did libvirtd end "
+			   "there?");
+}
+
 void incoming_release(struct incoming *in)
 {
-	if (record_release(in) < 0) {
+	if (check_libvirt(in) < 0 || record_release(in) < 0) {
 		incoming_move_after(in, INCOMING_GIVEN_UP);
 		return;
 	}
