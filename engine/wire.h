@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// dray's wire protocol, version 1. The only home of byte order: everything is little-endian.
+// dray's wire protocol, version 2. The only home of byte order: everything is little-endian.
 //
 // One TCP port on the destination. Every connection opens with a hello from the source, which
 // says what the connection is for; the destination answers with a hello reply, or a refusal.
 //
 //   source                                            destination
 //     | -- hello(control) ------------------------------> |  versions, features, session
-//     | <------------------------------- hello reply ---- |  version chosen, host UUID
+//     | <------------------------------- hello reply ---- |  version chosen, host UUID, boot
 //     | -- PREPARE: domain, RAM blocks -----------------> |
 //     | <----------- QUEUED(ahead), until it has a turn -- |
 //     | <------- PREPARED: monitor and stream sockets --- |
@@ -48,7 +48,15 @@
 //
 // PING/PONG go both ways at any time after PREPARE; a side that hears nothing for the agreed
 // silence gives up. ABORT, with a text, may come from either side at any time before RELEASE.
-// A hello(recover) connection carries only QUERY, DISCARD and STATE.
+// A hello(recover) connection carries only QUERY, DISCARD and STATE. A question names the guest,
+// the host that the guest went to and the migration by which it went; who is another host, or knows
+// nothing of that migration, says so (STATE, UNKNOWN), which is no answer. So a host that has got
+// another's address, or that has forgotten, decides nothing.
+//
+// A session's number is random, and means one migration on all hosts for ever: a control connection
+// with a number that the destination has seen is refused. The host UUID and the boot of the first
+// reply are the session's: a connection that comes to another host, or to a host that was started
+// again since, is not one of that session's.
 //
 // Version policy: each side names the lowest and highest version it speaks; the highest common
 // one is used. Feature bits are the intersection. Reserved fields are sent as zero and ignored.
@@ -66,8 +74,8 @@
 #include "ram_map.h"
 
 #define WIRE_MAGIC 0x59415244u /* "DRAY" */
-#define WIRE_VERSION_MIN 1
-#define WIRE_VERSION_MAX 1
+#define WIRE_VERSION_MIN 2
+#define WIRE_VERSION_MAX 2
 #define WIRE_PORT 7470 /* default TCP port of dray receive */
 
 #define WIRE_STREAMS_MAX 64
@@ -75,7 +83,7 @@
 #define WIRE_SILENCE_MAX_MS 3600000u
 #define WIRE_NAME_MAX 255 /* bytes in a domain name, without NUL */
 
-/* Feature bits. Version 1 has none that are optional; a bit stands for a thing both must know. */
+/* Feature bits. Version 2 has none that are optional; a bit stands for a thing both must know. */
 #define WIRE_FEATURES 0ull
 
 /* ---- hello ---- */
@@ -108,6 +116,7 @@ struct wire_hello_reply {
 	uint16_t version_min, version_max; /* what the destination speaks */
 	uint64_t features;		   /* intersection */
 	uint8_t host_uuid[WIRE_UUID_SIZE]; /* of the destination's libvirt */
+	uint8_t boot_id[WIRE_UUID_SIZE];   /* random; another one each time the host starts */
 	char text[WIRE_TEXT_MAX + 1];	   /* refusal, NUL-terminated */
 };
 
@@ -197,7 +206,15 @@ enum wire_state {
 	WIRE_STATE_INCOMING,   /* an incoming migration, not (yet) running */
 	WIRE_STATE_RUNNING,    /* it lives here (running, or paused by its user) */
 	WIRE_STATE_ENDED,      /* it ran here, and has ended since */
+	WIRE_STATE_UNKNOWN,    /* no answer: the text says why none can be given */
 	WIRE_STATE_END_
+};
+
+/* Whom a question is about, and who may answer it. */
+struct wire_query {
+	uint8_t uuid[WIRE_UUID_SIZE];	    /* of the guest */
+	uint8_t host_uuid[WIRE_UUID_SIZE];  /* of the destination's libvirt, as it was */
+	uint8_t session[WIRE_SESSION_SIZE]; /* of the migration by which the guest went there */
 };
 
 #define WIRE_OWED_RUNS_MAX 256
@@ -269,9 +286,7 @@ struct wire_message {
 		struct {
 			const char *text;
 		} abort;
-		struct {
-			uint8_t uuid[WIRE_UUID_SIZE];
-		} query; /* QUERY and DISCARD */
+		struct wire_query query; /* QUERY and DISCARD */
 		struct {
 			enum wire_state state;
 			const char *text;

@@ -2,7 +2,9 @@
 // The first bytes of every connection: hello, its reply, and the choice of a version.
 //
 //   hello   magic:4 min:2 max:2 features:8 session:16 kind:2 index:2 reserved:28
-//   reply   magic:4 version:2 min:2 max:2 text_len:2 reserved:4 features:8 uuid:16 reserved:24 text
+//   reply   magic:4 version:2 min:2 max:2 text_len:2 reserved:4 features:8 uuid:16 boot:16
+//   reserved:8
+//           text
 #include "wire.h"
 
 #include <assert.h>
@@ -12,11 +14,11 @@
 
 #define HELLO_RESERVED 28
 #define REPLY_RESERVED_1 4
-#define REPLY_RESERVED_2 24
+#define REPLY_RESERVED_2 8
 
 _Static_assert(4 + 2 + 2 + 8 + WIRE_SESSION_SIZE + 2 + 2 + HELLO_RESERVED == WIRE_HELLO_SIZE,
 	       "fields of a hello");
-_Static_assert(4 + 2 + 2 + 2 + 2 + REPLY_RESERVED_1 + 8 + WIRE_UUID_SIZE + REPLY_RESERVED_2 ==
+_Static_assert(4 + 2 + 2 + 2 + 2 + REPLY_RESERVED_1 + 8 + 2 * WIRE_UUID_SIZE + REPLY_RESERVED_2 ==
 		       WIRE_HELLO_REPLY_SIZE,
 	       "fields of a hello reply");
 
@@ -99,6 +101,7 @@ size_t wire_hello_reply_encode(const struct wire_hello_reply *r,
 	wire_put_zeroes(&w, REPLY_RESERVED_1);
 	wire_put_u64(&w, r->features);
 	wire_put_bytes(&w, r->host_uuid, sizeof(r->host_uuid));
+	wire_put_bytes(&w, r->boot_id, sizeof(r->boot_id));
 	wire_put_zeroes(&w, REPLY_RESERVED_2);
 	wire_put_bytes(&w, r->text, text_len);
 	assert(!w.failed && w.used == WIRE_HELLO_REPLY_SIZE + text_len);
@@ -119,6 +122,7 @@ int wire_hello_reply_decode(const uint8_t buf[WIRE_HELLO_REPLY_SIZE], struct wir
 	wire_skip(&reader, REPLY_RESERVED_1);
 	r->features = wire_get_u64(&reader);
 	wire_get_bytes(&reader, r->host_uuid, sizeof(r->host_uuid));
+	wire_get_bytes(&reader, r->boot_id, sizeof(r->boot_id));
 
 	rc = check_magic(magic, err);
 	if (!rc)

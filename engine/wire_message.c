@@ -417,12 +417,16 @@ static int get_abort(struct wire_reader *r, struct wire_message *m, struct errte
 static void put_query(struct wire_writer *w, const struct wire_message *m)
 {
 	wire_put_bytes(w, m->query.uuid, sizeof(m->query.uuid));
+	wire_put_bytes(w, m->query.host_uuid, sizeof(m->query.host_uuid));
+	wire_put_bytes(w, m->query.session, sizeof(m->query.session));
 }
 
 static int get_query(struct wire_reader *r, struct wire_message *m, struct errtext *err)
 {
 	(void)err;
 	wire_get_bytes(r, m->query.uuid, sizeof(m->query.uuid));
+	wire_get_bytes(r, m->query.host_uuid, sizeof(m->query.host_uuid));
+	wire_get_bytes(r, m->query.session, sizeof(m->query.session));
 	return 0;
 }
 

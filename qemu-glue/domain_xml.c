@@ -5,13 +5,14 @@
 //
 //   <qemu:commandline>
 //     <qemu:arg value='-chardev'/>
-//     <qemu:arg value='socket,id=draymon,path=/run/...,server=on,wait=off'/>
+//     <qemu:arg value='socket,id=draymon,path=/run/...,server=on,wait=off,logfile=...'/>
 //     <qemu:arg value='-mon'/>
 //     <qemu:arg value='chardev=draymon,mode=control'/>
 //   </qemu:commandline>
 //
 // Ours are known by the id. They are removed in pairs, option and value; everything else in there
-// belongs to the user and stays. QEMU's option syntax writes a comma inside a value as two.
+// belongs to the user and stays. QEMU's option syntax writes a comma inside a value as two. What
+// the log is for: monitor_log.h.
 #include "domain_xml.h"
 
 #include <errno.h>
@@ -22,9 +23,10 @@
 #include <libxml/xmlsave.h>
 #include "cleanup.h"
 #include "domain_xml_private.h"
+#include "monitor_log.h"
 
 #define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
-#define MONITOR_VALUE_MAX (2 * sizeof(((struct sockaddr_un *)0)->sun_path) + 128)
+#define MONITOR_VALUE_MAX (4 * sizeof(((struct sockaddr_un *)0)->sun_path) + 256)
 
 /* ---- the document ---- */
 
@@ -259,16 +261,25 @@ static int add_arg(xmlNode *commandline, xmlNs *ns, const char *value)
 											: -ENOMEM;
 }
 
-static void chardev_value(char *out, const char *path)
+static char *put_path(char *p, const char *path)
 {
-	char *p = stpcpy(out, "socket,id=" DOMAIN_MONITOR_ID ",path=");
-
 	for (; *path; path++) {
 		*p++ = *path;
 		if (*path == ',')
 			*p++ = ',';
 	}
-	strcpy(p, ",server=on,wait=off");
+	*p = '\0';
+	return p;
+}
+
+static void chardev_value(char *out, const char *path)
+{
+	char log[MONITOR_LOG_PATH_MAX];
+	char *p = stpcpy(out, "socket,id=" DOMAIN_MONITOR_ID ",path=");
+
+	monitor_log_path(path, log);
+	p = stpcpy(put_path(p, path), ",server=on,wait=off,logfile=");
+	strcpy(put_path(p, log), ",logappend=on");
 }
 
 static int add_monitor(xmlDoc *doc, const char *path)

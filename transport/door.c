@@ -78,21 +78,50 @@ static int check_reply(const struct peer *peer, const struct wire_hello_reply *r
 			   *reply->text ? reply->text : "no reason given");
 }
 
+static bool is_set(const uint8_t id[WIRE_UUID_SIZE])
+{
+	static const uint8_t none[WIRE_UUID_SIZE];
+
+	return memcmp(id, none, sizeof(none)) != 0;
+}
+
+/* Whoever has the address now must not be taken for the host that has the guest. */
+static int check_host(const struct peer *peer, const struct door_host *host, struct errtext *err)
+{
+	const struct door_host *who = &peer->who;
+
+	if (is_set(who->uuid) && memcmp(who->uuid, host->uuid, sizeof(host->uuid)) != 0)
+		return errtext_set(err, -EXDEV,
+				   "%s:%u is another host than the one that this migration began "
+				   "with (another host UUID): has its address moved?",
+				   peer->host, peer->port);
+	if (is_set(who->boot_id) && memcmp(who->boot_id, host->boot_id, sizeof(host->boot_id)) != 0)
+		return errtext_set(err, -EOWNERDEAD, "%s:%u was started again since", peer->host,
+				   peer->port);
+	return 0;
+}
+
 int door_ask(int fd, const struct peer *peer, enum wire_kind kind, unsigned int index,
 	     struct door_terms *terms, struct errtext *err)
 {
 	struct wire_hello_reply reply;
+	struct door_host host;
 	int ret = send_hello(fd, peer, kind, index, err);
 
 	if (ret == 0)
 		ret = read_reply(fd, peer, &reply, err);
 	if (ret == 0)
 		ret = check_reply(peer, &reply, err);
+	if (ret < 0)
+		return ret;
+	memcpy(host.uuid, reply.host_uuid, sizeof(host.uuid));
+	memcpy(host.boot_id, reply.boot_id, sizeof(host.boot_id));
+	ret = check_host(peer, &host, err);
 	if (ret < 0 || !terms)
 		return ret;
 	terms->version = reply.version;
 	terms->features = reply.features & WIRE_FEATURES;
-	memcpy(terms->host_uuid, reply.host_uuid, sizeof(terms->host_uuid));
+	terms->host = host;
 	return 0;
 }
 
@@ -135,7 +164,8 @@ static int send_reply(int fd, int timeout_ms, const struct door_terms *terms, co
 	uint8_t buf[WIRE_HELLO_REPLY_SIZE + WIRE_TEXT_MAX];
 	int ret;
 
-	memcpy(reply.host_uuid, terms->host_uuid, sizeof(reply.host_uuid));
+	memcpy(reply.host_uuid, terms->host.uuid, sizeof(reply.host_uuid));
+	memcpy(reply.boot_id, terms->host.boot_id, sizeof(reply.boot_id));
 	snprintf(reply.text, sizeof(reply.text), "%s", why);
 	ret = socket_write_full(fd, buf, wire_hello_reply_encode(&reply, buf), timeout_ms);
 	return ret < 0 ? errtext_set(err, ret,
@@ -145,8 +175,8 @@ static int send_reply(int fd, int timeout_ms, const struct door_terms *terms, co
 		       : 0;
 }
 
-int door_answer(int fd, int timeout_ms, const uint8_t host_uuid[WIRE_UUID_SIZE],
-		struct wire_hello *hello, struct door_terms *terms, struct errtext *err)
+int door_answer(int fd, int timeout_ms, const struct door_host *self, struct wire_hello *hello,
+		struct door_terms *terms, struct errtext *err)
 {
 	struct errtext why = {0};
 	uint8_t buf[WIRE_HELLO_SIZE];
@@ -154,8 +184,7 @@ int door_answer(int fd, int timeout_ms, const uint8_t host_uuid[WIRE_UUID_SIZE],
 
 	if (ret < 0)
 		return errtext_set(err, ret, "nobody said hello: %s", strerror(-ret));
-	*terms = (struct door_terms){0};
-	memcpy(terms->host_uuid, host_uuid, sizeof(terms->host_uuid));
+	*terms = (struct door_terms){.host = *self};
 	ret = wire_hello_decode(buf, hello, &why);
 	if (ret == 0)
 		ret = agree(hello, terms, &why);

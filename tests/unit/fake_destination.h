@@ -134,6 +134,10 @@ struct fake_destination {
 	unsigned int monitor_count;
 	struct receiver *receiver;
 	uint8_t session[WIRE_SESSION_SIZE];
+
+	/* Ending a QEMU that has not run its guest. */
+	int end_result;
+	unsigned int ended; /* so many times */
 };
 
 static struct fake_destination *fake_here;
@@ -355,6 +359,21 @@ static inline int fake_start_guard(const char *uuid, const char *libvirt_socket,
 	d->guard_pipe = ends[0];
 	*fd = ends[1];
 	return 0;
+}
+
+/* The guest's QEMU is this process, which is not to be ended. */
+static inline int fake_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
+					  struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+
+	(void)started;
+	cr_expect_gt(qemu, 0);
+	cr_expect_str_not_empty(monitor_path);
+	d->ended += d->end_result == 0;
+	if (d->end_result == 0)
+		fake_libvirt_kill(d->libvirt, FAKE_UUID);
+	return d->end_result < 0 ? errtext_set(err, d->end_result, "as the test wants it") : 0;
 }
 
 static inline uint64_t fake_now_us(void)
@@ -611,6 +630,7 @@ static const struct incoming_world fake_world = {
 	.borrow_userfaultfd = fake_borrow_userfaultfd,
 	.find_userfaultfd = fake_find_userfaultfd,
 	.close_userfaultfd = fake_close_userfaultfd,
+	.end_unless_resumed = fake_end_unless_resumed,
 	.now_us = fake_now_us,
 	.pause = fake_pause,
 	.take_mail = fake_take_mail,

@@ -588,6 +588,22 @@ static inline int fake_destroy(struct host *host, const char *uuid, struct errte
 	return fake_end(fake_of(host), ret);
 }
 
+/* Its QEMU is killed by somebody else than libvirt, which notices. */
+static inline void fake_libvirt_kill(struct fake_libvirt *l, const char *uuid)
+{
+	struct fake_domain *d;
+
+	pthread_mutex_lock(&l->lock);
+	for (d = l->domains; d < l->domains + l->domain_count; d++) {
+		if (strcmp(d->info.uuid, uuid) != 0)
+			continue;
+		d->info.state = d->info.persistent ? DOMAIN_SHUT_OFF : DOMAIN_ABSENT;
+		d->info.job = false;
+		fake_note(l, "kill %s", d->info.name);
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
 static inline int fake_undefine(struct host *host, const char *uuid, struct errtext *err)
 {
 	struct fake_domain *d;

@@ -186,7 +186,7 @@ static inline int world_dial(const struct peer *peer, enum wire_kind kind, unsig
 	close(ends[1]);
 	*fd = ends[0];
 	if (terms)
-		memset(terms->host_uuid, 7, sizeof(terms->host_uuid));
+		memset(&terms->host, 7, sizeof(terms->host));
 	return 0;
 }
 

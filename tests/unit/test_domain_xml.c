@@ -63,7 +63,8 @@ Test(domain_xml, adds_a_monitor)
 	cr_assert_not_null(strstr(out,
 				  "<qemu:commandline><qemu:arg value=\"-chardev\"/>"
 				  "<qemu:arg value=\"socket,id=draymon,path=/run/dray/vm/"
-				  "monitor.sock,server=on,wait=off\"/>"
+				  "monitor.sock,server=on,wait=off,logfile=/run/dray/vm/"
+				  "monitor.sock.log,logappend=on\"/>"
 				  "<qemu:arg value=\"-mon\"/><qemu:arg "
 				  "value=\"chardev=draymon,mode=control\"/></qemu:commandline>"),
 			   "%s", out);

@@ -17,7 +17,7 @@
 
 TestSuite(door, .timeout = 30);
 
-static const uint8_t host_uuid[WIRE_UUID_SIZE] = "sixteen letters";
+static const struct door_host self = {.uuid = "sixteen letters", .boot_id = "the second start"};
 static const struct peer there = {
 	.host = "there", .port = 7470, .session = "sixteen numbers", .timeout_ms = PATIENT_MS};
 
@@ -52,7 +52,7 @@ static void *answer_main(void *arg)
 {
 	struct answer *a = arg;
 
-	a->ret = door_answer(a->fd, PATIENT_MS, host_uuid, &a->hello, &a->terms, &a->err);
+	a->ret = door_answer(a->fd, PATIENT_MS, &self, &a->hello, &a->terms, &a->err);
 	return NULL;
 }
 
@@ -76,7 +76,8 @@ Test(door, both_sides_have_the_same_terms)
 	cr_assert_eq(a.terms.version, terms.version);
 	cr_assert_eq(terms.features, WIRE_FEATURES);
 	cr_assert_eq(a.terms.features, terms.features);
-	cr_assert_arr_eq(terms.host_uuid, host_uuid, WIRE_UUID_SIZE);
+	cr_assert_eq(memcmp(&terms.host, &self, sizeof(self)), 0);
+	cr_assert_eq(memcmp(&a.terms.host, &self, sizeof(self)), 0);
 	close_pair(&p);
 }
 
@@ -155,8 +156,34 @@ Test(door, a_receiver_of_other_versions)
 		.version_min = OTHER_MIN, .version_max = OTHER_MAX, .text = "its own words"};
 
 	expect_asking(&newer, 0, -EPROTO,
-		      "there:7470 speaks protocol versions 2 to 3, this dray 1 to 1: install the "
+		      "there:7470 speaks protocol versions 3 to 4, this dray 2 to 2: install the "
 		      "same dray on both hosts");
+}
+
+/* It has got the address of the one that the session began with; or that one was started again. */
+Test(door, another_host_than_before)
+{
+	struct wire_hello_reply reply = yes;
+
+	for (int i = 0; i < 3; i++) {
+		struct peer known = there;
+		struct pair p = make_pair();
+		struct errtext err = {0};
+
+		known.who = self;
+		memcpy(reply.host_uuid, self.uuid, sizeof(reply.host_uuid));
+		memcpy(reply.boot_id, self.boot_id, sizeof(reply.boot_id));
+		reply.host_uuid[0] ^= i == 1;
+		reply.boot_id[15] ^= i == 2;
+		put_reply(p.destination, &reply, 0);
+		cr_expect_eq(door_ask(p.source, &known, WIRE_KIND_LINK, 1, NULL, &err),
+			     i == 0   ? 0
+			     : i == 1 ? -EXDEV
+				      : -EOWNERDEAD,
+			     "%s", err.text);
+		cr_expect_eq(i == 0, err.text[0] == 0);
+		close_pair(&p);
+	}
 }
 
 /* One of its own versions, but not of ours. */
@@ -260,8 +287,7 @@ static void expect_refusal(struct pair *p, const char *text)
 	struct door_terms terms;
 	struct errtext err = {0};
 
-	cr_assert_eq(door_answer(p->destination, PATIENT_MS, host_uuid, &got, &terms, &err),
-		     -EPROTO);
+	cr_assert_eq(door_answer(p->destination, PATIENT_MS, &self, &got, &terms, &err), -EPROTO);
 	cr_assert(strstr(err.text, text), "%s", err.text);
 	reply = get_reply(p->source);
 	cr_assert_eq(reply.version, 0);
@@ -279,7 +305,7 @@ Test(door, a_source_of_other_versions)
 	newer.version_min = OTHER_MIN;
 	newer.version_max = OTHER_MAX;
 	put_hello(p.source, &newer);
-	expect_refusal(&p, "it speaks protocol versions 1 to 1, you 2 to 3: install the same dray "
+	expect_refusal(&p, "it speaks protocol versions 2 to 2, you 3 to 4: install the same dray "
 			   "on both hosts");
 }
 
@@ -292,7 +318,7 @@ Test(door, a_source_that_speaks_newer_ones_too)
 
 	newer.version_max = OTHER_MAX;
 	put_hello(p.source, &newer);
-	cr_assert_eq(door_answer(p.destination, PATIENT_MS, host_uuid, &got, &terms, &err), 0, "%s",
+	cr_assert_eq(door_answer(p.destination, PATIENT_MS, &self, &got, &terms, &err), 0, "%s",
 		     err.text);
 	cr_assert_eq(terms.version, WIRE_VERSION_MAX);
 	cr_assert_eq(terms.features, WIRE_FEATURES, "not all that was offered");
@@ -350,7 +376,7 @@ ParameterizedTest(struct ending *row, door, half_a_hello)
 	cr_assert_eq(socket_write_full(p.source, buf, row->bytes, PATIENT_MS), 0);
 	if (row->close)
 		shutdown(p.source, SHUT_WR);
-	cr_assert_eq(door_answer(p.destination, row->close ? PATIENT_MS : SHORT_MS, host_uuid, &got,
+	cr_assert_eq(door_answer(p.destination, row->close ? PATIENT_MS : SHORT_MS, &self, &got,
 				 &terms, &err),
 		     row->ret, "%s", err.text);
 	cr_assert(strstr(err.text, "hello"), "%s", err.text);
@@ -367,7 +393,7 @@ Test(door, a_source_that_has_gone)
 
 	put_hello(p.source, &hello);
 	close(p.source);
-	cr_assert_eq(door_answer(p.destination, PATIENT_MS, host_uuid, &got, &terms, &err), -EPIPE);
+	cr_assert_eq(door_answer(p.destination, PATIENT_MS, &self, &got, &terms, &err), -EPIPE);
 	cr_assert(err.text[0]);
 	close(p.destination);
 }

@@ -51,6 +51,8 @@ static int ask(const struct peer *peer, enum wire_type question, const uint8_t u
 	*state = *answers;
 	if (answers[1])
 		answers++;
+	if (*state == WIRE_STATE_UNKNOWN)
+		return errtext_set(err, -EOWNERDEAD, "b:7470 was started again since");
 	return *state == WIRE_STATE_END_ ? errtext_set(err, -ECONNREFUSED, "nobody listens") : 0;
 }
 
@@ -104,6 +106,17 @@ Test(ownership, nobody_answers)
 	cr_assert(queries > 1 && discards == 0, "who never answered is told nothing");
 }
 
+Test(ownership, a_destination_that_was_started_again_is_not_asked_again)
+{
+	static const enum wire_state script[] = {NOBODY, WIRE_STATE_UNKNOWN, 0};
+	struct errtext err = {0};
+	enum wire_state state;
+
+	cr_assert_eq(settle(script, 60000, &state, &err), -EOWNERDEAD);
+	cr_assert_eq(queries, 2);
+	cr_assert(strstr(err.text, "virsh destroy"), "%s", err.text);
+}
+
 Test(ownership, an_incoming_guest_that_nobody_finishes_is_given_up_after_half_the_time)
 {
 	static const enum wire_state script[] = {WIRE_STATE_INCOMING, WIRE_STATE_INCOMING,
@@ -136,6 +149,7 @@ struct destination {
 	pthread_t thread;
 	enum wire_type answer; /* 0: it hangs up */
 	enum wire_state state;
+	bool other_host; /* than the one that is to be asked */
 	/* what came */
 	struct wire_hello hello;
 	struct wire_message question;
@@ -148,6 +162,7 @@ static void answer_hello(struct destination *d, int fd)
 					 .version = WIRE_VERSION_MAX};
 	uint8_t in[WIRE_HELLO_SIZE], out[WIRE_HELLO_REPLY_SIZE + WIRE_TEXT_MAX];
 
+	memset(reply.host_uuid, 6, sizeof(reply.host_uuid));
 	cr_assert_eq(socket_read_full(fd, in, sizeof(in), 10000), 0);
 	cr_assert_eq(wire_hello_decode(in, &d->hello, NULL), 0);
 	cr_assert_eq(socket_write_full(fd, out, wire_hello_reply_encode(&reply, out), 10000), 0);
@@ -163,6 +178,12 @@ static void *destination_main(void *arg)
 
 	cr_assert_eq(socket_accept(d->listening, NULL, &fd, peer, NULL), 0);
 	answer_hello(d, fd);
+	if (d->other_host) {
+		cr_assert_lt(control_read_one(fd, 10000, &d->question, NULL), 0,
+			     "nothing is asked");
+		close(fd);
+		return NULL;
+	}
 	cr_assert_eq(control_read_one(fd, 10000, &d->question, NULL), 0);
 	if (d->answer == WIRE_STATE)
 		answer.state.state = d->state;
@@ -182,6 +203,8 @@ static int ask_destination(struct destination *d, enum wire_type question, enum 
 	uint8_t uuid[16];
 	int ret;
 
+	memset(peer.session, 5, sizeof(peer.session));
+	memset(peer.who.uuid, d->other_host ? 7 : 6, sizeof(peer.who.uuid));
 	cr_assert_eq(uuid_parse(UUID, uuid), 0);
 	cr_assert_eq(socket_listen(NULL, 0, &d->listening, NULL), 0);
 	cr_assert_eq(socket_port(d->listening, &peer.port), 0);
@@ -189,6 +212,10 @@ static int ask_destination(struct destination *d, enum wire_type question, enum 
 	ret = ownership_ask(&peer, question, uuid, state, err);
 	pthread_join(d->thread, NULL);
 	close(d->listening);
+	if (d->other_host)
+		return ret;
+	cr_assert_eq(memcmp(d->question.query.session, peer.session, 16), 0);
+	cr_assert_eq(memcmp(d->question.query.host_uuid, peer.who.uuid, 16), 0);
 	cr_assert_eq(d->hello.kind, WIRE_KIND_RECOVER);
 	cr_assert_eq(d->question.type, question);
 	cr_assert_eq(memcmp(d->question.query.uuid, uuid, sizeof(uuid)), 0);
@@ -207,6 +234,27 @@ Test(ownership, the_destination_is_asked)
 		cr_assert_eq(ask_destination(&d, questions[i], &state, &err), 0, "%s", err.text);
 		cr_assert_eq(state, WIRE_STATE_ENDED);
 	}
+}
+
+/* As when its address has moved. */
+Test(ownership, another_host_is_not_asked)
+{
+	struct destination d = {.other_host = true};
+	struct errtext err = {0};
+	enum wire_state state;
+
+	cr_assert_eq(ask_destination(&d, WIRE_DISCARD, &state, &err), -EXDEV);
+	cr_assert(strstr(err.text, "is another host"), "%s", err.text);
+}
+
+Test(ownership, a_destination_that_does_not_know)
+{
+	struct destination d = {.answer = WIRE_STATE, .state = WIRE_STATE_UNKNOWN};
+	struct errtext err = {0};
+	enum wire_state state;
+
+	cr_assert_eq(ask_destination(&d, WIRE_QUERY, &state, &err), -ENODATA);
+	cr_assert(strstr(err.text, "does not know"), "%s", err.text);
 }
 
 Test(ownership, a_destination_that_answers_something_else)
@@ -232,9 +280,32 @@ Test(ownership, a_destination_that_hangs_up)
 
 /* ---- answering ---- */
 
+#define SESSION "00112233445566778899aabbccddeeff"
+#define HOST "9b0ffac5-3f1f-4c9e-8a5b-7c6d5e4f3a2b"
+
+/* What is asked for; a row says what is different. */
+static struct wire_query question(void)
+{
+	const struct record r = {.session = SESSION};
+	struct wire_query q;
+
+	cr_assert_eq(uuid_parse(UUID, q.uuid), 0);
+	cr_assert_eq(uuid_parse(HOST, q.host_uuid), 0);
+	record_session_bytes(&r, q.session);
+	return q;
+}
+
+static struct door_host this_one(void)
+{
+	struct door_host self = {0};
+
+	cr_assert_eq(uuid_parse(HOST, self.uuid), 0);
+	return self;
+}
+
 struct answer_row {
 	enum domain_state state;
-	bool record, resumed, defined_before, never_ran, outgoing;
+	bool record, released, resumed, defined_before, never_ran, outgoing;
 	int ret;
 	enum wire_state answer;
 };
@@ -242,54 +313,102 @@ struct answer_row {
 ParameterizedTestParameters(ownership, answers)
 {
 	static struct answer_row rows[] = {
-		/* state, an incoming record: resumed, defined before, never ran; outgoing one */
-		{DOMAIN_ABSENT, 0, 0, 0, 0, 0, -ENODATA, 0},
-		{DOMAIN_ABSENT, 0, 0, 0, 0, 1, -ENODATA, 0},
-		{DOMAIN_ABSENT, 1, 0, 0, 0, 0, 0, WIRE_STATE_ABSENT},
-		{DOMAIN_ABSENT, 1, 1, 0, 0, 0, 0, WIRE_STATE_ENDED},
-		{DOMAIN_SHUT_OFF, 1, 0, 0, 0, 0, -ENODATA, 0},
-		{DOMAIN_SHUT_OFF, 1, 0, 1, 0, 0, 0, WIRE_STATE_ABSENT},
-		{DOMAIN_SHUT_OFF, 1, 0, 0, 1, 0, 0, WIRE_STATE_ABSENT},
-		{DOMAIN_SHUT_OFF, 1, 1, 1, 0, 0, 0, WIRE_STATE_ENDED},
-		{DOMAIN_RUNNING, 0, 0, 0, 0, 0, 0, WIRE_STATE_RUNNING},
-		{DOMAIN_PAUSED_MIGRATION, 1, 0, 0, 0, 0, 0, WIRE_STATE_INCOMING},
-		{DOMAIN_PAUSED_MIGRATION, 1, 1, 0, 0, 1, 0, WIRE_STATE_RUNNING},
-		{DOMAIN_INCOMING, 0, 0, 0, 0, 0, 0, WIRE_STATE_INCOMING},
+		/* state, an incoming record: released, resumed, defined before, never ran; outgoing
+		 */
+		{DOMAIN_ABSENT, 0, 0, 0, 0, 0, 0, -ENODATA, 0},
+		{DOMAIN_ABSENT, 0, 0, 0, 0, 0, 1, -ENODATA, 0},
+		{DOMAIN_RUNNING, 0, 0, 0, 0, 0, 0, -ENODATA, 0},
+		{DOMAIN_INCOMING, 0, 0, 0, 0, 0, 0, -ENODATA, 0},
+		{DOMAIN_ABSENT, 1, 0, 0, 0, 0, 0, 0, WIRE_STATE_ABSENT},
+		{DOMAIN_ABSENT, 1, 1, 0, 0, 0, 0, -ENODATA, 0},
+		{DOMAIN_ABSENT, 1, 1, 0, 1, 0, 0, -ENODATA, 0},
+		{DOMAIN_ABSENT, 1, 1, 0, 0, 1, 0, 0, WIRE_STATE_ABSENT},
+		{DOMAIN_ABSENT, 1, 1, 1, 0, 0, 0, 0, WIRE_STATE_ENDED},
+		{DOMAIN_SHUT_OFF, 1, 0, 0, 0, 0, 0, -ENODATA, 0},
+		{DOMAIN_SHUT_OFF, 1, 0, 0, 1, 0, 0, 0, WIRE_STATE_ABSENT},
+		{DOMAIN_SHUT_OFF, 1, 1, 0, 1, 0, 0, -ENODATA, 0},
+		{DOMAIN_SHUT_OFF, 1, 1, 0, 0, 1, 0, 0, WIRE_STATE_ABSENT},
+		{DOMAIN_RUNNING, 1, 1, 0, 0, 0, 0, 0, WIRE_STATE_RUNNING},
+		{DOMAIN_PAUSED_MIGRATION, 1, 1, 0, 0, 0, 0, 0, WIRE_STATE_INCOMING},
+		{DOMAIN_PAUSED_MIGRATION, 1, 1, 1, 0, 0, 1, 0, WIRE_STATE_RUNNING},
+		{DOMAIN_INCOMING, 1, 1, 0, 0, 0, 0, 0, WIRE_STATE_INCOMING},
 	};
 
 	return cr_make_param_array(struct answer_row, rows, sizeof(rows) / sizeof(*rows));
 }
 
-ParameterizedTest(struct answer_row *row, ownership, answers)
+static void write_record(const struct answer_row *row)
 {
-	struct record r = {.resumed = row->resumed,
-			   .defined_before = row->defined_before,
-			   .never_ran = row->never_ran};
-	struct errtext err = {0};
-	enum wire_state answer;
+	const struct record r = {.uuid = UUID,
+				 .session = SESSION,
+				 .host_uuid = HOST,
+				 .released = row->released,
+				 .resumed = row->resumed,
+				 .defined_before = row->defined_before,
+				 .never_ran = row->never_ran};
 	struct guest_dir dir;
 
-	own_run();
-	setup(row->state, true);
 	cr_assert_eq(guest_dir_open(&dir, UUID, -1, -1, NULL), 0);
 	if (row->record)
 		cr_assert_eq(record_write(&dir, RECORD_INCOMING, &r, NULL), 0);
 	if (row->outgoing)
 		cr_assert_eq(record_write(&dir, RECORD_OUTGOING, &r, NULL), 0);
-	cr_assert_eq(ownership_answer(host, UUID, &answer, &err), row->ret, "%s", err.text);
+	guest_dir_close(&dir);
+}
+
+ParameterizedTest(struct answer_row *row, ownership, answers)
+{
+	const struct door_host self = this_one();
+	const struct wire_query q = question();
+	struct errtext err = {0};
+	enum wire_state answer;
+
+	own_run();
+	setup(row->state, true);
+	write_record(row);
+	cr_assert_eq(ownership_answer(host, &q, &self, &answer, &err), row->ret, "%s", err.text);
 	if (row->ret == 0)
 		cr_assert_eq(answer, row->answer);
-	guest_dir_close(&dir);
+	teardown();
+}
+
+/* It knows a guest of that UUID, and even that it ran; but not by the migration that is meant. */
+Test(ownership, a_question_that_is_for_another_host_or_migration)
+{
+	const struct answer_row row = {.record = true, .released = true, .resumed = true};
+	const struct door_host self = this_one();
+	struct wire_query other_host = question(), other_session = question(),
+			  other_guest = question();
+	struct errtext err = {0};
+	enum wire_state answer;
+
+	own_run();
+	setup(DOMAIN_RUNNING, true);
+	write_record(&row);
+	other_host.host_uuid[3] ^= 1;
+	other_session.session[15] ^= 1;
+	other_guest.uuid[0] ^= 1;
+	cr_expect_eq(ownership_answer(host, &other_host, &self, &answer, &err), -ENODATA);
+	cr_expect(strstr(err.text, "went to another host"), "%s", err.text);
+	err = (struct errtext){0};
+	cr_expect_eq(ownership_answer(host, &other_session, &self, &answer, &err), -ENODATA);
+	cr_expect(strstr(err.text, "but of a later one"), "%s", err.text);
+	cr_expect_eq(ownership_answer(host, &other_guest, &self, &answer, NULL), -ENODATA);
 	teardown();
 }
 
 Test(ownership, no_answer_without_libvirt)
 {
+	const struct answer_row row = {.record = true};
+	const struct door_host self = this_one();
+	const struct wire_query q = question();
 	enum wire_state answer;
 
+	own_run();
 	setup(DOMAIN_RUNNING, true);
+	write_record(&row);
 	fake_libvirt_fail(libvirt, FAKE_STATE, 1, -EIO);
-	cr_assert_eq(ownership_answer(host, UUID, &answer, NULL), -EIO);
+	cr_assert_eq(ownership_answer(host, &q, &self, &answer, NULL), -EIO);
 	teardown();
 }
 

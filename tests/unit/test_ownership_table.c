@@ -7,14 +7,14 @@
 
 TestSuite(ownership_table, .timeout = 10);
 
-#define UNTOLD 0
+#define UNTOLD WIRE_STATE_UNKNOWN
 
 struct state_row {
 	enum domain_state state;
 	enum ownership_departure kept, released;
 	enum ownership_arrival arrival;
 	enum ownership_retirement retirement;
-	/* no record, prepared, never ran, ran; the same with a migration out of here recorded */
+	/* prepared, released, never ran, ran; the same with a migration out of here recorded */
 	enum wire_state answers[2][EVIDENCE_END_];
 };
 
@@ -38,7 +38,7 @@ ParameterizedTestParameters(ownership_table, states)
 		 DEPARTURE_LEFT,
 		 ARRIVAL_NONE,
 		 RETIRE_NOTHING,
-		 {{UNTOLD, ABSENT, ABSENT, ENDED}, {UNTOLD, ABSENT, ABSENT, ENDED}}},
+		 {{ABSENT, UNTOLD, ABSENT, ENDED}, {ABSENT, UNTOLD, ABSENT, ENDED}}},
 		{DOMAIN_SHUT_OFF,
 		 DEPARTURE_LEFT,
 		 DEPARTURE_LEFT,

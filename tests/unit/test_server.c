@@ -5,10 +5,12 @@
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <sys/eventfd.h>
 #include "door.h"
 #include "exit_status.h"
 #include "fake_destination.h"
+#include "own_run.h"
 
 TestSuite(server, .timeout = 60);
 
@@ -36,6 +38,7 @@ static void init(struct fixture *f)
 {
 	unsigned int pid = (unsigned int)getpid();
 
+	own_run();
 	*f = (struct fixture){.d = fake_destination_new()};
 	report_init(&f->report, true);
 	f->options = (struct server_options){.libvirt_socket = f->d->socket,
@@ -123,6 +126,41 @@ Test(server, needs_libvirt)
 	cr_assert_str_not_empty(f.err.text);
 	fake_libvirt_fail(f.d->libvirt, FAKE_HOST_UUID, 1, -EIO);
 	cr_assert_eq(server_run(&f.options, &f.err), -EIO);
+	done(&f);
+}
+
+/* ---- libvirt is slow ---- */
+
+static sem_t libvirt_answers;
+
+static void hang(void *opaque, struct fake_libvirt *l, enum fake_call call)
+{
+	(void)opaque;
+	(void)l;
+	if (call == FAKE_HOST_UUID)
+		sem_wait(&libvirt_answers);
+}
+
+/* One that is started again while libvirt's daemon ends a QEMU: guests may wait for it. */
+Test(server, listens_although_libvirt_hangs)
+{
+	struct fixture f;
+	int fd;
+
+	init(&f);
+	start(&f);
+	cr_assert_eq(stopped(&f), 0);
+	cr_assert_eq(sem_init(&libvirt_answers, 0, 0), 0);
+	f.d->libvirt->before = hang;
+	eventfd_read(f.options.stop_fd, &(eventfd_t){0});
+	start(&f);
+	memcpy(f.peer.who.uuid, f.d->libvirt->uuid, sizeof(f.peer.who.uuid));
+	fd = connect_as(&f, WIRE_KIND_RAM); /* it is the host that it was */
+	close(fd);
+	sem_post(&libvirt_answers);
+	cr_assert_eq(stopped(&f), 0);
+	while (f.d->libvirt->open)
+		usleep(1000);
 	done(&f);
 }
 
@@ -271,12 +309,14 @@ Test(server, a_query_is_answered)
 	init(&f);
 	fake_libvirt_add(f.d->libvirt, "web", FAKE_UUID, DOMAIN_RUNNING);
 	cr_assert_eq(uuid_parse(FAKE_UUID, m.query.uuid), 0);
+	memcpy(m.query.host_uuid, f.d->libvirt->uuid, sizeof(m.query.host_uuid));
 	start(&f);
 	fd = connect_as(&f, WIRE_KIND_RECOVER);
 	fake_send(fd, &m);
 	cr_assert_eq(control_read_one(fd, 5000, &m, NULL), 0);
 	cr_assert_eq(m.type, WIRE_STATE);
-	cr_assert_eq(m.state.state, WIRE_STATE_RUNNING);
+	cr_assert_eq(m.state.state, WIRE_STATE_UNKNOWN);
+	cr_assert(strstr(m.state.text, "no record of that migration"), "%s", m.state.text);
 	wire_message_destroy(&m);
 	expect_closed(fd);
 	cr_assert_eq(stopped(&f), 0);

@@ -22,6 +22,7 @@ static const struct wire_hello_reply reply = {
 	.version_max = 3,
 	.features = 0x8877665544332211,
 	.host_uuid = "LETTERS FIFTEEN",
+	.boot_id = "FIFTEEN LETTERS",
 	.text = "welcome",
 };
 
@@ -126,6 +127,7 @@ static void round_trip_reply(const struct wire_hello_reply *in, size_t expected_
 	cr_assert_eq(out.version_max, in->version_max);
 	cr_assert_eq(out.features, in->features);
 	cr_assert_arr_eq(out.host_uuid, in->host_uuid, WIRE_UUID_SIZE);
+	cr_assert_arr_eq(out.boot_id, in->boot_id, WIRE_UUID_SIZE);
 	cr_assert_str_empty(out.text);
 	cr_assert_eq(text_len, expected_text);
 	cr_assert_eq(size, WIRE_HELLO_REPLY_SIZE + text_len);

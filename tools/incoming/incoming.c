@@ -69,6 +69,39 @@ static struct incoming *incoming_new(struct receiver *r, enum incoming_state sta
 	return in;
 }
 
+/* All that is asked about a migration later goes by its number: there must not be another one. */
+static int claim_number(struct incoming *in, int fd, struct errtext *err)
+{
+	struct guest_dir dir;
+	struct record r = {0};
+	char session[2 * WIRE_SESSION_SIZE + 1];
+	struct wire_message refusal = {.type = WIRE_ABORT};
+	int ret;
+
+	record_session(in->session, session);
+	ret = in->world->find_record(RECORD_INCOMING, incoming_is_of_session, session, &dir, &r,
+				     NULL);
+	if (ret == 0)
+		record_destroy(&r);
+	if (ret != 0 && receiver_add(in) == 0)
+		return 0;
+	errtext_set(err, -EEXIST, "the number of this migration, %s, is another one's here",
+		    session);
+	refusal.abort.text = err->text;
+	control_write_one(fd, CONNECTION_FIRST_MS, &refusal, NULL);
+	return -EEXIST;
+}
+
+/* No session has come of it. */
+static void forget(struct incoming *in)
+{
+	if (!in)
+		return;
+	ram_map_destroy(&in->prepare.ram);
+	mailbox_destroy(in->mail);
+	free(in);
+}
+
 void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],
 		    struct incoming_result *result)
 {
@@ -82,18 +115,18 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 	if (ret == 0 && m.type != WIRE_PREPARE)
 		ret = errtext_set(&err, -EPROTO, "PREPARE was expected, %s came",
 				  wire_type_name(m.type));
+	if (ret == 0) {
+		in->prepare = wire_message_steal(&m).prepare;
+		uuid_unparse_lower(in->prepare.uuid, in->uuid);
+		ret = claim_number(in, fd, &err);
+	}
 	if (ret < 0) {
 		snprintf(result->reason, sizeof(result->reason), "%s", err.text);
-		if (in)
-			mailbox_destroy(in->mail);
-		free(in);
+		forget(in);
 		return;
 	}
-	in->prepare = wire_message_steal(&m).prepare;
-	uuid_unparse_lower(in->prepare.uuid, in->uuid);
 	snprintf(result->domain, sizeof(result->domain), "%s", in->prepare.name);
 	result->prepared = true;
-	receiver_add(in);
 	run(in, steal_fd(&own), result);
 	destroy(in);
 }
@@ -131,10 +164,11 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
 		say_last(fd, in->err.text);
 	if (ret == -EALREADY)
 		say_last(fd, NULL);
+	if (ret == 0)
+		ret = receiver_add(in); /* else another connection has just brought it up */
 	if (ret == 0) {
 		result->prepared = true;
 		snprintf(result->domain, sizeof(result->domain), "%s", in->place.record.domain);
-		receiver_add(in);
 		incoming_live_start(in, own);
 		/* If that fails the source makes another page link. */
 		incoming_link_serve(in, steal_fd(&own), hello->index, &err);

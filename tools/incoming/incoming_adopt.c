@@ -12,7 +12,7 @@
 #include "connection.h"
 #include "process.h"
 
-static bool is_of_session(const struct record *r, const void *session)
+bool incoming_is_of_session(const struct record *r, const void *session)
 {
 	return strcmp(r->session, session) == 0;
 }
@@ -25,13 +25,14 @@ static int look_up_record(struct incoming *in)
 	int ret;
 
 	record_session(in->session, session);
-	ret = in->world->find_record(RECORD_INCOMING, is_of_session, session, &in->place.dir,
-				     &in->place.record, &err);
+	ret = in->world->find_record(RECORD_INCOMING, incoming_is_of_session, session,
+				     &in->place.dir, &in->place.record, &err);
 	in->place.dir.lock = -1;
+	/* Not known is not gone: the guest may run, and still want its memory. Had this host been
+	 * started again, the source would have seen it at the door. */
 	if (ret == -ENOENT)
-		return errtext_set(&in->err, ret,
-				   "nothing is known of this migration on the destination: was it "
-				   "rebooted? The guest's memory is then lost");
+		return errtext_set(&in->err, -EAGAIN,
+				   "nothing is known of this migration on the destination");
 	return ret < 0 ? errtext_set(&in->err, ret, "%s", err.text) : 0;
 }
 

@@ -3,7 +3,7 @@
 #include "incoming_private.h"
 
 #include <errno.h>
-#include <sys/stat.h>
+#include "monitor_log.h"
 
 #define TRY_US 5000
 #define START_MS 300000
@@ -19,8 +19,7 @@ static int reach_monitor(struct incoming *in)
 
 		if (in->world->open_monitor(in->place.dir.monitor, INCOMING_MONITOR_MS,
 					    &in->monitor.qmp, &ignored) == 0) {
-			/* libvirt's umask lets QEMU's group in. */
-			chmod(in->place.dir.monitor, 0600);
+			monitor_log_keep_private(in->place.dir.monitor);
 			return 0;
 		}
 		incoming_mail_take(in, TRY_US);
@@ -49,7 +48,9 @@ int incoming_attach(struct incoming *in)
 	if (ret < 0)
 		return ret;
 	pid = qmp_peer_pid(in->monitor.qmp);
-	ret = qmp_set_capability(in->monitor.qmp, "x-ignore-shared", true, &in->err);
+	ret = incoming_place_note_qemu(in, pid);
+	if (ret == 0)
+		ret = qmp_set_capability(in->monitor.qmp, "x-ignore-shared", true, &in->err);
 	if (ret == 0)
 		ret = in->world->find_ram(pid, true, &in->ram, &in->err);
 	if (ret == 0)

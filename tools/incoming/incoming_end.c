@@ -7,9 +7,11 @@
 // the tunnel is cut and QEMU ended. Either way the answer to a later QUERY is definite.
 #include "incoming_private.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "monitor_log.h"
 
 #define WIND_UP_US 5000000
 #define SETTLE_US 15000000
@@ -29,27 +31,74 @@ static bool is_known_to_have_ended(const struct incoming *in)
 	return in->monitor.qemu_ended || in->state == INCOMING_GONE;
 }
 
-/* Once it is certain that the guest has not run here, and never will, the record says so: QUERY can
- * then be answered. libvirt stores the definition before it starts the guest, and leaves it behind
- * if the start fails; one that was not there before is removed. */
-static void remember_that_it_never_ran(struct incoming *in)
+/* Once it is certain whether the guest has run here, and that it never will again, the record says
+ * so: QUERY can then be answered. libvirt stores the definition before it starts the guest, and
+ * leaves it behind if the start fails; one that was not there before is removed. */
+static void remember_whether_it_ran(struct incoming *in)
 {
 	enum domain_state state = incoming_settle(in, 0);
 	struct record *r = &in->place.record;
 
-	if (r->resumed || in->monitor.missed_events || !incoming_settle_has_ended(state) ||
-	    (r->released && !is_known_to_have_ended(in)))
+	if (r->resumed || !incoming_settle_has_ended(state))
 		return;
-	r->never_ran = true;
-	incoming_place_write(in, NULL);
-	if (state == DOMAIN_SHUT_OFF && !r->defined_before)
+	record_judge(&in->place.dir, r, true);
+	if (!r->resumed && !in->monitor.missed_events &&
+	    (!r->released || is_known_to_have_ended(in)))
+		r->never_ran = true;
+	if (r->resumed || r->never_ran)
+		incoming_place_write(in, NULL);
+	if (r->never_ran && state == DOMAIN_SHUT_OFF && !r->defined_before)
 		host_undefine(in->host, in->uuid, NULL);
 }
 
+/* The QEMU of this session, and no other one: it has our monitor. */
+static bool find_qemu(struct incoming *in)
+{
+	struct record *r = &in->place.record;
+
+	if (r->qemu <= 0)
+		incoming_monitor_reach_again(in);
+	if (r->qemu <= 0 && in->monitor.qmp)
+		incoming_place_note_qemu(in, qmp_peer_pid(in->monitor.qmp));
+	return r->qemu > 0;
+}
+
+/* libvirt neither lets the guest run nor ends it. One that has run belongs to its user; that it has
+ * not is made sure of in the same breath, as libvirt's Finish may just be at it. */
+static void give_up_guest(struct incoming *in)
+{
+	struct record *r = &in->place.record;
+	int ret;
+
+	if (r->resumed || !find_qemu(in))
+		return;
+	ret = in->world->end_unless_resumed(r->qemu, r->qemu_started, in->place.dir.monitor,
+					    &in->err);
+	r->never_ran = ret == 0;
+	r->resumed = ret == -EALREADY;
+	if (r->never_ran || r->resumed)
+		incoming_place_write(in, NULL);
+	if (ret == 0)
+		incoming_settle(in, WIND_UP_US); /* libvirt notices */
+}
+
+/* A QEMU that was killed leaves its socket. The log is kept for as long as it alone tells whether
+ * the guest ran. */
+static void forget_monitor(struct incoming *in)
+{
+	const struct record *r = &in->place.record;
+	char log[MONITOR_LOG_PATH_MAX];
+
+	if (!incoming_settle_has_ended(incoming_settle(in, 0)))
+		return;
+	unlink(in->place.dir.monitor);
+	monitor_log_path(in->place.dir.monitor, log);
+	if (r->resumed || r->never_ran)
+		unlink(log);
+}
+
 /* libvirt's client at the source may still end its migration in good order through the tunnel; if
- * it does not, cutting the tunnel makes this host's libvirt end the QEMU that it started. dray
- * itself ends QEMU only if it is certain that the guest has not run: one that has run belongs to
- * its user, and whether to give up one that may have run is for the source to decide (DISCARD). */
+ * it does not, cutting the tunnel makes this host's libvirt end the QEMU that it started. */
 static void undo(struct incoming *in)
 {
 	tell_source(in);
@@ -57,13 +106,10 @@ static void undo(struct incoming *in)
 	incoming_joined_stop_qemu_stream(in);
 	if (in->source_lost || incoming_settle(in, WIND_UP_US) == DOMAIN_INCOMING)
 		incoming_joined_cut_tunnels(in);
-	if (incoming_settle(in, SETTLE_US) == DOMAIN_INCOMING && in->host &&
-	    !in->place.record.resumed && !in->monitor.missed_events)
-		host_destroy(in->host, in->uuid, &in->err);
-	remember_that_it_never_ran(in);
-	/* A QEMU that was killed leaves it. */
-	if (incoming_settle_has_ended(incoming_settle(in, 0)))
-		unlink(in->place.dir.monitor);
+	if (incoming_settle(in, SETTLE_US) == DOMAIN_INCOMING)
+		give_up_guest(in);
+	remember_whether_it_ran(in);
+	forget_monitor(in);
 }
 
 /* Let go of QEMU, then tell the source. An error means that something may be left inside QEMU; the
@@ -82,6 +128,8 @@ static int welcome(struct incoming *in, struct incoming_result *result)
 	if (ret == 0)
 		ret = incoming_monitor_forget_capability(in);
 	incoming_place_write(in, NULL);
+	incoming_monitor_close(in);
+	monitor_log_quiet(in->place.dir.monitor);
 	if (in->postcopy.owed && r->complete)
 		unlink(in->place.dir.owed);
 	/* When the source hears FINISHED, or COMPLETE, the guest may be sent on to another host at

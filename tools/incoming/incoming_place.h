@@ -23,7 +23,7 @@ struct incoming_place {
 
 void incoming_place_init(struct incoming *in);
 /* Take the lock, which moves to PREPARED, and begin a record of this migration; what is left of an
- * earlier one goes. Then start a guard. */
+ * earlier one goes, unless it is not settled: -EEXIST. Then start a guard. */
 int incoming_place_open(struct incoming *in);
 /* Take the lock again after another process, for a record that is there: it is read anew. No guard
  * yet. */
@@ -31,6 +31,8 @@ int incoming_place_reopen(struct incoming *in);
 int incoming_place_start_guard(struct incoming *in);
 /* The record, as it is now; err may be NULL. */
 int incoming_place_write(struct incoming *in, struct errtext *err);
+/* The record names the guest's QEMU from now on, so that it can be found without its help. */
+int incoming_place_note_qemu(struct incoming *in, pid_t qemu);
 /* All is tidy: no guard is needed any more. */
 void incoming_place_guard_done(struct incoming *in);
 /* Give everything back. A guard that was not told so begins now, and needs the lock. */

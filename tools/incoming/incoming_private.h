@@ -107,6 +107,8 @@ int incoming_prepare(struct incoming *in, int fd);
 int incoming_attach(struct incoming *in);
 
 /* incoming_adopt.c */
+/* Of record_find: is this the record of the session with this number, a text? */
+bool incoming_is_of_session(const struct record *r, const void *session);
 /* Take up a post-copy that another process began here. in->err says what is wrong. -ENOENT: it is
  * certain that the guest is not here, or no more; -EALREADY: all of its memory has come; others: it
  * may work later. */

@@ -16,8 +16,6 @@ static int record_release(struct incoming *in)
 		ret = incoming_postcopy_begin(in);
 	r->released = true;
 	r->post_copy = in->postcopy.owed;
-	r->qemu = in->postcopy.qemu;
-	r->qemu_started = in->postcopy.qemu_started;
 	if (ret == 0)
 		ret = incoming_place_write(in, &in->err);
 	if (ret < 0)

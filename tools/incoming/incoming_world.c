@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "guard.h"
 #include "libvirt_host.h"
+#include "monitor_log.h"
 #include "ram_find.h"
 
 static void pause_for(uint64_t for_us)
@@ -25,6 +26,7 @@ static const struct incoming_world real = {
 	.borrow_userfaultfd = attach_userfaultfd,
 	.find_userfaultfd = attach_find_inside,
 	.close_userfaultfd = attach_close_inside,
+	.end_unless_resumed = monitor_log_end_unless_resumed,
 	.now_us = clock_monotonic_us,
 	.pause = pause_for,
 	.take_mail = mailbox_take,

@@ -40,6 +40,10 @@ struct incoming_world {
 	int (*find_userfaultfd)(pid_t qemu, int *uffd, int *inside, struct errtext *err);
 	int (*close_userfaultfd)(pid_t qemu, int inside, struct errtext *err);
 
+	/* monitor_log.h: monitor_log_end_unless_resumed */
+	int (*end_unless_resumed)(pid_t qemu, uint64_t started, const char *monitor_path,
+				  struct errtext *err);
+
 	/* CLOCK_MONOTONIC, in microseconds */
 	uint64_t (*now_us)(void);
 	void (*pause)(uint64_t for_us);

@@ -22,14 +22,30 @@ int receiver_new(const struct receiver_options *options, struct receiver **out)
 	return 0;
 }
 
-void receiver_add(struct incoming *in)
+/* Under the lock. */
+static struct incoming *find(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
+{
+	struct incoming *in;
+
+	for (in = r->sessions; in; in = in->next)
+		if (memcmp(in->session, session, WIRE_SESSION_SIZE) == 0)
+			break;
+	return in;
+}
+
+int receiver_add(struct incoming *in)
 {
 	struct receiver *r = in->receiver;
+	bool taken;
 
 	pthread_mutex_lock(&r->lock);
-	in->next = r->sessions;
-	r->sessions = in;
+	taken = find(r, in->session);
+	if (!taken) {
+		in->next = r->sessions;
+		r->sessions = in;
+	}
 	pthread_mutex_unlock(&r->lock);
+	return taken ? -EEXIST : 0;
 }
 
 void receiver_remove(struct incoming *in)
@@ -47,14 +63,12 @@ void receiver_remove(struct incoming *in)
 
 bool receiver_knows(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
 {
-	struct incoming *in;
+	bool known;
 
 	pthread_mutex_lock(&r->lock);
-	for (in = r->sessions; in; in = in->next)
-		if (memcmp(in->session, session, WIRE_SESSION_SIZE) == 0)
-			break;
+	known = find(r, session);
 	pthread_mutex_unlock(&r->lock);
-	return in;
+	return known;
 }
 
 struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
@@ -62,9 +76,9 @@ struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_S
 	struct incoming *in;
 
 	pthread_mutex_lock(&r->lock);
-	for (in = r->sessions; in; in = in->next)
-		if (memcmp(in->session, session, WIRE_SESSION_SIZE) == 0 && !in->joined.ending)
-			break;
+	in = find(r, session);
+	if (in && in->joined.ending)
+		in = NULL;
 	if (in)
 		in->joined.users++;
 	pthread_mutex_unlock(&r->lock);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "door.h"
 #include "wire.h"
 
 struct incoming;
@@ -21,6 +22,7 @@ struct receiver_options {
 				   * receivers serve them */
 	uint16_t port;		  /* that we listen on, and where; for whoever has to carry on */
 	const char *bind;
+	struct door_host self;		    /* this host */
 	const struct incoming_world *world; /* NULL: the real one */
 };
 
@@ -35,8 +37,9 @@ struct receiver {
 };
 
 int receiver_new(const struct receiver_options *options, struct receiver **out);
-/* A session's own thread: from now on, or no longer, it can be found. */
-void receiver_add(struct incoming *in);
+/* A session's own thread: from now on, or no longer, it can be found. -EEXIST: there is one of that
+ * number. */
+int receiver_add(struct incoming *in);
 void receiver_remove(struct incoming *in);
 /* Is this session under way here? Any thread. */
 bool receiver_knows(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);

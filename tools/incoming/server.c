@@ -19,6 +19,7 @@
 #include "lane.h"
 #include "receiver.h"
 #include "record.h"
+#include "this_host.h"
 
 /* Connections that have not said hello yet count too, so that nobody can make the receiver start
  * threads without end. */
@@ -34,7 +35,7 @@ struct server {
 	char libvirt_socket[108], session[2 * WIRE_SESSION_SIZE + 1];
 	struct report report;
 	struct receiver *receiver;
-	uint8_t host_uuid[16];
+	struct door_host self;
 	int ended; /* eventfd: what was to be served has been */
 
 	atomic_int connections; /* relaxed: a limit only */
@@ -188,7 +189,7 @@ static void serve(struct server *s, struct connection *c)
 	struct door_terms terms;
 	struct errtext err = {0};
 
-	if (door_answer(c->fd, CONNECTION_FIRST_MS, s->host_uuid, &hello, &terms, &err) < 0) {
+	if (door_answer(c->fd, CONNECTION_FIRST_MS, &s->self, &hello, &terms, &err) < 0) {
 		close(c->fd);
 		return;
 	}
@@ -332,17 +333,14 @@ static int listen_patiently(const struct server_options *opt, int *fd, struct er
 
 static int start(struct server *s, int *listen_fd, struct errtext *err)
 {
-	const struct receiver_options options = {.libvirt_socket = s->opt.libvirt_socket,
-						 .max_inbound = s->opt.max_inbound,
-						 .port = s->opt.port,
-						 .bind = s->opt.socket.bind,
-						 .world = s->opt.world};
-	struct host *host = NULL;
-	int ret = s->opt.world->open_host(s->opt.libvirt_socket, &host, err);
+	struct receiver_options options = {.libvirt_socket = s->opt.libvirt_socket,
+					   .max_inbound = s->opt.max_inbound,
+					   .port = s->opt.port,
+					   .bind = s->opt.socket.bind,
+					   .world = s->opt.world};
+	int ret = this_host(s->opt.world->open_host, s->opt.libvirt_socket, &s->self, err);
 
-	if (ret == 0)
-		ret = host_uuid(host, s->host_uuid, err);
-	host_close(host);
+	options.self = s->self;
 	if (ret == 0)
 		ret = listen_patiently(&s->opt, listen_fd, err);
 	if (ret == 0)

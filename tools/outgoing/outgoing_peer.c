@@ -47,13 +47,14 @@ static int check_other_host(struct outgoing *o, const struct door_terms *terms)
 	uint8_t uuid[16];
 	int ret = host_uuid(o->libvirt.host, uuid, &o->err);
 
-	if (ret == 0 && memcmp(uuid, terms->host_uuid, sizeof(uuid)) == 0)
+	if (ret == 0 && memcmp(uuid, terms->host.uuid, sizeof(uuid)) == 0)
 		ret = outgoing_fail(
 			o, -EINVAL,
 			"destination %s is this very host (both have the same host UUID): "
 			"name another one; cloned hosts need a host_uuid of their own "
 			"in libvirtd.conf",
 			o->opt->destination);
+	o->peer.at.who = terms->host; /* and no other one from now on */
 	return ret;
 }
 

@@ -47,6 +47,7 @@ static void fill_record(struct outgoing *o)
 	r->streams = o->opt->streams;
 	r->no_prefetch = o->opt->no_prefetch;
 	record_session(o->peer.at.session, r->session);
+	record_set_host(r, &o->peer.at.who);
 	r->persistent = o->guest.info.persistent;
 	r->running = o->guest.runs;
 }

@@ -99,6 +99,17 @@ static void note_broken(struct page_link *l, const char *text)
 	pthread_mutex_unlock(&l->lock);
 }
 
+/* The destination was started again: with it the guest has ended, whatever it still lacked. */
+static void note_ended(struct page_link *l, const char *why)
+{
+	pthread_mutex_lock(&l->lock);
+	snprintf(l->text, sizeof(l->text),
+		 "%.900s: the guest has ended there, before all of its memory had come", why);
+	l->ended = true;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+}
+
 /* The destination closes them before it says COMPLETE, or why it gives up: let it say so. */
 static void note_stream_ended(struct page_link *l, const char *text)
 {
@@ -244,6 +255,8 @@ static int open_control(struct page_link *l, bool ask_owed, struct errtext *err)
 					  .opaque = l};
 	int ret = door_dial(l->opt.peer, WIRE_KIND_LINK, ask_owed, &options.fd, NULL, err);
 
+	if (ret == -EOWNERDEAD)
+		note_ended(l, err->text);
 	return ret < 0 ? ret : control_new(&options, &l->control, err);
 }
 

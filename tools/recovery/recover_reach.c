@@ -23,4 +23,5 @@ void recover_reach_peer(const struct record *r, int timeout_ms, struct peer *pee
 	snprintf(peer->socket.bind, sizeof(peer->socket.bind), "%s", r->bind);
 	snprintf(peer->socket.congestion, sizeof(peer->socket.congestion), "%s", r->congestion);
 	record_session_bytes(r, peer->session);
+	record_host(r, &peer->who);
 }

@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <uuid/uuid.h>
 #include "cleanup.h"
 #include "clock.h"
 #include "control.h"
 #include "ownership_table.h"
-#include "record.h"
 
 #define POLL_US 50000
 #define UNSTICK_MS 2000
@@ -31,6 +31,8 @@ int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_
 	int ret = door_dial(peer, WIRE_KIND_RECOVER, 0, &fd, NULL, err);
 
 	memcpy(ask.query.uuid, uuid, sizeof(ask.query.uuid));
+	memcpy(ask.query.host_uuid, peer->who.uuid, sizeof(ask.query.host_uuid));
+	memcpy(ask.query.session, peer->session, sizeof(ask.query.session));
 	if (ret == 0)
 		ret = control_write_one(fd, peer->timeout_ms, &ask, err);
 	if (ret == 0)
@@ -38,9 +40,24 @@ int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_
 	if (ret == 0 && m.type != WIRE_STATE)
 		ret = errtext_set(err, -EPROTO, "%s:%u answers %s, not STATE", peer->host,
 				  peer->port, wire_type_name(m.type));
+	if (ret == 0 && m.state.state == WIRE_STATE_UNKNOWN)
+		ret = errtext_set(err, -ENODATA, "%s:%u does not know: %s", peer->host, peer->port,
+				  m.state.text);
 	if (ret == 0)
 		*state = m.state.state;
 	return ret;
+}
+
+/* Whoever asks for the host that the guest went to, and finds it started again. */
+static int restarted(const struct errtext *why, struct errtext *err)
+{
+	return errtext_set(
+		err, -EOWNERDEAD,
+		"%s, and so no guest that went there before runs there any more. "
+		"Whether it had run there is not known. If nothing has written its disks "
+		"since the hand-over, it may be resumed here (virsh resume); otherwise "
+		"end it here (virsh destroy), and start it from its disks",
+		why->text);
 }
 
 int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8_t uuid[16],
@@ -54,13 +71,15 @@ int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8
 		uint64_t now = clock_monotonic_us();
 		enum wire_type question =
 			answered && now - begun > wait_ms * 500ull ? WIRE_DISCARD : WIRE_QUERY;
+		int ret;
 
 		memset(&last, 0, sizeof(last));
-		if (ask(peer, question, uuid, state, &last) == 0) {
-			answered = true;
-			if (*state != WIRE_STATE_INCOMING)
-				return 0;
-		}
+		ret = ask(peer, question, uuid, state, &last);
+		if (ret == -EOWNERDEAD)
+			return restarted(&last, err);
+		if (ret == 0 && *state != WIRE_STATE_INCOMING)
+			return 0;
+		answered = answered || ret == 0;
 		if (now >= end)
 			break;
 		pause_a_little();
@@ -75,21 +94,37 @@ int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8
 
 /* ---- answering ---- */
 
-static enum ownership_evidence evidence(const struct guest_dir *dir)
+int ownership_record(const struct wire_query *query, const struct door_host *self,
+		     struct guest_dir *dir, struct record *r, struct errtext *err)
 {
-	struct record r;
-	enum ownership_evidence found;
+	char uuid[37], host[37], session[2 * WIRE_SESSION_SIZE + 1];
+	int ret;
 
-	if (record_read(dir, RECORD_INCOMING, &r, NULL) < 0)
-		return EVIDENCE_NONE;
-	if (r.resumed)
-		found = EVIDENCE_RAN;
-	else if (r.defined_before || r.never_ran)
-		found = EVIDENCE_NEVER;
-	else
-		found = EVIDENCE_PREPARED;
-	record_destroy(&r);
-	return found;
+	uuid_unparse_lower(query->uuid, uuid);
+	uuid_unparse_lower(query->host_uuid, host);
+	record_session(query->session, session);
+	guest_dir_paths(dir, uuid);
+	if (memcmp(query->host_uuid, self->uuid, sizeof(self->uuid)) != 0)
+		return errtext_set(err, -ENODATA, "the guest went to another host, with UUID %s",
+				   host);
+	ret = record_read(dir, RECORD_INCOMING, r, err);
+	if (ret == 0 && strcmp(r->session, session) == 0 && strcmp(r->host_uuid, host) == 0)
+		return 0;
+	if (ret == 0)
+		record_destroy(r);
+	if (ret < 0 && ret != -ENOENT)
+		return ret;
+	return errtext_set(err, -ENODATA, "there is no record of that migration%s",
+			   ret == 0 ? ", but of a later one" : "");
+}
+
+static enum ownership_evidence evidence(const struct record *r)
+{
+	if (r->resumed)
+		return EVIDENCE_RAN;
+	if (r->never_ran || (r->defined_before && !r->released))
+		return EVIDENCE_NEVER;
+	return r->released ? EVIDENCE_RELEASED : EVIDENCE_PREPARED;
 }
 
 static bool is_leaving(const struct guest_dir *dir)
@@ -102,17 +137,25 @@ static bool is_leaving(const struct guest_dir *dir)
 	return true;
 }
 
-int ownership_answer(struct host *host, const char *uuid, enum wire_state *answer,
-		     struct errtext *err)
+int ownership_answer(struct host *host, const struct wire_query *query,
+		     const struct door_host *self, enum wire_state *answer, struct errtext *err)
 {
 	struct guest_dir dir;
 	struct domain_info info;
-	int ret = host_state(host, uuid, &info, err);
+	struct record r;
+	enum ownership_evidence found;
+	int ret = ownership_record(query, self, &dir, &r, err);
 
 	if (ret < 0)
 		return ret;
-	guest_dir_paths(&dir, uuid);
-	if (ownership_table_answer(info.state, evidence(&dir), is_leaving(&dir), answer))
+	ret = host_state(host, r.uuid, &info, err);
+	if (ret == 0)
+		record_judge(&dir, &r, ownership_table_arrival(info.state) == ARRIVAL_NONE);
+	found = evidence(&r);
+	record_destroy(&r);
+	if (ret < 0)
+		return ret;
+	if (ownership_table_answer(info.state, found, is_leaving(&dir), answer))
 		return 0;
 	return errtext_set(err, -ENODATA,
 			   "nothing here tells whether the guest ran before it was %s",

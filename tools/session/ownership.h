@@ -8,23 +8,31 @@
 #include <stdint.h>
 #include "door.h"
 #include "errtext.h"
+#include "guest_dir.h"
 #include "host.h"
 #include "record.h"
 #include "wire.h"
 
-/* Ask the destination what it knows of a guest (QUERY), or to give up an incoming one (DISCARD). */
+/* Ask the destination what it knows of a guest (QUERY), or to give up an incoming one (DISCARD):
+ * the host that peer->who names, about the migration peer->session. -ENODATA: it answers that it
+ * does not know; -EXDEV, -EOWNERDEAD: as door_dial. */
 typedef int ownership_ask_fn(const struct peer *peer, enum wire_type question,
 			     const uint8_t uuid[16], enum wire_state *state, struct errtext *err);
 /* Over the network. */
 ownership_ask_fn ownership_ask;
 /* Ask until the answer is final (anything but INCOMING), for at most wait_ms; an incoming guest
- * that nobody finishes for half of that is given up. -EHOSTUNREACH if nobody answered. */
+ * that nobody finishes for half of that is given up. -EHOSTUNREACH if nobody answered who can;
+ * -EOWNERDEAD, at once: nobody ever will, as the destination was started again. */
 int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8_t uuid[16],
 		     uint32_t wait_ms, enum wire_state *state, struct errtext *err);
-/* What this host answers to a QUERY, by its libvirt and its records (ownership_table.h). -ENODATA:
- * nobody here can tell, and no answer is to be given. */
-int ownership_answer(struct host *host, const char *uuid, enum wire_state *answer,
-		     struct errtext *err);
+/* What this host, which is `self`, answers to a QUERY, by its libvirt and its records
+ * (ownership_table.h). -ENODATA: nobody here can tell, and the text says why. */
+int ownership_answer(struct host *host, const struct wire_query *query,
+		     const struct door_host *self, enum wire_state *answer, struct errtext *err);
+/* The record that a question is about: -ENODATA with a text if this is not the host that was asked
+ * for, or it has no record of that migration. On success record_destroy follows. */
+int ownership_record(const struct wire_query *query, const struct door_host *self,
+		     struct guest_dir *dir, struct record *r, struct errtext *err);
 /* The guest runs elsewhere: remove the paused one, and its definition if `persistent`. -EEXIST: it
  * runs here, too; -EBUSY: the one here is no leftover. Neither was touched then. */
 int ownership_retire(struct host *host, const char *uuid, bool persistent, struct errtext *err);

@@ -3,12 +3,11 @@
 #include "ownership_table.h"
 
 #define LEAVES(kept, released) DEPARTURE_##kept, DEPARTURE_##released
-#define SAYS(none, prepared, never, ran)                                                           \
+#define SAYS(prepared, released, never, ran)                                                       \
 	{                                                                                          \
-		WIRE_STATE_##none, WIRE_STATE_##prepared, WIRE_STATE_##never, WIRE_STATE_##ran     \
+		WIRE_STATE_##prepared, WIRE_STATE_##released, WIRE_STATE_##never, WIRE_STATE_##ran \
 	}
 #define ALWAYS(answer) SAYS(answer, answer, answer, answer)
-#define WIRE_STATE_UNKNOWN ((enum wire_state)0) /* nobody can tell */
 
 struct row {
 	enum ownership_departure kept, released; /* before, and after the hand-over */
@@ -31,9 +30,9 @@ struct row {
  *                must not run again on another host. */
 static const struct row rows[] = {
 	/* clang-format off */
-	/* departure, arrival, retirement, answer by evidence (NONE, PREPARED, NEVER, RAN), leaving, text */
+	/* departure, arrival, retirement, answer by evidence (PREPARED, RELEASED, NEVER, RAN), leaving, text */
 	[DOMAIN_ABSENT]           = {LEAVES(LEFT, LEFT),       ARRIVAL_NONE,    RETIRE_NOTHING,
-				     SAYS(UNKNOWN, ABSENT, ABSENT, ENDED), 0, "not here"},
+				     SAYS(ABSENT, UNKNOWN, ABSENT, ENDED), 0, "not here"},
 	[DOMAIN_SHUT_OFF]         = {LEAVES(LEFT, LEFT),       ARRIVAL_NONE,    RETIRE_DEFINITION,
 				     SAYS(UNKNOWN, UNKNOWN, ABSENT, ENDED), 0, "shut off"},
 	[DOMAIN_RUNNING]          = {LEAVES(STAYED, STAYED),   ARRIVAL_LIVES,   RETIRE_TWICE,

@@ -52,9 +52,9 @@ enum ownership_retirement ownership_table_retirement(enum domain_state state);
 
 /* What the destination's record says of a guest. */
 enum ownership_evidence {
-	EVIDENCE_NONE,	   /* there is no record: nobody knows, as after a reboot */
-	EVIDENCE_PREPARED, /* it was to come; nothing says that it ran, nor that it never did */
-	EVIDENCE_NEVER,	   /* it never ran here, or a definition here is no sign that it did */
+	EVIDENCE_PREPARED, /* it was to come, and was not released: it cannot have run */
+	EVIDENCE_RELEASED, /* it may have run, and ended, unseen */
+	EVIDENCE_NEVER,	   /* it never ran here, whether or not a definition of it is here */
 	EVIDENCE_RAN,	   /* it was seen to run here */
 	EVIDENCE_END_
 };

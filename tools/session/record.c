@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
+#include "monitor_log.h"
 
 enum type { TEXT, FLAG, U16, U32, U64 };
 
@@ -36,7 +37,8 @@ static const struct member {
 	MEMBER(FLAG, resumed),	   MEMBER(TEXT, session),   MEMBER(FLAG, post_copy),
 	MEMBER(FLAG, complete),	   MEMBER(FLAG, prove),	    MEMBER(U32, keeper),
 	MEMBER(TEXT, discard),	   MEMBER(FLAG, never_ran), MEMBER(U32, qemu),
-	MEMBER(U64, qemu_started),
+	MEMBER(U64, qemu_started), MEMBER(TEXT, host_uuid), MEMBER(TEXT, boot_id),
+	MEMBER(FLAG, settled),
 #undef MEMBER
 };
 
@@ -204,6 +206,45 @@ int record_find(enum record_kind kind, bool (*is)(const struct record *r, const 
 		ret = errtext_set(err, -errno, GUEST_DIR_ROOT ": %s", strerror(errno));
 	closedir(dir);
 	return ret;
+}
+
+/* ---- what a record means ---- */
+
+void record_judge(const struct guest_dir *d, struct record *r, bool ended)
+{
+	int resumed;
+
+	if (r->resumed || r->never_ran)
+		return;
+	resumed = monitor_log_resumed(d->monitor);
+	r->resumed = resumed > 0;
+	r->never_ran = resumed == 0 && ended;
+}
+
+/* Outgoing: the guest is not here, so all that can be left is its memory, in post-copy. Incoming:
+ * one that was never released cannot have run. */
+bool record_is_settled(enum record_kind kind, const struct record *r)
+{
+	if (!r->released)
+		return true;
+	if (kind == RECORD_OUTGOING)
+		return !r->post_copy;
+	return r->never_ran || r->settled || (r->resumed && (r->complete || !r->post_copy));
+}
+
+/* ---- hosts ---- */
+
+void record_set_host(struct record *r, const struct door_host *host)
+{
+	uuid_unparse_lower(host->uuid, r->host_uuid);
+	uuid_unparse_lower(host->boot_id, r->boot_id);
+}
+
+void record_host(const struct record *r, struct door_host *host)
+{
+	*host = (struct door_host){0};
+	uuid_parse(r->host_uuid, host->uuid);
+	uuid_parse(r->boot_id, host->boot_id);
 }
 
 /* ---- session numbers ---- */

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "door.h"
 #include "errtext.h"
 #include "guest_dir.h"
 #include "ram_discard.h"
@@ -19,6 +20,8 @@ struct record {
 	char host[256]; /* outgoing: where to; incoming: what the receiver is bound to */
 	uint16_t port;
 	char session[2 * WIRE_SESSION_SIZE + 1]; /* hexadecimal */
+	/* Of the destination, on both hosts: who the guest goes to, whatever addresses are. */
+	char host_uuid[37], boot_id[37];
 	char phase[32];	     /* outgoing: as in phase.h; written at hand-over at the latest */
 	bool released;	     /* the destination may own the guest */
 	bool persistent;     /* outgoing: to be undefined here once it has arrived */
@@ -26,9 +29,10 @@ struct record {
 	bool defined_before; /* incoming: libvirt here knew the guest already */
 	bool resumed;	     /* incoming: it has run here */
 	bool never_ran;	     /* incoming: it ended, or was given up, and is known not to have run */
-	bool post_copy;	     /* released before all memory was there */
-	bool complete;	     /* ... and it is there now */
-	bool prove;	     /* incoming: ... and the source wants it proven to be the same */
+	bool settled;	/* incoming: somebody has seen that it is not here, and left it at that */
+	bool post_copy; /* released before all memory was there */
+	bool complete;	/* ... and it is there now */
+	bool prove;	/* incoming: ... and the source wants it proven to be the same */
 
 	/* outgoing: how the destination is reached, for whoever has to carry on */
 	char bind[64];	      /* address or interface, as given */
@@ -64,6 +68,19 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
 int record_find(enum record_kind kind, bool (*is)(const struct record *r, const void *what),
 		const void *what, struct guest_dir *d, struct record *r, struct errtext *err);
 void record_remove(const struct guest_dir *d, enum record_kind kind);
+
+/* Incoming: note what QEMU's log (monitor_log.h) tells, if it is not known yet whether the guest
+ * has run. What it does not tell yet may change while a QEMU has the guest: then only that it ran
+ * is noted if `ended` is false. */
+void record_judge(const struct guest_dir *d, struct record *r, bool ended);
+/* May the record of another migration take this one's place? Not while nobody has found out what
+ * became of the guest: then this record is what an answer, or the guest's memory, depends on. Only
+ * asked of a guest that no QEMU has here. */
+bool record_is_settled(enum record_kind kind, const struct record *r);
+
+/* The destination as a record has it. */
+void record_set_host(struct record *r, const struct door_host *host);
+void record_host(const struct record *r, struct door_host *host);
 
 /* A session's number as a record has it, and back; what is no such text is zeroes. */
 void record_session(const uint8_t session[WIRE_SESSION_SIZE], char text[2 * WIRE_SESSION_SIZE + 1]);

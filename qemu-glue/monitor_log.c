@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a guest's QEMU has said on its private monitor, as QEMU itself writes it to a file.
+#include "monitor_log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <json-c/json.h>
+#include "cleanup.h"
+#include "clock.h"
+#include "process.h"
+
+#define FREEZE_US 2000000
+#define POLL_US 1000
+#define DEATH_MS 5000
+#define QUIET_MS 500
+
+void monitor_log_path(const char *monitor_path, char path[MONITOR_LOG_PATH_MAX])
+{
+	snprintf(path, MONITOR_LOG_PATH_MAX, "%s.log", monitor_path);
+}
+
+void monitor_log_keep_private(const char *monitor_path)
+{
+	char path[MONITOR_LOG_PATH_MAX];
+
+	monitor_log_path(monitor_path, path);
+	chmod(monitor_path, 0600);
+	chmod(path, 0600);
+}
+
+/* ---- the file ---- */
+
+/* A line that QEMU could not write to its end may be that of RESUME, too. */
+static bool is_resume(const char *line)
+{
+	json_object *o, *event = NULL;
+	bool is;
+
+	if (!strstr(line, "RESUME"))
+		return false;
+	o = json_tokener_parse(line);
+	is = !o || (json_object_object_get_ex(o, "event", &event) &&
+		    strcmp(json_object_get_string(event), "RESUME") == 0);
+	json_object_put(o);
+	return is;
+}
+
+int monitor_log_resumed(const char *monitor_path)
+{
+	char path[MONITOR_LOG_PATH_MAX];
+	_cleanup_fclose_ FILE *f = NULL;
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	bool resumed = false;
+
+	monitor_log_path(monitor_path, path);
+	f = fopen(path, "re");
+	if (!f)
+		return -errno;
+	while (!resumed && getline(&line, &size, f) >= 0)
+		resumed = is_resume(line);
+	return resumed ? 1 : ferror(f) ? -EIO : 0;
+}
+
+/* ---- the process ---- */
+
+/* May this thread still run? One that waits in the kernel without being interrupted does not,
+ * before it has been stopped. */
+static bool may_run(pid_t pid, const char *tid)
+{
+	char path[64], line[512] = "";
+	_cleanup_fclose_ FILE *f = NULL;
+	const char *rest;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/stat", pid, tid);
+	f = fopen(path, "re");
+	if (!f || !fgets(line, sizeof(line), f))
+		return false; /* it has ended */
+	rest = strrchr(line, ')');
+	return !rest || !rest[1] || !strchr("TtDZX", rest[2]);
+}
+
+static bool is_frozen(pid_t pid)
+{
+	char path[32];
+	const struct dirent *entry;
+	bool frozen = true;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	if (!dir)
+		return true;
+	while (frozen && (entry = readdir(dir)))
+		frozen = entry->d_name[0] == '.' || !may_run(pid, entry->d_name);
+	closedir(dir);
+	return frozen;
+}
+
+static int send_signal(int pidfd, int signal)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
+}
+
+static int freeze(int pidfd, pid_t pid, struct errtext *err)
+{
+	uint64_t end = clock_monotonic_us() + FREEZE_US;
+	int ret = send_signal(pidfd, SIGSTOP);
+
+	while (ret == 0 && !is_frozen(pid)) {
+		if (clock_monotonic_us() >= end)
+			return errtext_set(err, -ETIMEDOUT, "QEMU's process %d does not stop", pid);
+		usleep(POLL_US);
+	}
+	return ret;
+}
+
+static int end(int pidfd, pid_t pid, struct errtext *err)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	int ret = send_signal(pidfd, SIGKILL);
+
+	if (ret == 0 && poll(&p, 1, DEATH_MS) <= 0)
+		ret = errtext_set(err, -ETIMEDOUT, "QEMU's process %d does not end", pid);
+	return ret;
+}
+
+/* 0: it never ran; of one that lives that is true only while it stands still. */
+static int judge(const char *monitor_path, struct errtext *err)
+{
+	int resumed = monitor_log_resumed(monitor_path);
+
+	if (resumed < 0)
+		return errtext_set(err, -ENODATA, "%s.log: %s: nothing tells whether the guest ran",
+				   monitor_path, strerror(-resumed));
+	return resumed ? errtext_set(err, -EALREADY, "the guest has run") : 0;
+}
+
+static int open_process(pid_t pid, uint64_t started, int *pidfd, struct errtext *err)
+{
+	_cleanup_close_ int proc = -1;
+	uint64_t now = 0;
+	int ret = process_open(pid, pidfd, &proc, err);
+
+	if (ret == 0)
+		ret = process_started(pid, &now, err);
+	return ret == 0 && now != started ? -ESRCH : ret;
+}
+
+int monitor_log_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
+				   struct errtext *err)
+{
+	_cleanup_close_ int pidfd = -1;
+	int ret = open_process(qemu, started, &pidfd, NULL);
+
+	if (ret == -ESRCH)
+		return judge(monitor_path, err);
+	if (ret < 0)
+		return errtext_set(err, ret, "QEMU's process %d: %s", qemu, strerror(-ret));
+	ret = freeze(pidfd, qemu, err);
+	if (ret == 0)
+		ret = judge(monitor_path, err);
+	if (ret == 0)
+		return end(pidfd, qemu, err);
+	send_signal(pidfd, SIGCONT);
+	return ret;
+}
+
+/* ---- when the guest lives here ---- */
+
+/* A client that hangs up before it has negotiated. */
+static void greet(const char *monitor_path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", monitor_path);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		poll(&p, 1, QUIET_MS); /* its greeting; then it has noticed */
+}
+
+void monitor_log_quiet(const char *monitor_path)
+{
+	char path[MONITOR_LOG_PATH_MAX];
+	int fd;
+
+	monitor_log_path(monitor_path, path);
+	if (access(path, F_OK) < 0)
+		return;
+	greet(monitor_path);
+	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0)
+		close(fd);
+}

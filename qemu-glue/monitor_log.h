@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a guest's QEMU has said on its private monitor, as QEMU itself writes it to a file.
+//
+// QEMU says RESUME before the first instruction of its guest, and has then written it, whether or
+// not anybody listens, and whatever becomes of it later. So the file tells for certain whether a
+// QEMU that has ended ever ran its guest. Rejected: to listen, which a dray that was killed does
+// not; libvirt's log, which does not tell of a resume.
+//
+// A monitor whose client has spoken goes on to say events when the client has gone; one whose last
+// client said nothing does not (monitor_log_quiet). Any thread.
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+#include "errtext.h"
+
+#define MONITOR_LOG_PATH_MAX 128
+
+/* Where that is, for the socket of the monitor. */
+void monitor_log_path(const char *monitor_path, char path[MONITOR_LOG_PATH_MAX]);
+/* libvirt's umask lets QEMU's group in, to the socket and the file: no longer. */
+void monitor_log_keep_private(const char *monitor_path);
+/* 1: this QEMU has run its guest, or was about to; 0: it has not, so far. -ENOENT: there is no such
+ * file, as of a QEMU that an older dray had started. */
+int monitor_log_resumed(const char *monitor_path);
+/* End the QEMU that has not run its guest. It stands still while that is looked up, so nothing can
+ * resume it in between. 0: it never ran, and never will. -EALREADY: it has run; one that lives goes
+ * on. Others: it cannot be told, and nothing was done. */
+int monitor_log_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
+				   struct errtext *err);
+/* The guest has arrived: nothing more is written, and what was goes. */
+void monitor_log_quiet(const char *monitor_path);

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+// What QEMU's log tells, and how a process is ended that has not said RESUME.
+#include "monitor_log.h"
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "process.h"
+
+TestSuite(monitor_log, .timeout = 20);
+
+#define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\n{\"return\": {}}\n"
+#define RESUME "{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": \"RESUME\"}\n"
+
+struct place {
+	char dir[32], monitor[64], log[MONITOR_LOG_PATH_MAX];
+};
+
+static struct place place_new(void)
+{
+	struct place p = {.dir = "/tmp/dray-test.XXXXXX"};
+
+	cr_assert_not_null(mkdtemp(p.dir));
+	snprintf(p.monitor, sizeof(p.monitor), "%s/monitor", p.dir);
+	monitor_log_path(p.monitor, p.log);
+	return p;
+}
+
+static void place_destroy(const struct place *p)
+{
+	unlink(p->log);
+	unlink(p->monitor);
+	rmdir(p->dir);
+}
+
+static void say(const struct place *p, const char *text)
+{
+	FILE *f = fopen(p->log, "a");
+
+	cr_assert_not_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+struct log_row {
+	char text[400];
+	int resumed;
+};
+
+ParameterizedTestParameters(monitor_log, logs)
+{
+	static struct log_row rows[] = {
+		{"", 0},
+		{GREETING, 0},
+		{GREETING "{\"timestamp\": {}, \"event\": \"MIGRATION\"}\n", 0},
+		{GREETING "{\"return\": {\"name\": \"RESUME\"}}\n", 0},
+		{GREETING RESUME, 1},
+		{GREETING RESUME "{\"timestamp\": {}, \"event\": \"STOP\"}\n", 1},
+		/* QEMU was killed while it wrote this */
+		{GREETING "{\"timestamp\": {\"seconds\": 1}, \"event\": \"RESUME", 1},
+		{GREETING "{\"timestamp\": {\"sec", 0},
+	};
+
+	return cr_make_param_array(struct log_row, rows, sizeof(rows) / sizeof(*rows));
+}
+
+ParameterizedTest(struct log_row *row, monitor_log, logs)
+{
+	struct place p = place_new();
+
+	cr_expect_eq(monitor_log_resumed(p.monitor), -ENOENT);
+	say(&p, row->text);
+	cr_expect_eq(monitor_log_resumed(p.monitor), row->resumed, "%s", row->text);
+	place_destroy(&p);
+}
+
+/* ---- a process ---- */
+
+struct qemu {
+	pid_t pid;
+	uint64_t started;
+};
+
+static struct qemu qemu_new(void)
+{
+	struct qemu q = {.pid = fork()};
+
+	cr_assert_geq(q.pid, 0);
+	if (q.pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	cr_assert_eq(process_started(q.pid, &q.started, NULL), 0);
+	return q;
+}
+
+/* Ended by which signal; 0: it lives, and is not stopped. */
+static int fate(const struct qemu *q)
+{
+	int status = 0;
+	pid_t pid;
+
+	while ((pid = waitpid(q->pid, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0 &&
+	       (WIFSTOPPED(status) || WIFCONTINUED(status)))
+		cr_log_info("%d", status);
+	if (pid > 0 && WIFSIGNALED(status))
+		return WTERMSIG(status);
+	kill(q->pid, SIGTERM);
+	cr_assert_eq(waitpid(q->pid, &status, 0), q->pid);
+	cr_assert_eq(WTERMSIG(status), SIGTERM, "it stood still");
+	return 0;
+}
+
+static int end(const struct qemu *q, const struct place *p)
+{
+	struct errtext err = {0};
+	int ret = monitor_log_end_unless_resumed(q->pid, q->started, p->monitor, &err);
+
+	cr_expect_eq(ret < 0, err.text[0] != 0, "%d: %s", ret, err.text);
+	return ret;
+}
+
+Test(monitor_log, who_has_not_run_its_guest_is_ended)
+{
+	struct place p = place_new();
+	struct qemu q = qemu_new();
+
+	say(&p, GREETING);
+	cr_assert_eq(end(&q, &p), 0);
+	cr_assert_eq(fate(&q), SIGKILL);
+	cr_assert_eq(end(&q, &p), 0, "it has gone, and never ran");
+	place_destroy(&p);
+}
+
+Test(monitor_log, who_has_run_its_guest_goes_on)
+{
+	struct place p = place_new();
+	struct qemu q = qemu_new();
+
+	say(&p, GREETING RESUME);
+	cr_assert_eq(end(&q, &p), -EALREADY);
+	cr_assert_eq(fate(&q), 0);
+	cr_assert_eq(end(&q, &p), -EALREADY, "it has gone, and ran");
+	place_destroy(&p);
+}
+
+Test(monitor_log, without_a_log_nothing_is_done)
+{
+	struct place p = place_new();
+	struct qemu q = qemu_new();
+
+	cr_assert_eq(end(&q, &p), -ENODATA);
+	cr_assert_eq(fate(&q), 0);
+	place_destroy(&p);
+}
+
+Test(monitor_log, another_process_of_that_number_is_left_alone)
+{
+	struct place p = place_new();
+	struct qemu q = qemu_new(), before = q;
+
+	before.started--;
+	say(&p, GREETING);
+	cr_assert_eq(end(&before, &p), 0);
+	cr_assert_eq(fate(&q), 0);
+	place_destroy(&p);
+}
+
+/* ---- quiet ---- */
+
+Test(monitor_log, is_emptied_by_a_client_that_says_nothing)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct place p = place_new();
+	int qemu = socket(AF_UNIX, SOCK_STREAM, 0), client;
+	struct stat st;
+	char byte;
+
+	strcpy(address.sun_path, p.monitor);
+	cr_assert_eq(bind(qemu, (struct sockaddr *)&address, sizeof(address)), 0);
+	cr_assert_eq(listen(qemu, 1), 0);
+	monitor_log_quiet(p.monitor);
+	cr_assert_lt(stat(p.log, &st), 0, "there was none");
+	say(&p, GREETING RESUME);
+	monitor_log_quiet(p.monitor);
+	cr_assert_eq(stat(p.log, &st), 0);
+	cr_assert_eq(st.st_size, 0);
+	client = accept(qemu, NULL, NULL);
+	cr_assert_eq(read(client, &byte, 1), 0, "it hung up");
+	close(client);
+	close(qemu);
+	place_destroy(&p);
+}
