@@ -145,6 +145,24 @@ no_guard() {
 	"$TESTBED" wait-verified window 60
 }
 
+# Frozen for longer than the destination waits for it, before the release and after it.
+@test "dray migrate is stopped (SIGSTOP) at the hand-over: the guest runs once, where dray says" {
+	local point from on
+	for point in last-pass hand-over; do
+		from=$AT
+		receive "$(other "$from")"
+		DRAY_FAULT=$point=stop migrate_start "$from" window --peer-timeout 1500
+		until_true 30 is_stopped "$TX_PID"
+		until_true 30 grep -q '"event":"result"' "$RX_LOG"
+		let_go "$TX_PID"
+		migrate_wait
+		on=$(field guest_on)
+		judge
+		[[ $status-$on == 2-source && $AT == "$from" || $status-$on == 0-destination && $AT != "$from" ]]
+		stop_receive
+	done
+}
+
 @test "network cut for good right after the release: nobody runs twice, recover settles it" {
 	local from=$AT
 	receive "$(other "$from")"

@@ -12,7 +12,7 @@ Test(outgoing_result, each_end_has_its_status_and_its_word)
 {
 	static const struct {
 		enum phase phase;
-		bool damaged;
+		bool for_operator;
 		enum exit_status status;
 		const char *word;
 	} rows[] = {
@@ -20,14 +20,16 @@ Test(outgoing_result, each_end_has_its_status_and_its_word)
 		{PHASE_COMPLETED, true, EXIT_OPERATOR, "lost"}, /* it runs, and must not */
 		{PHASE_ABORTED, false, EXIT_ABORTED, "aborted"},
 		{PHASE_FAILED, false, EXIT_FAILED, "failed"},
+		{PHASE_ABORTED, true, EXIT_OPERATOR, "lost"}, /* it stays, and stands still */
+		{PHASE_FAILED, true, EXIT_OPERATOR, "lost"},
 		{PHASE_LOST, false, EXIT_OPERATOR, "lost"},
 		{PHASE_LOST, true, EXIT_OPERATOR, "lost"},
 	};
 
 	for (unsigned int i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		cr_expect_eq(outgoing_result_status(rows[i].phase, rows[i].damaged), rows[i].status,
-			     "%s", phase_name(rows[i].phase));
-		cr_expect_str_eq(outgoing_result_word(rows[i].phase, rows[i].damaged),
+		cr_expect_eq(outgoing_result_status(rows[i].phase, rows[i].for_operator),
+			     rows[i].status, "%s", phase_name(rows[i].phase));
+		cr_expect_str_eq(outgoing_result_word(rows[i].phase, rows[i].for_operator),
 				 rows[i].word);
 	}
 }

@@ -58,7 +58,7 @@ static int run(struct outgoing *o, const struct outgoing_lane *lane, struct repo
 	       bool *may_pass)
 {
 	enum exit_status status;
-	bool refused;
+	bool refused, for_operator;
 
 	*may_pass = false;
 	if (outgoing_setup_check(o) < 0) {
@@ -67,13 +67,14 @@ static int run(struct outgoing *o, const struct outgoing_lane *lane, struct repo
 		return EXIT_REFUSED;
 	}
 	outgoing_lane_walk(o, lane);
-	status = outgoing_result_status(o->phase, o->postcopy.damaged);
+	for_operator = o->postcopy.damaged || o->libvirt.stands;
+	status = outgoing_result_status(o->phase, for_operator);
 	/* A receiver that cannot be reached, or will not do, is found before anything is touched.
 	 */
 	refused = status == EXIT_FAILED && !o->peer.accepted;
 	*may_pass = status == EXIT_FAILED && !o->guest.ended &&
 		    (!refused || outgoing_result_is_passing(o->failed));
-	outgoing_result_fill(o, outgoing_result_word(o->phase, o->postcopy.damaged), result);
+	outgoing_result_fill(o, outgoing_result_word(o->phase, for_operator), result);
 	if (refused)
 		return EXIT_REFUSED;
 	return status;

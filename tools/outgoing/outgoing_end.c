@@ -49,14 +49,30 @@ int outgoing_end_finish(struct outgoing *o)
 
 /* ---- it stays ---- */
 
+/* The guard tries on; but the guest must not be taken for one that runs. */
+static void tell_that_it_stands(struct outgoing *o, const struct errtext *why)
+{
+	struct errtext first = o->err;
+
+	o->libvirt.stands = true;
+	o->err = (struct errtext){0};
+	errtext_set(&o->err, o->failed,
+		    "%.300s. The guest was not handed over, and stands still here, as libvirt does "
+		    "not resume it (%.200s). This is tried on; or run: dray recover %s",
+		    first.text, why->text, o->guest.info.name);
+}
+
 void outgoing_end_settle(struct outgoing *o)
 {
 	struct errtext err = {0};
 
-	if (outgoing_libvirt_restore(o, &err) == 0)
+	if (outgoing_libvirt_restore(o, &err) == 0) {
 		outgoing_place_forget(o);
-	else /* the guard tries again */
-		report_event(o->report, "warning", o->phase, err.text);
+		return;
+	}
+	report_event(o->report, "warning", o->phase, err.text);
+	if (outgoing_libvirt_stands(o))
+		tell_that_it_stands(o, &err);
 }
 
 /* ---- and is given back ---- */

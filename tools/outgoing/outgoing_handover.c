@@ -39,15 +39,34 @@ static int take_back(struct outgoing *o)
 	return -ECONNABORTED;
 }
 
-static int give_up(struct outgoing *o, const char *why)
+/* What an operator is to do comes before whatever broke first. */
+static int give_up(struct outgoing *o, int why, const struct errtext *text)
 {
-	errtext_set(&o->err, -EHOSTUNREACH,
-		    "the guest was handed over, and the destination no longer answers (%s). It is "
-		    "paused here and may run on %s. Do not resume it here; when the other host "
-		    "can be reached, run: dray recover %s",
-		    why, o->opt->destination, o->guest.info.name);
+	o->err = (struct errtext){0};
+	if (why == -EEXIST)
+		errtext_set(&o->err, why, "%s", text->text);
+	else if (why == -EOWNERDEAD || why == -ENODATA)
+		errtext_set(&o->err, why,
+			    "the guest was handed over, and is paused here: %s. Then run: dray "
+			    "recover %s",
+			    text->text, o->guest.info.name);
+	else
+		errtext_set(&o->err, why,
+			    "the guest was handed over, and the destination no longer answers "
+			    "(%s). It is paused here and may run on %s. Do not resume it here; "
+			    "when the other host can be reached, run: dray recover %s",
+			    text->text, o->opt->destination, o->guest.info.name);
 	outgoing_status_enter(o, PHASE_LOST);
 	return -EHOSTUNREACH;
+}
+
+/* It runs there, so what is here must go. What does not go now goes later (outgoing_end_finish),
+ * but for a guest that runs here as well. */
+static int let_go(struct outgoing *o)
+{
+	struct errtext err = {0};
+
+	return outgoing_libvirt_retire_by_hand(o, &err) == -EEXIST ? give_up(o, -EEXIST, &err) : 0;
 }
 
 /* Proof that it does not run there (ownership_table.c). */
@@ -72,17 +91,17 @@ static int resolve(struct outgoing *o)
 		     "the hand-over broke off; asking the destination who has the guest");
 	o->world->forward.cut(o->libvirt.tunnel); /* its half of libvirt must not wait for ours */
 	/* In post-copy to give up would be to give up the guest's memory. */
-	do
+	do {
+		err = (struct errtext){0};
 		ret = ownership_settle(o->world->ask, &o->peer.at, o->guest.info.uuid_bytes,
 				       o->opt->resolve_ms, &state, &err);
-	while (ret < 0 && o->postcopy.decided && !runs_here(o));
+	} while (ret < 0 && ret != -EOWNERDEAD && o->postcopy.decided && !runs_here(o));
 	if (ret < 0)
-		return runs_here(o) ? take_back(o) : give_up(o, err.text);
+		return runs_here(o) ? take_back(o) : give_up(o, ret, &err);
 	if (state == WIRE_STATE_ABSENT)
 		return take_back(o);
 	outgoing_stop_note_resumed(o);
-	ret = outgoing_libvirt_retire_by_hand(o);
-	return ret < 0 ? give_up(o, o->err.text) : 0;
+	return let_go(o);
 }
 
 int outgoing_handover_commit(struct outgoing *o)
@@ -115,7 +134,5 @@ int outgoing_handover(struct outgoing *o)
 	if (o->libvirt.done && o->libvirt.result == 0)
 		return 0;
 	/* Frozen or cut: what the control channel still said may be the answer. */
-	if (o->stop.resumed && outgoing_libvirt_retire_by_hand(o) == 0)
-		return 0;
-	return resolve(o);
+	return o->stop.resumed ? let_go(o) : resolve(o);
 }

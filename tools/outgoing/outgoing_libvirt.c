@@ -336,11 +336,11 @@ int outgoing_libvirt_retire(struct outgoing *o, struct errtext *err)
 }
 
 /* The gate stays shut to Confirm(cancelled). */
-int outgoing_libvirt_retire_by_hand(struct outgoing *o)
+int outgoing_libvirt_retire_by_hand(struct outgoing *o, struct errtext *err)
 {
 	o->world->gate.cut(o->libvirt.gate);
 	outgoing_libvirt_end_job(o);
-	return retire(o, &o->err);
+	return retire(o, err);
 }
 
 /* libvirt has usually resumed it by now: also one that its user has paused since the migration
@@ -399,6 +399,20 @@ int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err)
 	if (ret == 0)
 		o->libvirt.ignore_shared = false;
 	return ret;
+}
+
+/* If libvirt cannot tell: one that was not stopped has run on. */
+bool outgoing_libvirt_stands(struct outgoing *o)
+{
+	struct domain_info info;
+	enum ownership_departure departure;
+
+	if (!o->guest.was_running)
+		return false;
+	if (host_state(o->libvirt.host, o->guest.info.uuid, &info, NULL) < 0)
+		return o->stop.stop_us != 0;
+	departure = ownership_table_departure(info.state, false);
+	return departure == DEPARTURE_RESUME || departure == DEPARTURE_WAIT;
 }
 
 void outgoing_libvirt_disconnect(struct outgoing *o)

@@ -28,6 +28,7 @@ struct outgoing_libvirt {
 			     * holds as borrowed with it */
 	bool aborted;	    /* the job, by us */
 	bool left_behind;   /* the guest has arrived, and libvirt here still has it */
+	bool stands;	    /* the guest stays, and libvirt here does not let it run */
 	/* what it has come to */
 	bool perform_held, confirm_held; /* by the gate */
 	bool done;			 /* the job, with this result and libvirt's words */
@@ -52,12 +53,15 @@ void outgoing_libvirt_undo(struct outgoing *o);
 /* The guest lives there: remove the one that was left here, if there is one; for ten seconds, as
  * the daemon may be starting anew. Negative errno, with a text in *err. */
 int outgoing_libvirt_retire(struct outgoing *o, struct errtext *err);
-/* The same, where the job broke after the hand-over: cut it off first; one attempt. */
-int outgoing_libvirt_retire_by_hand(struct outgoing *o);
+/* The same, where the job broke after the hand-over: cut it off first; one attempt. -EEXIST: it
+ * runs here, too. */
+int outgoing_libvirt_retire_by_hand(struct outgoing *o, struct errtext *err);
 /* The guest lives here: make sure that it runs as before, with what was borrowed of its QEMU given
  * back; for ten seconds, as the daemon may be starting anew. Negative errno, with a text in *err.
  */
 int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err);
+/* That failed: does the guest, which ran before, stand still here? */
+bool outgoing_libvirt_stands(struct outgoing *o);
 /* The job has ended: give back all that was between libvirt and its daemons. */
 void outgoing_libvirt_disconnect(struct outgoing *o);
 void outgoing_libvirt_close(struct outgoing *o);

@@ -8,25 +8,27 @@
 #include "outgoing_private.h"
 #include "outgoing_progress.h"
 
-enum exit_status outgoing_result_status(enum phase phase, bool damaged)
+enum exit_status outgoing_result_status(enum phase phase, bool for_operator)
 {
 	switch (phase) {
 	case PHASE_COMPLETED:
-		return damaged ? EXIT_OPERATOR : EXIT_COMPLETED;
+		return for_operator ? EXIT_OPERATOR : EXIT_COMPLETED;
 	case PHASE_LOST:
 		return EXIT_OPERATOR;
 	case PHASE_ABORTED:
-		return EXIT_ABORTED;
+		return for_operator ? EXIT_OPERATOR : EXIT_ABORTED;
 	default:
-		return EXIT_FAILED;
+		return for_operator ? EXIT_OPERATOR : EXIT_FAILED;
 	}
 }
 
-const char *outgoing_result_word(enum phase phase, bool damaged)
+const char *outgoing_result_word(enum phase phase, bool for_operator)
 {
+	if (for_operator)
+		return "lost";
 	switch (phase) {
 	case PHASE_COMPLETED:
-		return damaged ? "lost" : "completed";
+		return "completed";
 	case PHASE_ABORTED:
 		return "aborted";
 	case PHASE_LOST:

@@ -10,10 +10,10 @@
 
 struct outgoing;
 
-/* Of a migration that has ended in a phase that is final. damaged: post-copy's proof found the
- * guest's memory to differ. */
-enum exit_status outgoing_result_status(enum phase phase, bool damaged);
-const char *outgoing_result_word(enum phase phase, bool damaged);
+/* Of a migration that has ended in a phase that is final. for_operator: somebody has to look after
+ * the guest; post-copy's proof found its memory to differ, or it stays and does not run. */
+enum exit_status outgoing_result_status(enum phase phase, bool for_operator);
+const char *outgoing_result_word(enum phase phase, bool for_operator);
 /* Could what failed with this negative errno, before anything was touched, succeed later? Bad usage
  * stays bad; a receiver that does not answer may do so later. */
 bool outgoing_result_is_passing(int code);
