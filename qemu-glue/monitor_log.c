@@ -178,17 +178,41 @@ int monitor_log_end_unless_resumed(pid_t qemu, uint64_t started, const char *mon
 	return ret;
 }
 
-/* ---- when the guest lives here ---- */
+/* ---- the socket ---- */
+
+/* A descriptor, or -errno. Never blocks. */
+static int connect_to(const char *monitor_path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", monitor_path);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
+
+int monitor_log_find_qemu(const char *monitor_path, pid_t *qemu, uint64_t *started)
+{
+	_cleanup_close_ int fd = connect_to(monitor_path);
+	struct ucred cred = {0};
+	socklen_t len = sizeof(cred);
+
+	if (fd < 0)
+		return fd;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return -errno;
+	*qemu = cred.pid;
+	return process_started(cred.pid, started, NULL);
+}
 
 /* A client that hangs up before it has negotiated. */
 static void greet(const char *monitor_path)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	_cleanup_close_ int fd = connect_to(monitor_path);
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 
-	snprintf(address.sun_path, sizeof(address.sun_path), "%s", monitor_path);
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+	if (fd >= 0)
 		poll(&p, 1, QUIET_MS); /* its greeting; then it has noticed */
 }
 

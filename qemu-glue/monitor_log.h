@@ -23,6 +23,8 @@ void monitor_log_keep_private(const char *monitor_path);
 /* 1: this QEMU has run its guest, or was about to; 0: it has not, so far. -ENOENT: there is no such
  * file, as of a QEMU that an older dray had started. */
 int monitor_log_resumed(const char *monitor_path);
+/* Whose monitor that is, and when it was started (process.h). Negative errno: nobody listens. */
+int monitor_log_find_qemu(const char *monitor_path, pid_t *qemu, uint64_t *started);
 /* End the QEMU that has not run its guest. It stands still while that is looked up, so nothing can
  * resume it in between. 0: it never ran, and never will. -EALREADY: it has run; one that lives goes
  * on. Others: it cannot be told, and nothing was done. */

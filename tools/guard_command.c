@@ -8,19 +8,20 @@
 #include "recover_guard.h"
 #include "recover_world.h"
 
-/* dray guard UUID SOCKET, on standard input the pipe. Not for people. */
+/* dray guard UUID SESSION SOCKET, on standard input the pipe. Not for people. */
 int command_guard(int argc, char **argv)
 {
 	char buf[4];
 	struct errtext err = {0};
 	struct recover_options options = {.wait_ms = 60000, .world = recover_world_real()};
 
-	if (argc != 3)
+	if (argc != 4)
 		return 1;
 	if (read(STDIN_FILENO, buf, sizeof(buf)) > 0)
 		return 0;
 	options.domain = argv[1];
-	options.libvirt_socket = argv[2][0] ? argv[2] : NULL;
+	options.session = argv[2];
+	options.libvirt_socket = argv[3][0] ? argv[3] : NULL;
 	openlog("dray", LOG_PID, LOG_DAEMON);
 	if (host_library_init(&err) < 0)
 		syslog(LOG_ERR, "guest %s, after dray was killed: %s", argv[1], err.text);

@@ -342,14 +342,17 @@ static inline int fake_find_record(enum record_kind kind,
 	return ret == 0 && !is(r, what) ? -ENOENT : ret;
 }
 
-static inline int fake_start_guard(const char *uuid, const char *libvirt_socket,
-				   const struct ram_keep *ram, int *fd, pid_t *pid,
-				   struct errtext *err)
+static inline int fake_start_guard(const char *uuid, const char *session,
+				   const char *libvirt_socket, const struct ram_keep *ram, int *fd,
+				   pid_t *pid, struct errtext *err)
 {
 	struct fake_destination *d = fake_here;
+	char number[2 * WIRE_SESSION_SIZE + 1];
 	int ends[2];
 
+	record_session(d->session, number);
 	cr_assert_str_eq(uuid, FAKE_UUID);
+	cr_assert_str_eq(session, number);
 	cr_assert_str_eq(libvirt_socket, d->socket);
 	cr_assert_null(ram);
 	cr_assert_null(pid);

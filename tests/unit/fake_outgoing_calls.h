@@ -158,11 +158,12 @@ static inline void world_remove_record(const struct guest_dir *d, enum record_ki
 	world.recorded = false;
 }
 
-static inline int world_start_guard(const char *uuid, const char *libvirt_socket,
-				    const struct ram_keep *ram, int *fd, pid_t *pid,
-				    struct errtext *err)
+static inline int world_start_guard(const char *uuid, const char *session,
+				    const char *libvirt_socket, const struct ram_keep *ram, int *fd,
+				    pid_t *pid, struct errtext *err)
 {
 	(void)uuid;
+	cr_expect_eq(strlen(session), 2 * WIRE_SESSION_SIZE);
 	(void)libvirt_socket;
 	cr_assert_eq(ram->count, 1);
 	if (world_fails("start guard", err))

@@ -43,6 +43,8 @@ struct fake_recovery {
 	uint64_t link_rate;
 	unsigned int links, links_destroyed;
 
+	bool nobody_listens; /* on the guest's private monitor */
+
 	int server_ret;
 	void (*on_server)(void);
 	struct server_options server; /* as it was run */
@@ -123,6 +125,25 @@ static inline int fake_run_server(const struct server_options *options, struct e
 				   : fake.server_ret;
 }
 
+static inline int fake_find_qemu(const char *monitor_path, pid_t *qemu, uint64_t *started)
+{
+	cr_expect_str_eq(monitor_path, fake.dir.monitor);
+	*qemu = fake.web->qemu;
+	*started = 17;
+	return fake.nobody_listens ? -ECONNREFUSED : 0;
+}
+
+static inline int fake_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
+					  struct errtext *err)
+{
+	(void)started;
+	(void)err;
+	cr_expect_eq(qemu, fake.web->qemu);
+	cr_expect_str_eq(monitor_path, fake.dir.monitor);
+	fake_libvirt_kill(fake.libvirt, UUID);
+	return 0;
+}
+
 static inline uint64_t fake_now_us(void)
 {
 	return fake.now_us;
@@ -144,6 +165,8 @@ static const struct recover_world fake_world = {
 	.judge_link = fake_judge_link,
 	.destroy_link = fake_destroy_link,
 	.run_server = fake_run_server,
+	.find_qemu = fake_find_qemu,
+	.end_unless_resumed = fake_end_unless_resumed,
 	.now_us = fake_now_us,
 	.pause = fake_pause,
 };

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define UUID "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10"
+#define SESSION "00112233445566778899aabbccddeeff"
 
 TestSuite(guard, .timeout = 20);
 
@@ -71,7 +72,7 @@ static struct started start(const char *libvirt_socket, const struct ram_keep *r
 	cr_assert_geq(fd, 0);
 	close(fd);
 	setenv(TELL, s.path, 1);
-	cr_assert_eq(guard_start(UUID, libvirt_socket, ram, &s.fd, &s.pid, &err), 0, "%s",
+	cr_assert_eq(guard_start(UUID, SESSION, libvirt_socket, ram, &s.fd, &s.pid, &err), 0, "%s",
 		     err.text);
 	cr_assert(fcntl(s.fd, F_GETFD) & FD_CLOEXEC, "no other child keeps the guard waiting");
 	return s;
@@ -98,8 +99,9 @@ Test(guard, is_told_when_all_is_tidy)
 	struct started s = start("/run/libvirt/sock", NULL);
 
 	guard_done(s.fd);
-	cr_assert_str_eq(told(&s), "dray|guard|" UUID "|/run/libvirt/sock| read 4 'done', "
-				   "session 1, SIGTERM 0, out /dev/null, held 0");
+	cr_assert_str_eq(told(&s),
+			 "dray|guard|" UUID "|" SESSION "|/run/libvirt/sock| read 4 'done', "
+			 "session 1, SIGTERM 0, out /dev/null, held 0");
 }
 
 Test(guard, sees_that_dray_has_gone)
@@ -107,8 +109,9 @@ Test(guard, sees_that_dray_has_gone)
 	struct started s = start(NULL, NULL);
 
 	close(s.fd);
-	cr_assert_str_eq(told(&s), "dray|guard|" UUID "|| read 0 '', session 1, SIGTERM 0, "
-				   "out /dev/null, held 0");
+	cr_assert_str_eq(told(&s),
+			 "dray|guard|" UUID "|" SESSION "|| read 0 '', session 1, SIGTERM 0, "
+			 "out /dev/null, held 0");
 }
 
 /* dray takes SIGTERM by a descriptor, and so has it blocked. */
@@ -165,7 +168,7 @@ Test(guard, no_descriptors_are_left)
 
 	while (open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0)
 		;
-	cr_assert_eq(guard_start(UUID, NULL, NULL, &fd, NULL, &err), -EMFILE);
+	cr_assert_eq(guard_start(UUID, SESSION, NULL, NULL, &fd, NULL, &err), -EMFILE);
 	cr_assert(err.text[0]);
 	cr_assert_eq(fd, -1);
 }

@@ -38,18 +38,46 @@ Test(recover_guard, ends_when_all_is_settled)
 	fake_recovery_teardown();
 }
 
-/* The guest's memory is not what is at stake: an operator must decide. */
-Test(recover_guard, tries_once_if_no_memory_is_at_stake)
+static void the_destination_answers_at_the_third_pause(void)
+{
+	if (fake.pauses == 3)
+		fake.answers[0] = WIRE_STATE_ABSENT;
+}
+
+/* The destination may come back: until then nobody but an operator could decide. */
+Test(recover_guard, goes_on_asking_who_has_the_guest)
 {
 	struct record r = fake_recovery_record();
 
 	fake_recovery_setup(DOMAIN_PAUSED_MIGRATION);
 	fake.answers[0] = NOBODY;
+	fake.on_pause = the_destination_answers_at_the_third_pause;
 	r.post_copy = false;
 	fake_recovery_write(RECORD_OUTGOING, &r);
-	cr_assert_eq(guard(), -EHOSTUNREACH);
-	cr_assert_eq(fake.pauses, 0);
+	cr_assert_eq(guard(), 0);
+	cr_assert_eq(fake.pauses, 3);
+	cr_assert_str_eq(fake_libvirt_did(fake.libvirt), "resume web");
 	fake_recovery_teardown();
+}
+
+/* Another one has taken the place of the migration that it minds, and has a guard of its own. */
+Test(recover_guard, minds_its_own_migration)
+{
+	static const enum record_kind kinds[] = {RECORD_OUTGOING, RECORD_INCOMING};
+
+	for (int i = 0; i < 2; i++) {
+		struct recover_options options = fake_recovery_options(0);
+		struct record r = fake_recovery_record();
+
+		fake_recovery_setup(DOMAIN_PAUSED_MIGRATION);
+		fake_recovery_write(kinds[i], &r);
+		options.session = "ffeeddccbbaa99887766554433221100";
+		cr_expect_eq(recover_guard(&options), 0);
+		cr_expect(fake.queries == 0 && fake.pauses == 0 && fake.servers == 0);
+		cr_expect(fake_recovery_has_record(kinds[i]));
+		cr_expect_str_eq(fake_libvirt_did(fake.libvirt), "");
+		fake_recovery_teardown();
+	}
 }
 
 Test(recover_guard, ends_when_the_guest_has_ended)

@@ -368,18 +368,27 @@ struct arrival_row {
 	int ret;
 	bool resumed; /* noted */
 	char did[64], text[64];
+	bool released, nobody_listens;
 };
 
+/* What was never released cannot run: libvirt, whose client has gone, is helped to its end. */
 ParameterizedTestParameters(recover_settle, arrivals)
 {
 	static struct arrival_row rows[] = {
-		{DOMAIN_ABSENT, 0, false, "", "is not here"},
-		{DOMAIN_SHUT_OFF, 0, false, "", "is not here"},
+		{DOMAIN_ABSENT, 0, false, "", "is not here, and never ran here"},
+		{DOMAIN_SHUT_OFF, 0, false, "", "is not here, and never ran here"},
+		{DOMAIN_ABSENT, 0, false, "", "is not here", .released = true},
 		{DOMAIN_RUNNING, 0, true, "ignore_shared=off web", "has arrived and lives here"},
 		{DOMAIN_PAUSED_USER, 0, true, "ignore_shared=off web", "lives here"},
 		{DOMAIN_PAUSED_POSTCOPY, 0, true, "ignore_shared=off web", "lives here"},
-		{DOMAIN_PAUSED_MIGRATION, -EBUSY, false, "", "neither lets it run nor ends it"},
-		{DOMAIN_INCOMING, -EBUSY, false, "", "neither lets it run nor ends it"},
+		{DOMAIN_PAUSED_MIGRATION, -EBUSY, false, "", "neither lets it run nor ends it",
+		 .released = true},
+		{DOMAIN_INCOMING, -EBUSY, false, "", "neither lets it run nor ends it",
+		 .released = true},
+		{DOMAIN_INCOMING, 0, false, "kill web", "is not here, and never ran here"},
+		{DOMAIN_PAUSED_MIGRATION, 0, false, "kill web", "is not here"},
+		{DOMAIN_INCOMING, -EBUSY, false, "", "neither lets it run nor ends it",
+		 .nobody_listens = true},
 	};
 
 	return cr_make_param_array(struct arrival_row, rows, sizeof(rows) / sizeof(*rows));
@@ -410,10 +419,13 @@ static bool was_noted(void)
 
 ParameterizedTest(struct arrival_row *row, recover_settle, arrivals)
 {
-	struct record r = {.domain = "web", .uuid = UUID, .running = true};
+	struct record r = {
+		.domain = "web", .uuid = UUID, .running = true, .released = row->released};
 	struct errtext told = {0};
 
 	fake_recovery_setup(row->state);
+	fake.nobody_listens = row->nobody_listens;
+	fake.web->info.persistent = false;
 	fake.web->ignore_shared = true;
 	fake_recovery_write(RECORD_INCOMING, &r);
 	cr_assert_eq(arrive(&r, &told), row->ret, "%s", told.text);

@@ -89,8 +89,9 @@ int incoming_place_reopen(struct incoming *in)
 
 int incoming_place_start_guard(struct incoming *in)
 {
-	return in->world->start_guard(in->uuid, in->receiver->opt.libvirt_socket, NULL,
-				      &in->place.guard, NULL, &in->err);
+	return in->world->start_guard(in->uuid, in->place.record.session,
+				      in->receiver->opt.libvirt_socket, NULL, &in->place.guard,
+				      NULL, &in->err);
 }
 
 int incoming_place_write(struct incoming *in, struct errtext *err)

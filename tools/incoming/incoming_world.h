@@ -28,8 +28,8 @@ struct incoming_world {
 	int (*find_record)(enum record_kind kind,
 			   bool (*is)(const struct record *r, const void *what), const void *what,
 			   struct guest_dir *d, struct record *r, struct errtext *err);
-	int (*start_guard)(const char *uuid, const char *libvirt_socket, const struct ram_keep *ram,
-			   int *fd, pid_t *pid, struct errtext *err);
+	int (*start_guard)(const char *uuid, const char *session, const char *libvirt_socket,
+			   const struct ram_keep *ram, int *fd, pid_t *pid, struct errtext *err);
 
 	/* qmp.h, ram_find.h, attach.h: qmp_open, ram_find, attach_... */
 	int (*open_monitor)(const char *path, int timeout_ms, struct qmp **out,

@@ -7,11 +7,28 @@
 #include <string.h>
 #include "guard.h"
 #include "outgoing_private.h"
+#include "ownership_table.h"
 
 void outgoing_place_init(struct outgoing *o)
 {
 	o->place.guard = -1;
 	o->place.dir.lock = -1;
+}
+
+/* The guest may have been handed over, and stand here only because nobody knows that yet. */
+static int check_settled(struct outgoing *o)
+{
+	struct record r = {0};
+	int ret = o->world->read_record(&o->place.dir, RECORD_OUTGOING, &r, &o->err);
+
+	if (ret == 0 && r.released &&
+	    ownership_table_departure(o->guest.info.state, true) != DEPARTURE_STAYED)
+		ret = errtext_set(&o->err, -EEXIST,
+				  "an earlier migration of domain %s, to %s, is not settled: run "
+				  "`dray recover %s`",
+				  o->guest.info.name, r.host, o->guest.info.name);
+	record_destroy(&r);
+	return ret == -ENOENT ? 0 : ret;
 }
 
 int outgoing_place_open(struct outgoing *o)
@@ -20,8 +37,9 @@ int outgoing_place_open(struct outgoing *o)
 	gid_t gid;
 	int ret = host_qemu_owner(o->libvirt.host, &uid, &gid, &o->err);
 
-	return ret < 0 ? ret
-		       : o->world->open_dir(&o->place.dir, o->guest.info.uuid, uid, gid, &o->err);
+	if (ret == 0)
+		ret = o->world->open_dir(&o->place.dir, o->guest.info.uuid, uid, gid, &o->err);
+	return ret < 0 ? ret : check_settled(o);
 }
 
 static int write_record(struct outgoing *o, enum phase phase)
@@ -66,17 +84,20 @@ static void take_over_debts(struct outgoing *o)
 
 int outgoing_place_hold(struct outgoing *o)
 {
-	int ret = ram_keep_describe(&o->guest.ram, &o->place.record.ram, &o->err);
+	struct record *r = &o->place.record;
+	int ret = ram_keep_describe(&o->guest.ram, &r->ram, &o->err);
 
-	if (ret == 0)
-		ret = o->world->start_guard(o->guest.info.uuid, o->opt->libvirt_socket,
-					    &o->place.record.ram, &o->place.guard,
-					    &o->place.record.keeper, &o->err);
 	if (ret < 0)
 		return ret;
 	fill_record(o);
 	take_over_debts(o);
-	return write_record(o, o->phase);
+	ret = o->world->start_guard(r->uuid, r->session, o->opt->libvirt_socket, &r->ram,
+				    &o->place.guard, &r->keeper, &o->err);
+	if (ret == 0)
+		ret = write_record(o, o->phase);
+	if (ret < 0)
+		r->uuid[0] = 0; /* none was written */
+	return ret;
 }
 
 int outgoing_place_hand_over(struct outgoing *o)

@@ -54,8 +54,8 @@ struct outgoing_world {
 	int (*read_record)(const struct guest_dir *d, enum record_kind kind, struct record *r,
 			   struct errtext *err);
 	void (*remove_record)(const struct guest_dir *d, enum record_kind kind);
-	int (*start_guard)(const char *uuid, const char *libvirt_socket, const struct ram_keep *ram,
-			   int *fd, pid_t *pid, struct errtext *err);
+	int (*start_guard)(const char *uuid, const char *session, const char *libvirt_socket,
+			   const struct ram_keep *ram, int *fd, pid_t *pid, struct errtext *err);
 
 	/* door.h, ownership.h */
 	int (*dial)(const struct peer *peer, enum wire_kind kind, unsigned int index, int *fd,

@@ -73,15 +73,28 @@ static int settle_outgoing(const struct recover_options *options, struct host *h
 	return ret;
 }
 
+/* -ENOENT also if the record is of another migration than the one that is minded. */
+static int read_record(const struct recover_options *options, const struct guest_dir *dir,
+		       enum record_kind kind, struct record *r, struct errtext *err)
+{
+	int ret = record_read(dir, kind, r, err);
+
+	if (ret < 0 || !options->session || strcmp(r->session, options->session) == 0)
+		return ret;
+	record_destroy(r);
+	*r = (struct record){0};
+	return -ENOENT;
+}
+
 static int settle(const struct recover_options *options, struct host *host, struct guest_dir *dir,
 		  struct errtext *told)
 {
 	struct record r = {0};
-	int ret, found = record_read(dir, RECORD_OUTGOING, &r, told);
+	int ret, found = read_record(options, dir, RECORD_OUTGOING, &r, told);
 	bool outgoing = found == 0;
 
 	if (found == -ENOENT)
-		found = record_read(dir, RECORD_INCOMING, &r, told);
+		found = read_record(options, dir, RECORD_INCOMING, &r, told);
 	if (found == -ENOENT)
 		ret = errtext_set(told, 0, "domain %s: no migration was broken off here",
 				  options->domain);

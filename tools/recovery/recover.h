@@ -10,7 +10,10 @@ struct recover_world;
 struct recover_options {
 	const char *domain;	    /* name or UUID */
 	const char *libvirt_socket; /* NULL: the usual one */
-	uint32_t wait_ms;	    /* for daemons to settle, for the destination to answer */
+	/* Settle this migration only, as a guard does (in hexadecimal, as records have it); NULL:
+	 * whichever is recorded. */
+	const char *session;
+	uint32_t wait_ms; /* for daemons to settle, for the destination to answer */
 	const struct recover_world *world; /* recover_world_real(), but for tests */
 };
 

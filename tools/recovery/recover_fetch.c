@@ -82,6 +82,18 @@ static int be_receiver(const struct recover_options *options, const struct recor
 	return options->world->run_server(&server, err);
 }
 
+/* The source may not have heard of it, but an operator has: the guest may come here anew. */
+static void note_settled(const struct guest_dir *dir)
+{
+	struct record r;
+
+	if (record_read(dir, RECORD_INCOMING, &r, NULL) < 0)
+		return;
+	r.settled = true;
+	record_write(dir, RECORD_INCOMING, &r, NULL);
+	record_destroy(&r);
+}
+
 int recover_fetch(const struct recover_options *options, struct host *host, struct guest_dir *dir,
 		  struct record *r, struct errtext *told)
 {
@@ -102,6 +114,8 @@ int recover_fetch(const struct recover_options *options, struct host *host, stru
 	if (complete)
 		return errtext_set(told, 0, "domain %s lives here, and all of its memory has come",
 				   r->domain);
+	if (ended && !options->session)
+		note_settled(dir);
 	if (ended)
 		return errtext_set(told, 0,
 				   "domain %s came here and has ended, before all of its memory "

@@ -10,22 +10,32 @@
 
 #define AGAIN_US 5000000
 
-/* Is a guest of this host to get back what was borrowed from its QEMU? Or is memory that its guest
- * lacks held here, or to be fetched to here? */
-static bool is_needed(const char *uuid)
+static bool is_minded(const struct recover_options *options, const struct record *r)
+{
+	return !options->session || strcmp(r->session, options->session) == 0;
+}
+
+/* Is it not settled where the guest of this host is, or has something that was borrowed from its
+ * QEMU to be given back? Or is memory to be fetched to here? */
+static bool is_needed(const struct recover_options *options)
 {
 	struct guest_dir dir;
 	struct record out = {0}, in = {0};
 	bool needed;
 
-	guest_dir_paths(&dir, uuid);
-	needed = record_read(&dir, RECORD_OUTGOING, &out, NULL) == 0 &&
-		 (!out.released || out.post_copy);
-	needed = needed || (record_read(&dir, RECORD_INCOMING, &in, NULL) == 0 && in.released &&
-			    in.post_copy && !in.complete);
+	guest_dir_paths(&dir, options->domain);
+	needed = record_read(&dir, RECORD_OUTGOING, &out, NULL) == 0 && is_minded(options, &out);
+	needed = needed || (record_read(&dir, RECORD_INCOMING, &in, NULL) == 0 &&
+			    is_minded(options, &in) && !record_is_settled(RECORD_INCOMING, &in));
 	record_destroy(&out);
 	record_destroy(&in);
 	return needed;
+}
+
+/* Time will not help: it is for an operator to decide. */
+static bool is_final(int ret)
+{
+	return ret == -ECONNABORTED || ret == -EOWNERDEAD || ret == -EEXIST || ret == -EBADMSG;
 }
 
 /* Each new reason why not is told once. */
@@ -47,8 +57,8 @@ int recover_guard(const struct recover_options *options)
 	struct errtext last = {0};
 	int ret;
 
-	while ((ret = try(options, &last)) < 0 && ret != -ECONNABORTED &&
-	       (ret == -ENOTCONN || ret == -EIO || is_needed(options->domain)))
+	while ((ret = try(options, &last)) < 0 && !is_final(ret) &&
+	       (ret == -ENOTCONN || ret == -EIO || is_needed(options)))
 		options->world->pause(AGAIN_US);
 	return ret;
 }

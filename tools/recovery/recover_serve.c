@@ -95,16 +95,25 @@ static int settle_here(const struct recover_options *options, const struct recor
 	return ret;
 }
 
-/* However long it takes. Each new reason why not is told once. */
-static void settle_at_last(const struct recover_options *options, const struct record *r,
-			   bool *elsewhere, struct errtext *told)
+/* Nobody will ever know, or the destination does not and an operator waits for an end. */
+static bool is_hopeless(const struct recover_options *options, int ret)
+{
+	return ret == -EOWNERDEAD || (ret == -ENODATA && !options->session);
+}
+
+/* However long it takes, if there is hope. Each new reason why not is told once. */
+static int settle_at_last(const struct recover_options *options, const struct record *r,
+			  bool *elsewhere, struct errtext *told)
 {
 	struct errtext last = {0};
 
 	for (;;) {
 		*told = (struct errtext){0};
-		if (settle_here(options, r, elsewhere, told) == 0)
-			return;
+		int ret;
+
+		ret = settle_here(options, r, elsewhere, told);
+		if (ret == 0 || is_hopeless(options, ret))
+			return ret;
 		if (strcmp(told->text, last.text) != 0)
 			syslog(LOG_WARNING, "domain %s, in post-copy to %s: %s", r->domain, r->host,
 			       told->text);
@@ -128,10 +137,10 @@ static int see_it_through(const struct recover_options *options, const struct re
 			  struct page_link *link, struct waiting *w, struct errtext *told)
 {
 	bool elsewhere;
+	int ret = settle_at_last(options, r, &elsewhere, told);
 
-	settle_at_last(options, r, &elsewhere, told);
-	if (!elsewhere)
-		return 0;
+	if (ret < 0 || !elsewhere)
+		return ret;
 	await_end(w);
 	*told = (struct errtext){0};
 	if (w->ended)

@@ -135,22 +135,67 @@ static int welcome(struct host *host, const struct guest_dir *dir, struct record
 		       : errtext_set(told, 0, "domain %s has arrived and lives here", r->domain);
 }
 
+/* Whether it ran is answered from QEMU's log, as long as it is there; the record keeps it. */
+static int note_gone(const struct guest_dir *dir, struct record *r, struct errtext *told)
+{
+	int ret;
+
+	record_judge(dir, r, true);
+	r->settled = true;
+	ret = record_write(dir, RECORD_INCOMING, r, told);
+	return ret < 0 ? ret
+		       : errtext_set(told, 0, "domain %s is not here%s", r->domain,
+				     r->resumed			    ? ": it came, and has ended"
+				     : r->never_ran || !r->released ? ", and never ran here"
+								    : "");
+}
+
+static int await_arrival(const struct recover_options *options, struct host *host,
+			 const struct record *r, uint64_t for_us, struct domain_info *info,
+			 struct errtext *told)
+{
+	uint64_t end = options->world->now_us() + for_us;
+	int ret;
+
+	while ((ret = ownership_wait_job(host, r->uuid, (uint32_t)(for_us / 1000), info, told)) ==
+		       0 &&
+	       ownership_table_arrival(info->state) == ARRIVAL_PENDING &&
+	       options->world->now_us() < end)
+		options->world->pause(POLL_US);
+	return ret;
+}
+
+/* Never released: the source has it, and libvirt here, whose client has gone, has not ended its
+ * half. Only the QEMU that has our monitor, and only if it has not run. */
+static void end_unreleased(const struct recover_options *options, const struct guest_dir *dir,
+			   const struct record *r)
+{
+	pid_t qemu = r->qemu;
+	uint64_t started = r->qemu_started;
+
+	if (!r->released && !r->resumed &&
+	    (qemu > 0 || options->world->find_qemu(dir->monitor, &qemu, &started) == 0))
+		options->world->end_unless_resumed(qemu, started, dir->monitor, NULL);
+}
+
 int recover_settle_arrival(const struct recover_options *options, struct host *host,
 			   const struct guest_dir *dir, struct record *r, struct errtext *told)
 {
-	uint64_t end = options->world->now_us() + options->wait_ms * 1000ull;
+	uint64_t all_us = options->wait_ms * 1000ull;
 	struct domain_info info;
-	int ret;
+	int ret = await_arrival(options, host, r, r->released ? all_us : all_us / 4, &info, told);
 
-	while ((ret = ownership_wait_job(host, r->uuid, options->wait_ms, &info, told)) == 0 &&
-	       ownership_table_arrival(info.state) == ARRIVAL_PENDING &&
-	       options->world->now_us() < end)
-		options->world->pause(POLL_US);
+	if (!r->released && (ret == -EBUSY || (ret == 0 && ownership_table_arrival(info.state) ==
+								   ARRIVAL_PENDING))) {
+		*told = (struct errtext){0};
+		end_unreleased(options, dir, r);
+		ret = await_arrival(options, host, r, all_us / 4, &info, told);
+	}
 	if (ret < 0)
 		return ret;
 	switch (ownership_table_arrival(info.state)) {
 	case ARRIVAL_NONE:
-		return errtext_set(told, 0, "domain %s is not here", r->domain);
+		return note_gone(dir, r, told);
 	case ARRIVAL_LIVES:
 		return welcome(host, dir, r, &info, told);
 	case ARRIVAL_PENDING:

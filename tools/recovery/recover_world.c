@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 #include "clock.h"
+#include "monitor_log.h"
 #include "ram_find.h"
 
 static void pause_for(uint64_t for_us)
@@ -19,6 +20,8 @@ static const struct recover_world real = {
 	.judge_link = page_link_judge,
 	.destroy_link = page_link_destroy,
 	.run_server = server_run,
+	.find_qemu = monitor_log_find_qemu,
+	.end_unless_resumed = monitor_log_end_unless_resumed,
 	.now_us = clock_monotonic_us,
 	.pause = pause_for,
 };

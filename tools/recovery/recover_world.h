@@ -34,6 +34,11 @@ struct recover_world {
 	/* server.h: server_run */
 	int (*run_server)(const struct server_options *options, struct errtext *err);
 
+	/* monitor_log.h: monitor_log_find_qemu, monitor_log_end_unless_resumed */
+	int (*find_qemu)(const char *monitor_path, pid_t *qemu, uint64_t *started);
+	int (*end_unless_resumed)(pid_t qemu, uint64_t started, const char *monitor_path,
+				  struct errtext *err);
+
 	/* CLOCK_MONOTONIC, in microseconds */
 	uint64_t (*now_us)(void);
 	void (*pause)(uint64_t for_us);

@@ -11,11 +11,15 @@
 #include <syslog.h>
 #include "cleanup.h"
 
-int guard_start(const char *uuid, const char *libvirt_socket, const struct ram_keep *ram, int *fd,
-		pid_t *child, struct errtext *err)
+int guard_start(const char *uuid, const char *session, const char *libvirt_socket,
+		const struct ram_keep *ram, int *fd, pid_t *child, struct errtext *err)
 {
-	char *const argv[] = {(char *)"dray", (char *)"guard", (char *)uuid,
-			      (char *)(libvirt_socket ? libvirt_socket : ""), NULL};
+	char *const argv[] = {(char *)"dray",
+			      (char *)"guard",
+			      (char *)uuid,
+			      (char *)session,
+			      (char *)(libvirt_socket ? libvirt_socket : ""),
+			      NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none;

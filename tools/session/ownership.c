@@ -60,18 +60,28 @@ static int restarted(const struct errtext *why, struct errtext *err)
 		why->text);
 }
 
+static int nobody_knows(const struct errtext *why, struct errtext *err)
+{
+	return errtext_set(err, -ENODATA,
+			   "%s. See whether it runs there (virsh list): if so, or if it has run "
+			   "there, end the one here (virsh destroy). If it never ran there, and "
+			   "nothing has written its disks since, it may be resumed here (virsh "
+			   "resume)",
+			   why->text);
+}
+
 int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8_t uuid[16],
 		     uint32_t wait_ms, enum wire_state *state, struct errtext *err)
 {
 	uint64_t begun = clock_monotonic_us(), end = begun + wait_ms * 1000ull;
 	struct errtext last = {0};
 	bool answered = false;
+	int ret;
 
 	for (;;) {
 		uint64_t now = clock_monotonic_us();
 		enum wire_type question =
 			answered && now - begun > wait_ms * 500ull ? WIRE_DISCARD : WIRE_QUERY;
-		int ret;
 
 		memset(&last, 0, sizeof(last));
 		ret = ask(peer, question, uuid, state, &last);
@@ -84,6 +94,8 @@ int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8
 			break;
 		pause_a_little();
 	}
+	if (ret == -ENODATA)
+		return nobody_knows(&last, err);
 	if (answered)
 		return errtext_set(err, -EBUSY,
 				   "the destination %s:%u neither starts the guest "

@@ -22,7 +22,8 @@ typedef int ownership_ask_fn(const struct peer *peer, enum wire_type question,
 ownership_ask_fn ownership_ask;
 /* Ask until the answer is final (anything but INCOMING), for at most wait_ms; an incoming guest
  * that nobody finishes for half of that is given up. -EHOSTUNREACH if nobody answered who can;
- * -EOWNERDEAD, at once: nobody ever will, as the destination was started again. */
+ * -ENODATA: the destination has answered, last, that it does not know; -EOWNERDEAD, at once: nobody
+ * ever will, as the destination was started again. Both say what an operator may do. */
 int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8_t uuid[16],
 		     uint32_t wait_ms, enum wire_state *state, struct errtext *err);
 /* What this host, which is `self`, answers to a QUERY, by its libvirt and its records
