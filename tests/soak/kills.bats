@@ -3,6 +3,7 @@
 #
 # dray is killed (-9) eight times in a row before the hand-over, the receiver and the source in turn, and each time the
 # next migration begins at once: nobody waits for the guards of the one before. The last migration arrives.
+# Nothing is waited for: neither that the one that was interrupted ends, nor that the new receiver says that it listens.
 #
 # SOAK_SERIES  how many such series (6)
 # SOAK_SEED    of the moments; printed (the time of day)
@@ -45,59 +46,73 @@ ended() {
 autopsy() {
 	{
 		echo "# $WHAT"
+		echo "# last: $WHAT"
 		echo "# state: $(where_is kills); guards: $("$TESTBED" pgrep all '^dray guard' | tr '\n' ' ')"
 		grep -v '"progress"' "$TX_LOG" | sed 's/^/# migrate: /'
 		sed 's/^/# receive: /' "$RX_LOG"
 	} >&3 2>&1 || true
 }
 
-# A moment before the hand-over, most of the time: this guest takes 3 s to come to it. One that has moved goes back.
+# Not waited for until it listens; whoever comes meanwhile is not refused.
+receiver() {
+	RX_LOG=$BATS_TEST_TMPDIR/receive.log
+	"$TESTBED" exec "$(other "$AT")" "$DRAY" receive --disable-tls --json >>"$RX_LOG" 2>&1 3>&- &
+	RX_PID=$!
+}
+
+# A moment before the hand-over, most of the time: this guest takes 3 s to come to it.
 kill_one() {
 	local ms=$((RANDOM % 2500))
 	migrate_start "$AT" kills --bandwidth 24Mi
+	SOURCES+=("$TX_PID")
 	sleep "$((ms / 1000)).$(printf '%03d' $((ms % 1000)))"
 	WHAT="kill $1: $2 after $ms ms, in $(grep -o '"phase":"[a-z-]*"' "$TX_LOG" | tail -n 1)"
 	if [[ $2 == migrate ]]; then
-		kill -9 "$TX_PID" || true
-		wait "$TX_PID" || true
+		kill -9 "$TX_PID" || true # it may have been refused: the one before still tidies up
 	else
 		kill -9 "$RX_PID"
-		wait "$RX_PID" || true
-		receive "$(other "$AT")" || return
-		until_true "$END_S" ended "$TX_PID" || return
-		migrate_wait >/dev/null
-		WHAT+=", exit $status: $(field reason)"
+		receiver
 	fi
 	echo "# $WHAT" >&3
 	[[ $(where_is kills) != 'a=running b=running' ]]
-}
-
-# at_home: AT is where it lives, and a receiver is on the other host.
-at_home() {
-	local before=$AT
-	until_true 30 runs_once || return
-	AT=$(home)
-	[[ $AT == "$before" ]] || { stop_receive && receive "$(other "$AT")"; }
 }
 
 runs_once() {
 	[[ $(home) != nowhere ]]
 }
 
-# Whatever the killed ones left is settled by their guards while the next migration begins: that one may be refused, but in
-# words, and it passes.
+# Ends all that has been started, and none of it by force.
+all_end() {
+	local pid
+	for pid in "${SOURCES[@]}"; do
+		WHAT="source $pid"
+		until_true "$END_S" ended "$pid" || return
+		wait "$pid" || true
+	done
+	SOURCES=()
+	WHAT="guards"
+	until_true "$END_S" no_guards && until_true 30 runs_once
+}
+
+# The last migration is begun while the guards of those before may be at it: it waits, or works.
 series() {
 	local i began=$SECONDS
-	AT=$(home)
-	receive "$(other "$AT")" || return
+	AT=$(home) SOURCES=()
+	receiver
 	for ((i = 1; i <= KILLS; i++)); do
-		kill_one "$i" "$( ((i % 2)) && echo receive || echo migrate)" && at_home || return
+		kill_one "$i" "$( ((i % 2)) && echo receive || echo migrate)" || return
 	done
-	migrate_start "$AT" kills --retries 5
+	migrate_start "$AT" kills --retries 9
 	until_true "$END_S" ended "$TX_PID" || return
 	migrate_wait >/dev/null
 	WHAT="the last one, exit $status: $(field reason)"
-	((status == 0)) && lives_on "$(other "$AT")" kills && no_trace "$(other "$AT")" kills || return
+	echo "# $WHAT" >&3
+	all_end || return
+	if ((status == 0)); then
+		lives_on "$(other "$AT")" kills && no_trace "$(other "$AT")" kills || return
+	else
+		[[ $(home) == "$(other "$AT")" ]] || return # one of those before has taken it there
+	fi
 	stop_receive
 	echo "# $((SECONDS - began)) s" >&3
 }

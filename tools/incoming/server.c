@@ -338,11 +338,12 @@ static int start(struct server *s, int *listen_fd, struct errtext *err)
 					   .port = s->opt.port,
 					   .bind = s->opt.socket.bind,
 					   .world = s->opt.world};
-	int ret = this_host(s->opt.world->open_host, s->opt.libvirt_socket, &s->self, err);
+	/* Who comes before libvirt has answered waits for that, and is not refused. */
+	int ret = listen_patiently(&s->opt, listen_fd, err);
 
-	options.self = s->self;
 	if (ret == 0)
-		ret = listen_patiently(&s->opt, listen_fd, err);
+		ret = this_host(s->opt.world->open_host, s->opt.libvirt_socket, &s->self, err);
+	options.self = s->self;
 	if (ret == 0)
 		ret = receiver_new(&options, &s->receiver);
 	return ret;
