@@ -83,6 +83,25 @@ static inline int world_check_guest(struct host *host, const char *domain,
 	return 0;
 }
 
+static inline int world_check_locked(struct host *host, const char *uuid, pid_t qemu,
+				     struct guest_facts *facts, struct errtext *err)
+{
+	int ret = world_check_guest(host, uuid, facts, err);
+
+	facts->qemu = qemu;
+	facts->xml.direct_disks += world.plugged_in;
+	return ret;
+}
+
+static inline int world_other_mappers(const struct ram_map *map, pid_t qemu, pid_t self,
+				      pid_t *other, struct errtext *err)
+{
+	(void)map;
+	cr_assert(qemu == world.web->qemu && self == getpid());
+	*other = world.mapper;
+	return world_fails("other mappers", err) ? world.fail_code : 0;
+}
+
 static inline int world_hold_process(pid_t pid, int *pidfd, struct errtext *err)
 {
 	cr_assert_eq(pid, world.web->qemu);
@@ -688,6 +707,8 @@ static const struct outgoing_world world_functions = {
 	.take_mail = world_take_mail,
 	.check_process = world_check_process,
 	.check_guest = world_check_guest,
+	.check_locked = world_check_locked,
+	.other_mappers = world_other_mappers,
 	.hold_process = world_hold_process,
 	.process_has_ended = world_process_has_ended,
 	.open_monitor = world_open_monitor,

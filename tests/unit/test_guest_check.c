@@ -149,6 +149,26 @@ Test(guest_check, one_that_a_job_has)
 	teardown(&facts);
 }
 
+/* libvirt's migration job has begun, and closes the monitor: all else is looked at once more. */
+Test(guest_check, one_that_its_own_migration_has)
+{
+	struct errtext err = {0};
+	struct guest_facts facts;
+
+	setup(DOMAIN_RUNNING);
+	web->qemu = start_mapper(true);
+	web->info.job = true;
+	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, &facts, &err), 0, "%s", err.text);
+	cr_assert_eq(facts.qemu, web->qemu);
+	cr_assert_eq(facts.ram.count, 1);
+	cr_assert_eq(fake_libvirt_calls(libvirt, FAKE_QEMU_PID), 0);
+	guest_facts_destroy(&facts);
+	web->xml = XML("<devices><interface type='vhostuser'/></devices>");
+	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, &facts, &err), -ENOTSUP);
+	end_mapper(web->qemu);
+	teardown(&facts);
+}
+
 Test(guest_check, one_with_private_memory_and_more)
 {
 	struct errtext err = {0};

@@ -153,6 +153,8 @@ struct failure {
 		{"start job", PHASE_PREPARE, EXIT_FAILED},                                         \
 		{"dial RAM", PHASE_PREPARE, EXIT_FAILED},                                          \
 		{"dial RAM", PHASE_PREPARE, EXIT_FAILED},                                          \
+		{"check guest", PHASE_PREPARE, EXIT_FAILED},                                       \
+		{"libvirt: find", PHASE_PREPARE, EXIT_FAILED},                                     \
 		{"borrow userfaultfd", PHASE_ATTACH, EXIT_FAILED},                                 \
 		{"tracker", PHASE_ATTACH, EXIT_FAILED},                                            \
 	{                                                                                          \
@@ -161,6 +163,7 @@ struct failure {
 
 static const struct failure plain_failures[] = {
 	SETUP_FAILS,
+	{"other mappers", PHASE_SWITCHOVER, EXIT_FAILED},
 	{"gate forbid", PHASE_LAST_PASS, EXIT_FAILED},
 	{"write record", PHASE_LAST_PASS, EXIT_FAILED},
 	{"send RELEASE", PHASE_HANDOVER, EXIT_FAILED},
@@ -172,6 +175,7 @@ static const struct failure plain_failures[] = {
 
 static const struct failure verified_failures[] = {
 	SETUP_FAILS,
+	{"other mappers", PHASE_SWITCHOVER, EXIT_FAILED},
 	{"send DIGEST_REQUEST", PHASE_VERIFY, EXIT_FAILED},
 	{"digest", PHASE_VERIFY, EXIT_FAILED},
 	{"gate forbid", PHASE_VERIFY, EXIT_FAILED},
@@ -187,6 +191,7 @@ static const struct failure post_copy_failures[] = {
 	SETUP_FAILS,
 	{"send LISTEN", PHASE_PRECOPY, EXIT_FAILED},
 	{"page link", PHASE_PRECOPY, EXIT_FAILED},
+	{"other mappers", PHASE_SWITCHOVER, EXIT_FAILED},
 	{"serve pages", PHASE_LAST_PASS, EXIT_FAILED},
 	{"gate forbid", PHASE_LAST_PASS, EXIT_FAILED},
 	{"write record", PHASE_LAST_PASS, EXIT_FAILED},

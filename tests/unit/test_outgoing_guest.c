@@ -218,3 +218,27 @@ Test(outgoing_guest, domjobabort_is_a_cancel)
 	cr_expect(world_runs_here());
 	world_teardown();
 }
+
+/* ---- what is plugged in while the migration begins ---- */
+
+Test(outgoing_guest, a_disk_plugged_in_before_libvirts_job)
+{
+	setup();
+	world.plugged_in = 1;
+	cr_expect_eq(world_run(&options), EXIT_FAILED);
+	cr_expect_not_null(strstr(world.result.reason, "changed, before its migration had begun"));
+	cr_expect_not(world_did("gate open"));
+	world_judge(EXIT_FAILED);
+	world_teardown();
+}
+
+Test(outgoing_guest, somebody_maps_its_memory_meanwhile)
+{
+	setup();
+	world.mapper = 4711;
+	cr_expect_eq(world_run(&options), EXIT_FAILED);
+	cr_expect_not_null(strstr(world.result.reason, "process 4711 has mapped the memory"));
+	cr_expect_not(world_did("gate open"));
+	world_judge(EXIT_FAILED);
+	world_teardown();
+}

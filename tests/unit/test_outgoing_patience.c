@@ -216,7 +216,7 @@ Test(outgoing_patience, a_guest_that_was_restarted_meanwhile_is_not_moved)
 	setup();
 	world.mute = 1u << WIRE_PREPARED;
 	world.on_call = queue_then_restart;
-	expect(EXIT_FAILED, "domain web was restarted, or changed, while it waited");
+	expect(EXIT_FAILED, "domain web was restarted, or changed, before its");
 }
 
 /* ---- a guest that writes too fast ---- */

@@ -3,6 +3,7 @@
 #include "outgoing_guest.h"
 
 #include <errno.h>
+#include <unistd.h>
 #include "cleanup.h"
 #include "guest_check.h"
 #include "outgoing_place.h"
@@ -45,20 +46,54 @@ int outgoing_guest_check(struct outgoing *o)
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
 }
 
+/* Is it as it was found at first? */
+static int compare(struct outgoing *o, const struct guest_facts *facts)
+{
+	if (facts->qemu == o->guest.qemu && facts->xml.direct_disks == o->guest.direct_disks &&
+	    ram_map_match(&facts->ram, &o->guest.ram, NULL) == 0)
+		return 0;
+	return errtext_set(&o->err, -EAGAIN,
+			   "domain %s was restarted, or changed, before its migration had begun: "
+			   "try again",
+			   o->guest.info.name);
+}
+
 int outgoing_guest_check_again(struct outgoing *o)
 {
 	struct guest_facts facts = {0};
 	int ret = o->world->check_guest(o->libvirt.host, o->guest.info.uuid, &facts, &o->err);
 
-	if (ret == 0 &&
-	    (facts.qemu != o->guest.qemu || facts.xml.direct_disks != o->guest.direct_disks ||
-	     ram_map_match(&facts.ram, &o->guest.ram, NULL) < 0))
-		ret = errtext_set(&o->err, -EAGAIN,
-				  "domain %s was restarted, or changed, while it waited for its "
-				  "turn: try again",
-				  o->guest.info.name);
+	if (ret == 0)
+		ret = compare(o, &facts);
 	guest_facts_destroy(&facts);
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
+}
+
+int outgoing_guest_check_locked(struct outgoing *o)
+{
+	struct guest_facts facts = {0};
+	int ret = o->world->check_locked(o->libvirt.host, o->guest.info.uuid, o->guest.qemu, &facts,
+					 &o->err);
+
+	if (ret == 0)
+		ret = compare(o, &facts);
+	guest_facts_destroy(&facts);
+	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
+}
+
+int outgoing_guest_check_mappers(struct outgoing *o)
+{
+	pid_t other = 0;
+	int ret = o->world->other_mappers(&o->guest.ram, o->guest.qemu, getpid(), &other, &o->err);
+
+	if (ret < 0)
+		return outgoing_fail(o, ret, "the guest's memory cannot be checked");
+	if (other)
+		return outgoing_fail(o, -EBUSY,
+				     "process %d has mapped the memory of domain %s since the "
+				     "migration began, and could write it unseen",
+				     other, o->guest.info.name);
+	return 0;
 }
 
 int outgoing_guest_drain(void *opaque, struct errtext *err)

@@ -30,6 +30,11 @@ int outgoing_guest_check(struct outgoing *o);
 /* While the migration waited for its turn the guest may have been restarted, or got a device that
  * writes its memory unseen: -EAGAIN, and the like, recorded. */
 int outgoing_guest_check_again(struct outgoing *o);
+/* Once more when libvirt's job is on it, and nothing can be plugged in or out any more: something
+ * may have been in between. The same. */
+int outgoing_guest_check_locked(struct outgoing *o);
+/* Nobody but QEMU has its memory mapped: so it was at first. -EBUSY: somebody has; recorded. */
+int outgoing_guest_check_mappers(struct outgoing *o);
 /* Wait until no disk I/O in flight can write the guest's memory any more; of the source's quiesce
  * (source.h). By a worker. */
 int outgoing_guest_drain(void *o, struct errtext *err);

@@ -65,5 +65,6 @@ int outgoing_setup_prepare(struct outgoing *o)
 		ret = outgoing_round_open_streams(o);
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot prepare the migration");
-	return outgoing_await(o, is_ready, PREPARE_MS, "libvirt to start the guest's QEMU there");
+	ret = outgoing_await(o, is_ready, PREPARE_MS, "libvirt to start the guest's QEMU there");
+	return ret < 0 ? ret : outgoing_guest_check_locked(o);
 }

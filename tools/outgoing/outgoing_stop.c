@@ -27,8 +27,11 @@ static bool is_at_rest(const struct outgoing *o)
  * finds only what was written in the last few milliseconds. */
 int outgoing_stop_switchover(struct outgoing *o)
 {
-	uint64_t end = o->world->now_us() + STOP_MS * 1000ull;
+	uint64_t end;
+	int ret = outgoing_guest_check_mappers(o);
 
+	if (ret < 0)
+		return ret;
 	if (failure_point("switch-over") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for at switch-over");
 	/* What the next rounds say must not wait for the cap, which QEMU's device state may just
@@ -36,9 +39,8 @@ int outgoing_stop_switchover(struct outgoing *o)
 	if (o->postcopy.decided)
 		outgoing_round_hasten(o);
 	outgoing_libvirt_open_gate(o);
+	end = o->world->now_us() + STOP_MS * 1000ull;
 	while (!o->stop.at_rest) {
-		int ret;
-
 		ret = outgoing_round(
 			o, o->postcopy.decided ? SOURCE_ROUND_STALE : SOURCE_ROUND_LIVE, STOP_MS);
 		if (ret == 0)

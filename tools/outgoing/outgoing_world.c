@@ -8,6 +8,7 @@
 #include "digest.h"
 #include "guard.h"
 #include "process.h"
+#include "ram_find.h"
 
 static void pause_for(uint64_t for_us)
 {
@@ -20,6 +21,8 @@ static const struct outgoing_world real = {
 	.take_mail = mailbox_take,
 	.check_process = guest_check_process,
 	.check_guest = guest_check,
+	.check_locked = guest_check_locked,
+	.other_mappers = ram_other_mappers,
 	.hold_process = process_hold,
 	.process_has_ended = process_has_ended,
 	.open_monitor = qmp_open,

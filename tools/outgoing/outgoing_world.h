@@ -39,6 +39,11 @@ struct outgoing_world {
 	int (*check_process)(struct errtext *err);
 	int (*check_guest)(struct host *host, const char *domain, struct guest_facts *facts,
 			   struct errtext *err);
+	int (*check_locked)(struct host *host, const char *uuid, pid_t qemu,
+			    struct guest_facts *facts, struct errtext *err);
+	/* ram_find.h */
+	int (*other_mappers)(const struct ram_map *map, pid_t qemu, pid_t self, pid_t *other,
+			     struct errtext *err);
 	/* process.h, of QEMU here */
 	int (*hold_process)(pid_t pid, int *pidfd, struct errtext *err);
 	bool (*process_has_ended)(int pidfd);

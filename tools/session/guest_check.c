@@ -75,6 +75,18 @@ static int look_at_ram(struct guest_facts *facts, struct lane_facts *lane, struc
 	return ram_other_mappers(&facts->ram, facts->qemu, getpid(), &lane->other_mapper, err);
 }
 
+/* What only QEMU's monitor tells. */
+static int ask_monitor(struct host *host, struct guest_facts *facts,
+		       struct domain_blockers *blockers, struct errtext *err)
+{
+	int ret = host_qemu_pid(host, facts->info.uuid, &facts->qemu, err);
+
+	if (ret == 0)
+		ret = host_blockers(host, facts->info.uuid, blockers, err);
+	return ret;
+}
+
+/* The process is known already if facts->qemu is set: then the monitor is not asked. */
 static int look(struct host *host, struct guest_facts *facts, struct errtext *err)
 {
 	struct conditions *c = &facts->conditions;
@@ -85,10 +97,8 @@ static int look(struct host *host, struct guest_facts *facts, struct errtext *er
 	bool running = conditions_count(c, NULL, CONDITION_FALSE) == 0;
 	int ret = read_xml(host, facts, &devices, err);
 
-	if (ret == 0 && running)
-		ret = host_qemu_pid(host, facts->info.uuid, &facts->qemu, err);
-	if (ret == 0 && running)
-		ret = host_blockers(host, facts->info.uuid, &blockers, err);
+	if (ret == 0 && running && !facts->qemu)
+		ret = ask_monitor(host, facts, &blockers, err);
 	if (ret < 0)
 		return ret;
 	domain_devices_look(&devices, facts->qemu);
@@ -138,6 +148,18 @@ int guest_check(struct host *host, const char *domain, struct guest_facts *facts
 		domain_judge_state(&facts->info, &facts->conditions);
 		ret = look(host, facts, err);
 	}
+	return ret < 0 ? ret : verdict(facts, err);
+}
+
+int guest_check_locked(struct host *host, const char *uuid, pid_t qemu, struct guest_facts *facts,
+		       struct errtext *err)
+{
+	int ret;
+
+	*facts = (struct guest_facts){.qemu = qemu};
+	ret = host_state(host, uuid, &facts->info, err);
+	if (ret == 0)
+		ret = look(host, facts, err);
 	return ret < 0 ? ret : verdict(facts, err);
 }
 

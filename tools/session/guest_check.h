@@ -27,4 +27,9 @@ int guest_check_process(struct errtext *err);
  * went; destroy it always. */
 int guest_check(struct host *host, const char *domain, struct guest_facts *facts,
 		struct errtext *err);
+/* The same while libvirt has a migration job on the guest, from when on nothing can be plugged in
+ * or out. The job closes QEMU's monitor, so what it would tell is left out; `qemu` is the process,
+ * and still is that. */
+int guest_check_locked(struct host *host, const char *uuid, pid_t qemu, struct guest_facts *facts,
+		       struct errtext *err);
 void guest_facts_destroy(struct guest_facts *facts);
