@@ -365,3 +365,26 @@ Test(outgoing_handover, memory_that_differs_is_not_handed_over)
 		  world.result.reason);
 	world_teardown();
 }
+
+/* ---- post-copy is quicker than libvirt ---- */
+
+static void all_comes_before_libvirt_is_done(void)
+{
+	world_at(1000, happen, RUNS);
+	world_at(2000, world_link_changes, PAGE_LINK_COMPLETE);
+	world_at(3000, happen, LOST);
+	world_at(2000000, happen, DONE);
+}
+
+Test(outgoing_handover, a_destination_that_has_all_may_hang_up)
+{
+	world_setup();
+	world_options(&options);
+	options.post_copy_now = true;
+	world.pages[SOURCE_ROUND_LIVE] = 900;
+	world.on_release = all_comes_before_libvirt_is_done;
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	cr_expect_str_eq(world.result.reason, "");
+	cr_expect(world_did("job done") && !world_did("cut gate"), "%s", world.trace);
+	world_teardown();
+}

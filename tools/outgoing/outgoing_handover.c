@@ -23,9 +23,16 @@
 
 #define HANDOVER_MS 30000
 
+/* It has all that it wanted, and hung up: post-copy of a small guest is over before libvirt here has
+ * removed the guest. */
+static bool is_served(const struct outgoing *o)
+{
+	return o->stop.resumed && o->postcopy.over && !o->postcopy.ended;
+}
+
 static bool outcome_known(const struct outgoing *o)
 {
-	return o->libvirt.done || o->peer.lost || o->libvirt.confirm_held;
+	return o->libvirt.done || o->libvirt.confirm_held || (o->peer.lost && !is_served(o));
 }
 
 /* The destination never ran it: libvirt may resume the source after all. */
