@@ -23,8 +23,8 @@
 
 #define HANDOVER_MS 30000
 
-/* It has all that it wanted, and hung up: post-copy of a small guest is over before libvirt here has
- * removed the guest. */
+/* It has all that it wanted, and hung up: post-copy of a small guest is over before libvirt here
+ * has removed the guest. */
 static bool is_served(const struct outgoing *o)
 {
 	return o->stop.resumed && o->postcopy.over && !o->postcopy.ended;
