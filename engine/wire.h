@@ -187,6 +187,7 @@ struct wire_prepare {
 	uint16_t streams;    /* 1..WIRE_STREAMS_MAX */
 	uint32_t silence_ms; /* give up after hearing nothing for so long */
 	bool running;	     /* the guest runs (a RESUME will come), or was paused already */
+	bool autostart;	     /* libvirt starts it whenever its host starts */
 	struct ram_map ram;  /* names, sizes, page sizes; owned: wire_message_destroy */
 };
 
@@ -198,6 +199,14 @@ struct wire_prepared {
 struct wire_digest {
 	uint16_t count; /* RAM blocks */
 	uint8_t digest[RAM_BLOCKS_MAX][16];
+};
+
+/* What an ABORT means for the next attempt. */
+enum wire_abort {
+	WIRE_ABORT_FAILED,    /* something broke */
+	WIRE_ABORT_REFUSED,   /* it would be refused again: nothing was touched */
+	WIRE_ABORT_CANCELLED, /* somebody asked for it */
+	WIRE_ABORT_END_
 };
 
 /* What a destination knows of a guest. */
@@ -285,6 +294,7 @@ struct wire_message {
 		} resumed; /* RESUME event, CLOCK_REALTIME there */
 		struct {
 			const char *text;
+			enum wire_abort why;
 		} abort;
 		struct wire_query query; /* QUERY and DISCARD */
 		struct {

@@ -145,6 +145,7 @@ static void put_prepare(struct wire_writer *w, const struct wire_message *m)
 	wire_put_u16(w, p->streams);
 	wire_put_u32(w, p->silence_ms);
 	wire_put_u8(w, p->running);
+	wire_put_u8(w, p->autostart);
 	put_blocks(w, &p->ram);
 }
 
@@ -158,6 +159,8 @@ static int get_prepare(struct wire_reader *r, struct wire_message *m, struct err
 	p->silence_ms = wire_get_u32(r);
 	if (!rc)
 		rc = get_flag(r, &p->running, err);
+	if (!rc)
+		rc = get_flag(r, &p->autostart, err);
 	if (rc || r->failed)
 		return rc;
 	if (!p->name[0])
@@ -407,11 +410,18 @@ static int get_resumed(struct wire_reader *r, struct wire_message *m, struct err
 static void put_abort(struct wire_writer *w, const struct wire_message *m)
 {
 	put_text(w, m->abort.text);
+	wire_put_u8(w, (uint8_t)m->abort.why);
 }
 
 static int get_abort(struct wire_reader *r, struct wire_message *m, struct errtext *err)
 {
-	return get_text(r, &m->abort.text, err);
+	int rc = get_text(r, &m->abort.text, err);
+	uint8_t why = wire_get_u8(r);
+
+	if (!rc && why >= WIRE_ABORT_END_)
+		rc = errtext_set(err, -EPROTO, "the peer gives up in an unknown way, %u", why);
+	m->abort.why = (enum wire_abort)why;
+	return rc;
 }
 
 static void put_query(struct wire_writer *w, const struct wire_message *m)

@@ -105,6 +105,11 @@ int host_undefine(struct host *h, const char *uuid, struct errtext *err)
 	return h->ops->undefine(h, uuid, err);
 }
 
+int host_set_autostart(struct host *h, const char *uuid, struct errtext *err)
+{
+	return h->ops->set_autostart(h, uuid, err);
+}
+
 void host_abort_job(struct host *h, const char *uuid)
 {
 	h->ops->abort_job(h, uuid);

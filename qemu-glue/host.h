@@ -35,7 +35,8 @@ struct domain_info {
 	uint8_t uuid_bytes[16];
 	enum domain_state state;
 	bool persistent;
-	bool job; /* some job is active on it */
+	bool job;	/* some job is active on it */
+	bool autostart; /* told by host_find only */
 };
 
 #define DOMAIN_BLOCKERS_MAX 8 /* more of them are not kept */
@@ -75,6 +76,7 @@ struct host_ops {
 	int (*suspend)(struct host *h, const char *uuid, struct errtext *err);
 	int (*destroy)(struct host *h, const char *uuid, struct errtext *err);
 	int (*undefine)(struct host *h, const char *uuid, struct errtext *err);
+	int (*set_autostart)(struct host *h, const char *uuid, struct errtext *err);
 	void (*abort_job)(struct host *h, const char *uuid);
 	int (*watch)(struct host *h, const char *uuid, qemu_event_fn *fn, void *opaque,
 		     struct errtext *err);
@@ -137,6 +139,8 @@ int host_suspend(struct host *h, const char *uuid, struct errtext *err);
 /* End the domain's QEMU here and now. -ENOENT is a success. */
 int host_destroy(struct host *h, const char *uuid, struct errtext *err);
 int host_undefine(struct host *h, const char *uuid, struct errtext *err);
+/* From now on libvirt starts the domain, which is persistent, whenever the host starts. */
+int host_set_autostart(struct host *h, const char *uuid, struct errtext *err);
 /* Ask libvirt to abort the domain's migration job. Does not wait, as the daemon may be busy with
  * that very job: a thread asks, over a connection of its own. */
 void host_abort_job(struct host *h, const char *uuid);

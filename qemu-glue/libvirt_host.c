@@ -254,6 +254,7 @@ static int libvirt_find(struct host *host, const char *name_or_uuid, struct doma
 	struct libvirt_host *h = of(host);
 
 	uint8_t uuid[16];
+	int autostart = 0;
 	_cleanup_(domain_free) virDomainPtr dom = virDomainLookupByName(h->conn, name_or_uuid);
 
 	if (!dom && uuid_parse(name_or_uuid, uuid) == 0)
@@ -267,6 +268,7 @@ static int libvirt_find(struct host *host, const char *name_or_uuid, struct doma
 				   name_or_uuid);
 	if (!dom)
 		return failed(err, name_or_uuid);
+	info->autostart = virDomainGetAutostart(dom, &autostart) == 0 && autostart;
 	return fill_info(dom, info, err);
 }
 
@@ -522,6 +524,16 @@ static int libvirt_undefine(struct host *host, const char *uuid, struct errtext 
 	return act(h, uuid, "undefine the domain", undefine_domain, err);
 }
 
+static int autostart_domain(virDomainPtr dom)
+{
+	return virDomainSetAutostart(dom, 1);
+}
+
+static int libvirt_set_autostart(struct host *host, const char *uuid, struct errtext *err)
+{
+	return act(of(host), uuid, "set the domain to autostart", autostart_domain, err);
+}
+
 struct abort_request {
 	char socket[108], uuid[37];
 };
@@ -702,6 +714,7 @@ static const struct host_ops libvirt_ops = {
 	.suspend = libvirt_suspend,
 	.destroy = libvirt_destroy,
 	.undefine = libvirt_undefine,
+	.set_autostart = libvirt_set_autostart,
 	.abort_job = libvirt_abort_job,
 	.watch = libvirt_watch,
 	.unwatch = libvirt_unwatch,

@@ -203,8 +203,9 @@ unfit() {
 	receive b
 	"$TESTBED" guest --name calm --memory 256 --xml-only | sed '/<uuid>/d' >"$BATS_TEST_TMPDIR/other.xml"
 	"$TESTBED" exec b virsh -q define "$BATS_TEST_TMPDIR/other.xml"
-	migrate a calm
+	migrate a calm --retries 2
 	"$TESTBED" exec b virsh -q undefine calm
+	! grep -q '"event":"attempt"' "$TX_LOG" || false
 	refused 'another domain of the name calm' 'virsh domrename'
 	untouched calm
 }

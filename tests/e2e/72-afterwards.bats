@@ -41,14 +41,22 @@ reboot() {
 	"$TESTBED" libvirtd "$1" start
 }
 
-@test "a managed save and a reboot of the host: it starts, and moves on" {
+# autostarts HOST NAME
+autostarts() {
+	"$TESTBED" exec "$1" virsh -q dominfo "$2" | grep -qE '^Autostart: +enable'
+}
+
+@test "a managed save and a reboot of the host: it starts, and moves on; autostart goes along" {
+	"$TESTBED" exec a virsh -q autostart after
 	moved a after
+	autostarts b after
 	"$TESTBED" exec b virsh -q managedsave after
 	reboot b
 	"$TESTBED" exec b virsh -q start after
 	lives_on b after
 	"$TESTBED" wait-verified after 30
 	moved b after --verify
+	autostarts a after
 }
 
 # incoming HOST NAME FILTER: what `dray status` there says of a guest that comes.
@@ -64,7 +72,7 @@ incoming() {
 	"$TESTBED" exec b "$DRAY" cancel after
 	let_go "$TX_PID"
 	migrate_wait
-	[ "$status" -ne 0 ]
+	[ "$status" -eq 3 ]
 	field reason | grep -q 'cancelled by dray cancel on the destination'
 	settled a after
 }

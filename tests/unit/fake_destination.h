@@ -89,6 +89,7 @@ struct fake_destination {
 	/* what the test wants */
 	bool defined_before;
 	bool paused;			/* by its user, on the source */
+	bool autostart;			/* on the source */
 	enum domain_state libvirt_says; /* from the second look on */
 	unsigned int libvirt_hesitates; /* so many looks: INCOMING first */
 	bool libvirt_is_silent;		/* no look but the first is answered */
@@ -712,6 +713,7 @@ static inline void fake_prepare(const struct fake_destination *d, int fd)
 					     .streams = 1,
 					     .silence_ms = WIRE_SILENCE_MAX_MS,
 					     .running = !d->paused,
+					     .autostart = d->autostart,
 					     .ram = d->shape}};
 
 	cr_assert_eq(uuid_parse(FAKE_UUID, m.prepare.uuid), 0);

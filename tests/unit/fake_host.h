@@ -52,6 +52,7 @@ enum fake_call {
 	FAKE_SUSPEND,
 	FAKE_DESTROY,
 	FAKE_UNDEFINE,
+	FAKE_SET_AUTOSTART,
 	FAKE_ABORT_JOB,
 	FAKE_WATCH,
 	FAKE_CALL_END_
@@ -620,6 +621,18 @@ static inline int fake_undefine(struct host *host, const char *uuid, struct errt
 	return fake_end(fake_of(host), ret);
 }
 
+static inline int fake_set_autostart(struct host *host, const char *uuid, struct errtext *err)
+{
+	struct fake_domain *d;
+	int ret = fake_begin_on(host, FAKE_SET_AUTOSTART, uuid, &d, err);
+
+	if (ret == 0) {
+		d->info.autostart = true;
+		fake_note(fake_of(host), "autostart %s", d->info.name);
+	}
+	return fake_end(fake_of(host), ret);
+}
+
 static inline void fake_abort_job(struct host *host, const char *uuid)
 {
 	struct fake_domain *d;
@@ -674,6 +687,7 @@ static const struct host_ops fake_ops = {
 	.suspend = fake_suspend,
 	.destroy = fake_destroy,
 	.undefine = fake_undefine,
+	.set_autostart = fake_set_autostart,
 	.abort_job = fake_abort_job,
 	.watch = fake_watch,
 	.unwatch = fake_unwatch,

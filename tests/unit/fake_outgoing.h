@@ -70,6 +70,7 @@ static struct world {
 	struct fake_libvirt *libvirt;
 	struct fake_domain *web;
 	bool lives_there, given_up_there, released, lost;
+	enum wire_abort abort_why;
 	bool gate_open, forbidden, permitted, confirming;
 	bool job_runs, tunnel_cut, stopping, round_runs, paused_by_user, qemu_ended;
 	struct world_event events[WORLD_EVENTS];
@@ -163,6 +164,7 @@ static inline void world_says(uint64_t type)
 		m.listening.text = strdup(world.refusal ? world.refusal : "");
 	} else if (type == WIRE_ABORT) {
 		m.abort.text = strdup("out of memory there");
+		m.abort.why = world.abort_why;
 		world.given_up_there = true;
 	} else if (type == WIRE_RESUMED) {
 		m.resumed.time_us = WORLD_EPOCH_US + world.now_us + 100; /* its clock is ahead */

@@ -49,6 +49,24 @@ Test(incoming, a_guest_arrives)
 	fake_destination_destroy(d);
 }
 
+Test(incoming, autostart_goes_along)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->autostart = true;
+	d->libvirt_says = DOMAIN_RUNNING;
+	fake_destination_run(d, "REF");
+	cr_assert(d->result.arrived);
+	cr_assert_str_eq(fake_libvirt_did(d->libvirt), "autostart web");
+	cr_assert(!d->record.autostart, "it is done, and not done again");
+	fake_destination_destroy(d);
+	d = fake_destination_new();
+	d->autostart = true;
+	fake_destination_run(d, "A");
+	cr_assert_null(strstr(fake_libvirt_did(d->libvirt), "autostart"));
+	fake_destination_destroy(d);
+}
+
 Test(incoming, memory_is_compared)
 {
 	struct fake_destination *d = run(DOMAIN_INCOMING, "rDREF");

@@ -257,6 +257,33 @@ Test(outgoing, a_destination_that_cannot_be_reached_is_worth_another_attempt)
 	}
 }
 
+static void abort_when_recorded(const char *what)
+{
+	if (strcmp(what, "write record") == 0 && !world.given_up_there)
+		world_says(WIRE_ABORT);
+}
+
+/* The destination's reason decides what it comes to, and whether to try again. */
+Test(outgoing, the_destination_gives_up)
+{
+	static const struct {
+		enum wire_abort why;
+		enum exit_status status;
+		bool may_pass;
+	} rows[] = {{WIRE_ABORT_FAILED, EXIT_FAILED, true},
+		    {WIRE_ABORT_CANCELLED, EXIT_ABORTED, false}};
+
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		world_setup();
+		world.abort_why = rows[i].why;
+		world.on_call = abort_when_recorded;
+		cr_expect_eq(go(plainly), rows[i].status, "%u", i);
+		world_judge(rows[i].status);
+		cr_expect_eq(world.may_pass, rows[i].may_pass, "%u", i);
+		world_teardown();
+	}
+}
+
 /* ---- trouble at every moment ---- */
 
 /* Each says whether it came: some things are not there yet, or any more. */

@@ -61,7 +61,7 @@ static void sample_prepare(struct wire_prepare *p)
 	memcpy(p->uuid, "sixteen letters!", WIRE_UUID_SIZE);
 	p->streams = WIRE_STREAMS_MAX;
 	p->silence_ms = 0x00123456;
-	p->running = true;
+	p->running = p->autostart = true;
 	add_block(&p->ram, "a", 4096, 4096);
 	add_block(&p->ram, "b", 1ull << 40, 1u << 30);
 }
@@ -116,6 +116,7 @@ static void sample(enum wire_type type, struct wire_message *m)
 		m->resumed.time_us = 1234567890123456;
 	} else if (type == WIRE_ABORT) {
 		m->abort.text = "two\nlines";
+		m->abort.why = WIRE_ABORT_CANCELLED;
 	} else if (type == WIRE_QUERY || type == WIRE_DISCARD) {
 		memcpy(m->query.uuid, "sixteen letters!", WIRE_UUID_SIZE);
 		memcpy(m->query.host_uuid, "SIXTEEN LETTERS!", WIRE_UUID_SIZE);
@@ -227,8 +228,8 @@ static void check_small_buffers(const struct wire_message *m)
 /* Version 1, byte for byte: what sample() makes of each type. */
 static const char *const bytes_v1[WIRE_TYPE_END_] = {
 	[WIRE_PREPARE] =
-		"010000003a0000000100677369787465656e206c6574746572732140005634120001020001006100"
-		"1000000000000000100000010062000000000001000000000040",
+		"010000003b0000000100677369787465656e206c6574746572732140005634120001010200010061"
+		"001000000000000000100000010062000000000001000000000040",
 	[WIRE_PREPARED] =
 		"020000002800000011002f72756e2f647261792f6d6f6e69746f7213002f72756e2f647261792f73"
 		"747265616d20c3a4",
@@ -245,7 +246,7 @@ static const char *const bytes_v1[WIRE_TYPE_END_] = {
 	[WIRE_RESUMED] = "0b00000008000000c0ba8a3cd5620400",
 	[WIRE_FINISH] = "0c00000000000000",
 	[WIRE_FINISHED] = "0d00000000000000",
-	[WIRE_ABORT] = "0e0000000b000000090074776f0a6c696e6573",
+	[WIRE_ABORT] = "0e0000000c000000090074776f0a6c696e657302",
 	[WIRE_QUERY] =
 		"0f000000300000007369787465656e206c657474657273215349585445454e204c4554544552532130"
 		"313233343536373839303132333435",
@@ -388,8 +389,8 @@ Test(wire_message, encoder_keeps_the_limits)
 }
 
 /* A sample's body with some bytes overwritten. Offsets in PREPARE: name 0 and 2, uuid 3,
- * streams 19, silence 21, running 25, count 26, block a: name 28 and 30, size 31, page size 39;
- * block b: name 43 and 45. */
+ * streams 19, silence 21, running 25, autostart 26, count 27, block a: name 29 and 31, size 32,
+ * page size 40; block b: name 44 and 46. */
 struct patch {
 	enum wire_type type;
 	size_t offset;
@@ -410,20 +411,21 @@ ParameterizedTestParameters(wire_message, patched)
 		{WIRE_PREPARE, 19, 2, 0, "0 RAM streams"},
 		{WIRE_PREPARE, 19, 2, WIRE_STREAMS_MAX + 1, "65 RAM streams"},
 		{WIRE_PREPARE, 25, 1, 2, "0 or 1 is expected"},
-		{WIRE_PREPARE, 26, 2, RAM_BLOCKS_MAX + 1, "257 RAM blocks"},
-		{WIRE_PREPARE, 26, 2, UINT16_MAX, "65535 RAM blocks"},
-		{WIRE_PREPARE, 26, 2, 3, "cut short"},
-		{WIRE_PREPARE, 26, 2, 1, "too many"},
-		{WIRE_PREPARE, 28, 2, RAM_BLOCK_NAME_MAX, "128 bytes, beyond the limit of 127"},
-		{WIRE_PREPARE, 28, 2, 0, "no name"},
-		{WIRE_PREPARE, 30, 1, '\x1b', "control character"},
-		{WIRE_PREPARE, 31, 8, 0, "size is 0"},
-		{WIRE_PREPARE, 31, 8, RAM_BLOCK_SIZE_MAX + 4096, "beyond the limit"},
-		{WIRE_PREPARE, 31, 8, UINT64_MAX, "beyond the limit"},
-		{WIRE_PREPARE, 31, 8, 4097, "no multiple"},
-		{WIRE_PREPARE, 39, 4, 0, "no power of two"},
-		{WIRE_PREPARE, 39, 4, 1024, "no power of two"},
-		{WIRE_PREPARE, 45, 1, 'a', "'a' exists twice"},
+		{WIRE_PREPARE, 26, 1, 2, "0 or 1 is expected"},
+		{WIRE_PREPARE, 27, 2, RAM_BLOCKS_MAX + 1, "257 RAM blocks"},
+		{WIRE_PREPARE, 27, 2, UINT16_MAX, "65535 RAM blocks"},
+		{WIRE_PREPARE, 27, 2, 3, "cut short"},
+		{WIRE_PREPARE, 27, 2, 1, "too many"},
+		{WIRE_PREPARE, 29, 2, RAM_BLOCK_NAME_MAX, "128 bytes, beyond the limit of 127"},
+		{WIRE_PREPARE, 29, 2, 0, "no name"},
+		{WIRE_PREPARE, 31, 1, '\x1b', "control character"},
+		{WIRE_PREPARE, 32, 8, 0, "size is 0"},
+		{WIRE_PREPARE, 32, 8, RAM_BLOCK_SIZE_MAX + 4096, "beyond the limit"},
+		{WIRE_PREPARE, 32, 8, UINT64_MAX, "beyond the limit"},
+		{WIRE_PREPARE, 32, 8, 4097, "no multiple"},
+		{WIRE_PREPARE, 40, 4, 0, "no power of two"},
+		{WIRE_PREPARE, 40, 4, 1024, "no power of two"},
+		{WIRE_PREPARE, 46, 1, 'a', "'a' exists twice"},
 		{WIRE_LISTEN, 0, 1, 2, "0 or 1 is expected"},
 		{WIRE_PROOF, 10, 4, 0, "0 pages, not 1 to 4096"},
 		{WIRE_PROOF, 10, 4, WIRE_PROOF_PAGES_MAX + 1, "4097 pages"},
@@ -438,6 +440,7 @@ ParameterizedTestParameters(wire_message, patched)
 		{WIRE_ABORT, 0, 2, WIRE_TEXT_MAX + 1, "1024 bytes"},
 		{WIRE_ABORT, 0, 2, WIRE_TEXT_MAX, "cut short"},
 		{WIRE_ABORT, 5, 1, 0, "NUL inside"},
+		{WIRE_ABORT, 11, 1, WIRE_ABORT_END_, "unknown way, 3"},
 		{WIRE_STATE, 0, 2, 0, "unknown guest state, 0"},
 		{WIRE_STATE, 0, 2, WIRE_STATE_END_, "unknown guest state"},
 		{WIRE_STATE, 2, 2, WIRE_TEXT_MAX + 1, "1024 bytes"},

@@ -10,15 +10,17 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <syslog.h>
 #include <unistd.h>
 #include "monitor_log.h"
+#include "ownership.h"
 
 #define WIND_UP_US 5000000
 #define SETTLE_US 15000000
 
 static void tell_source(struct incoming *in)
 {
-	const struct wire_message m = {.type = WIRE_ABORT, .abort = {in->err.text}};
+	const struct wire_message m = {.type = WIRE_ABORT, .abort = {in->err.text, in->why}};
 
 	if (in->control && !in->source_lost)
 		control_send(in->control, &m);
@@ -112,6 +114,18 @@ static void undo(struct incoming *in)
 	forget_monitor(in);
 }
 
+/* `dray recover` here tries again. */
+static void keep_autostart(struct incoming *in)
+{
+	struct record *r = &in->place.record;
+	struct errtext err = {0};
+	enum domain_state state;
+
+	if (r->autostart && incoming_settle_look(in, &state) == 0 &&
+	    ownership_set_autostart(in->host, r, &err) < 0)
+		syslog(LOG_WARNING, "domain %s: %s", in->prepare.name, err.text);
+}
+
 /* Let go of QEMU, then tell the source. An error means that something may be left inside QEMU; the
  * guest has arrived all the same. */
 static int welcome(struct incoming *in, struct incoming_result *result)
@@ -125,6 +139,7 @@ static int welcome(struct incoming *in, struct incoming_result *result)
 	incoming_monitor_unwatch(in);
 	r->resumed = true;
 	r->complete = ret == 0;
+	keep_autostart(in);
 	if (ret == 0)
 		ret = incoming_monitor_forget_capability(in);
 	incoming_place_write(in, NULL);

@@ -108,6 +108,7 @@ static void take_cancel(struct incoming *in, struct mail *mail)
 	if (incoming_state_owner(in->state) != OWNER_SOURCE)
 		return;
 	errtext_set(&in->err, mail->result, "%s", mail->text);
+	in->why = WIRE_ABORT_CANCELLED;
 	incoming_move_after(in, INCOMING_GIVEN_UP);
 }
 

@@ -23,6 +23,7 @@ static void fill_record(struct incoming *in)
 	snprintf(r->domain, sizeof(r->domain), "%s", in->prepare.name);
 	snprintf(r->uuid, sizeof(r->uuid), "%s", in->uuid);
 	r->running = in->prepare.running;
+	r->autostart = in->prepare.autostart;
 	snprintf(r->host, sizeof(r->host), "%s", in->receiver->opt.bind);
 	r->port = in->receiver->opt.port;
 	record_session(in->session, r->session);

@@ -34,6 +34,7 @@ static int check_name(struct incoming *in)
 		return 0;
 	if (ret < 0)
 		return errtext_set(&in->err, ret, "%s", err.text);
+	in->why = WIRE_ABORT_REFUSED;
 	return errtext_set(&in->err, -EEXIST,
 			   "the destination has another domain of the name %s, with UUID %s: "
 			   "rename one of them (`virsh domrename`)",

@@ -33,7 +33,8 @@ struct incoming {
 	enum incoming_state state;
 	struct wire_prepare prepare;
 	char uuid[37];
-	struct errtext err; /* what came in the way first */
+	struct errtext err;  /* what came in the way first */
+	enum wire_abort why; /* ... in a word, for the source */
 	struct host *host;
 	struct control *control; /* sending: any thread. NULL: another process had it */
 	struct mailbox *mail;	 /* posting: any thread */

@@ -65,6 +65,7 @@ static void fill_prepare(const struct outgoing *o, struct wire_message *m)
 	m->prepare.streams = o->opt->streams;
 	m->prepare.silence_ms = o->opt->silence_ms;
 	m->prepare.running = o->guest.was_running;
+	m->prepare.autostart = o->guest.info.autostart;
 	m->prepare.ram = o->guest.ram; /* borrowed for the encoding */
 }
 
@@ -164,6 +165,15 @@ void outgoing_peer_note_finished(struct outgoing *o)
 
 void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m)
 {
-	if (!outgoing_is_handed_over(o))
-		outgoing_fail(o, -ECONNABORTED, "the destination gave up: %s", m->abort.text);
+	static const int codes[WIRE_ABORT_END_] = {
+		[WIRE_ABORT_FAILED] = -ECONNABORTED,
+		[WIRE_ABORT_REFUSED] = -ENOTSUP, /* it would be refused again */
+		[WIRE_ABORT_CANCELLED] = -ECANCELED,
+	};
+
+	if (outgoing_is_handed_over(o))
+		return;
+	if (m->abort.why == WIRE_ABORT_CANCELLED && !o->failed)
+		o->cancelled = true;
+	outgoing_fail(o, codes[m->abort.why], "the destination gave up: %s", m->abort.text);
 }

@@ -130,6 +130,8 @@ static int welcome(struct host *host, const struct guest_dir *dir, struct record
 
 	r->resumed = true;
 	if (ret == 0)
+		ret = ownership_set_autostart(host, r, told);
+	if (ret == 0)
 		ret = record_write(dir, RECORD_INCOMING, r, told);
 	return ret < 0 ? ret
 		       : errtext_set(told, 0, "domain %s has arrived and lives here", r->domain);

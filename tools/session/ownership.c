@@ -266,3 +266,12 @@ int ownership_tidy_running(struct host *host, const struct domain_info *info,
 		ret = host_set_ignore_shared(host, info->uuid, false, told);
 	return ret < 0 ? ret : ram_discard_set(host, info->uuid, r->discard, true, told);
 }
+
+int ownership_set_autostart(struct host *host, struct record *r, struct errtext *told)
+{
+	int ret = r->autostart ? host_set_autostart(host, r->uuid, told) : 0;
+
+	if (ret == 0)
+		r->autostart = false;
+	return ret;
+}

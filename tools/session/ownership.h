@@ -51,3 +51,6 @@ int ownership_wait_departure(struct host *host, const char *uuid, uint32_t wait_
  * skip the guest's memory, and switch on again what the record holds as borrowed. */
 int ownership_tidy_running(struct host *host, const struct domain_info *info,
 			   const struct record *r, struct errtext *told);
+/* An incoming guest that lives here: autostart, if it had that on its source, and has not got it
+ * here. *r is to be written afterwards. */
+int ownership_set_autostart(struct host *host, struct record *r, struct errtext *told);

@@ -28,6 +28,7 @@ struct record {
 	bool running;	     /* it was running, not paused by its user */
 	bool defined_before; /* incoming: libvirt here knew the guest already */
 	bool resumed;	     /* incoming: it has run here */
+	bool autostart;	     /* incoming: it had that on its source, and is yet to have it here */
 	bool never_ran;	     /* incoming: it ended, or was given up, and is known not to have run */
 	bool settled;	/* incoming: somebody has seen that it is not here, and left it at that */
 	bool post_copy; /* released before all memory was there */
