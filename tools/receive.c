@@ -11,12 +11,14 @@
 #include "exit_status.h"
 #include "guest_check.h"
 #include "libvirt_host.h"
+#include "record_sweep.h"
 #include "server.h"
 #include "settings.h"
 #include "signals.h"
 #include "wire.h"
 
 #define FILES_MAX 8192
+#define RECORDS_KEPT_S (7 * 86400)
 
 enum {
 	OPT_JSON = 256,
@@ -144,6 +146,8 @@ static int run(struct arguments *a, char libvirt_socket[108], struct errtext *er
 		ret = host_socket_path(a->socket_path, libvirt_socket, err);
 	if (ret == 0)
 		ret = host_library_init(err);
+	if (ret == 0)
+		record_sweep(RECORDS_KEPT_S);
 	/* Sessions still under way end with the process: before the hand-over their guests run on
 	 * at the source, and after it the guards tidy up. */
 	return ret == 0 ? server_run(a->server, err) : ret;

@@ -50,6 +50,7 @@ autostarts() {
 	"$TESTBED" exec a virsh -q autostart after
 	moved a after
 	autostarts b after
+	! "$TESTBED" exec a test -e "/run/dray/$("$TESTBED" exec b virsh -q domuuid after)" || false
 	"$TESTBED" exec b virsh -q managedsave after
 	reboot b
 	"$TESTBED" exec b virsh -q start after

@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "fake_host.h"
 #include "own_run.h"
 #include "pacer.h"
@@ -181,8 +182,9 @@ static inline void fake_recovery_setup(enum domain_state state)
 	fake.libvirt = fake_libvirt_new("/here");
 	fake.web = fake_libvirt_add(fake.libvirt, "web", UUID, state);
 	fake.web->info.persistent = true;
-	cr_assert_eq(guest_dir_open(&fake.dir, UUID, -1, -1, NULL), 0);
-	guest_dir_close(&fake.dir);
+	guest_dir_paths(&fake.dir, UUID);
+	cr_assert_eq(mkdir(GUEST_DIR_ROOT, 0711), 0);
+	cr_assert_eq(mkdir(fake.dir.path, 0711), 0);
 }
 
 static inline void fake_recovery_teardown(void)
@@ -219,6 +221,7 @@ static inline void fake_recovery_write(enum record_kind kind, const struct recor
 {
 	struct errtext err = {0};
 
+	mkdir(fake.dir.path, 0711); /* it has gone with the record before */
 	cr_assert_eq(record_write(&fake.dir, kind, r, &err), 0, "%s", err.text);
 }
 

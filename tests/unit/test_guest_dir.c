@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -82,6 +84,88 @@ Test(guest_dir, one_dray_a_guest)
 	cr_assert_eq(first.lock, -1);
 	second = open_it();
 	guest_dir_close(&second);
+}
+
+static void put(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	cr_assert_not_null(f);
+	fclose(f);
+}
+
+Test(guest_dir, goes_with_the_last_thing_of_use)
+{
+	static const char *const useful[] = {"incoming", "outgoing", "owed"};
+	struct guest_dir d;
+	char path[128];
+
+	own_run();
+	for (size_t i = 0; i < 3; i++) {
+		snprintf(path, sizeof(path), "/run/dray/" UUID "/%s", useful[i]);
+		d = open_it();
+		put(path);
+		guest_dir_close(&d);
+		cr_assert_eq(access(path, F_OK), 0);
+		d = open_it();
+		unlink(path);
+		put(d.stream);
+		guest_dir_close(&d);
+		cr_assert_lt(access(d.path, F_OK), 0);
+	}
+	cr_assert_eq(access("/run/dray", F_OK), 0);
+}
+
+/* The control socket is served without the lock. */
+Test(guest_dir, goes_when_the_last_user_has_done)
+{
+	struct guest_dir d;
+
+	own_run();
+	d = open_it();
+	put(d.control);
+	guest_dir_close(&d);
+	cr_assert_eq(access(d.control, F_OK), 0);
+	unlink(d.control);
+	guest_dir_tidy(UUID);
+	cr_assert_lt(access(d.path, F_OK), 0);
+	guest_dir_tidy(UUID);
+	cr_assert_lt(access(d.path, F_OK), 0, "nothing is made for that");
+}
+
+#define ROUNDS 3000
+
+static void *open_and_close(void *arg)
+{
+	atomic_int *inside = arg;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		struct errtext err = {0};
+		struct guest_dir d;
+		int ret = guest_dir_open(&d, UUID, (uid_t)-1, (gid_t)-1, &err);
+
+		cr_assert(ret == 0 || ret == -EBUSY, "%s", err.text);
+		if (ret < 0)
+			continue;
+		cr_assert_eq(atomic_fetch_add(inside, 1), 0, "two have the lock");
+		cr_assert_eq(access(d.path, F_OK), 0);
+		atomic_fetch_sub(inside, 1);
+		guest_dir_close(&d);
+	}
+	return NULL;
+}
+
+Test(guest_dir, one_at_a_time_though_it_goes_each_time)
+{
+	pthread_t threads[3];
+	atomic_int inside = 0;
+
+	own_run();
+	for (int i = 0; i < 3; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, open_and_close, &inside), 0);
+	for (int i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+	cr_assert_lt(access("/run/dray/" UUID, F_OK), 0);
 }
 
 Test(guest_dir, what_is_in_the_way_is_named)

@@ -4,6 +4,7 @@
 
 #include <time.h>
 #include "exit_status.h"
+#include "guest_dir.h"
 #include "history.h"
 #include "json_field.h"
 
@@ -67,6 +68,8 @@ int attempts_run(const struct outgoing_options *options, struct report *report)
 		pause = 2 * pause < PAUSE_MOST_S ? 2 * pause : PAUSE_MOST_S;
 	}
 	report_result(report, &result);
-	steering_destroy(steering);
+	steering_destroy(steering); /* its socket was in there */
+	if (result.uuid[0])
+		guest_dir_tidy(result.uuid);
 	return status;
 }

@@ -4,10 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "cleanup.h"
 
 void guest_dir_paths(struct guest_dir *d, const char *uuid)
@@ -31,6 +33,15 @@ static int make_dir(const char *path, mode_t mode, struct errtext *err)
 	return 0;
 }
 
+/* Whoever had the lock may have removed it, and the directory, since it was opened. */
+static bool is_there_still(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_nlink > 0;
+}
+
+/* -ESTALE: try again. */
 static int take_lock(struct guest_dir *d, struct errtext *err)
 {
 	char path[128];
@@ -38,6 +49,8 @@ static int take_lock(struct guest_dir *d, struct errtext *err)
 
 	snprintf(path, sizeof(path), "%s/lock", d->path);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == ENOENT)
+		return -ESTALE;
 	if (fd < 0)
 		return errtext_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
@@ -45,8 +58,25 @@ static int take_lock(struct guest_dir *d, struct errtext *err)
 				   "another dray is working on this guest (%s is locked): wait "
 				   "for it, or cancel it",
 				   path);
+	if (!is_there_still(fd))
+		return -ESTALE;
 	d->lock = steal_fd(&fd);
 	return 0;
+}
+
+static int make_and_lock(struct guest_dir *d, struct errtext *err)
+{
+	int ret;
+
+	for (;;) {
+		/* Others may pass through, to qemu/, but not look around. */
+		if ((ret = make_dir(GUEST_DIR_ROOT, 0711, err)) < 0 ||
+		    (ret = make_dir(d->path, 0711, err)) < 0)
+			return ret;
+		ret = take_lock(d, err);
+		if (ret != -ESTALE)
+			return ret;
+	}
 }
 
 int guest_dir_open(struct guest_dir *d, const char *uuid, uid_t uid, gid_t gid, struct errtext *err)
@@ -56,24 +86,58 @@ int guest_dir_open(struct guest_dir *d, const char *uuid, uid_t uid, gid_t gid, 
 
 	guest_dir_paths(d, uuid);
 	snprintf(qemu, sizeof(qemu), "%s/qemu", d->path);
-	/* Others may pass through, to qemu/, but not look around. */
-	if ((ret = make_dir(GUEST_DIR_ROOT, 0711, err)) < 0 ||
-	    (ret = make_dir(d->path, 0711, err)) < 0 || (ret = make_dir(qemu, 0700, err)) < 0)
-		return ret;
-	ret = take_lock(d, err);
-	if (ret < 0)
-		return ret;
-	if (uid != (uid_t)-1 && chown(qemu, uid, gid) < 0) {
+	ret = make_and_lock(d, err);
+	if (ret == 0)
+		ret = make_dir(qemu, 0700, err);
+	if (ret == 0 && uid != (uid_t)-1 && chown(qemu, uid, gid) < 0)
 		ret = errtext_set(err, -errno, "%s: cannot give to QEMU's user: %s", qemu,
 				  strerror(errno));
+	if (ret < 0)
 		guest_dir_close(d);
-		return ret;
+	return ret;
+}
+
+/* Nothing in it is of use to a later dray: no record, and no page that a guest still lacks. */
+static bool is_of_no_use(const struct guest_dir *d)
+{
+	static const char *const useful[] = {"outgoing", "incoming", "owed"};
+	char path[128];
+
+	for (size_t i = 0; i < sizeof(useful) / sizeof(*useful); i++) {
+		snprintf(path, sizeof(path), "%s/%s", d->path, useful[i]);
+		if (access(path, F_OK) == 0 || errno != ENOENT)
+			return false;
 	}
-	return 0;
+	return true;
+}
+
+/* The lock goes before the directory, and after the rest: who waits for it finds it gone, and makes
+ * all of it anew. */
+static void remove_all(const struct guest_dir *d)
+{
+	char path[128];
+
+	unlink(d->stream);
+	snprintf(path, sizeof(path), "%s/qemu", d->path);
+	rmdir(path);
+	snprintf(path, sizeof(path), "%s/lock", d->path);
+	unlink(path);
+	rmdir(d->path); /* not while its control socket is served */
 }
 
 void guest_dir_close(struct guest_dir *d)
 {
+	if (d->lock >= 0 && is_of_no_use(d))
+		remove_all(d);
 	cleanup_close(&d->lock);
 	d->lock = -1;
+}
+
+void guest_dir_tidy(const char *uuid)
+{
+	struct guest_dir d;
+
+	guest_dir_paths(&d, uuid);
+	if (access(d.path, F_OK) == 0 && guest_dir_open(&d, uuid, -1, -1, NULL) == 0)
+		guest_dir_close(&d);
 }

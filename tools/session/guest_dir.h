@@ -11,6 +11,10 @@
 //   owed         the pages that a guest in post-copy still lacks here (owed.h)
 //   qemu/        QEMU's user's: stream.sock                 (while migrating)
 //
+// It is there for as long as something is in it that a later dray may need: a migration that left,
+// or was given up, leaves nothing, one that came leaves its record, by which the source is
+// answered.
+//
 // On a tmpfs: a host that reboots has lost the guests anyway.
 //
 // The socket of the guest's private monitor is elsewhere, in libvirt's own directory for QEMU. Its
@@ -45,5 +49,7 @@ void guest_dir_paths(struct guest_dir *d, const char *uuid);
  * -EBUSY with a text if another dray works on this guest. */
 int guest_dir_open(struct guest_dir *d, const char *uuid, uid_t uid, gid_t gid,
 		   struct errtext *err);
-/* Give the lock back. */
+/* Give the lock back, and remove the directory if nothing in it is of use any more. */
 void guest_dir_close(struct guest_dir *d);
+/* Whoever used the directory without its lock has done: the same, unless somebody else has it. */
+void guest_dir_tidy(const char *uuid);
