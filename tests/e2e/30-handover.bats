@@ -4,6 +4,7 @@
 # The window after the release: dray killed 0 to 50 ms into it. Whoever wins, exactly one guest runs,
 # with its memory, and nothing is left paused or half-defined.
 
+bats_require_minimum_version 1.5.0
 load e2e
 
 setup_file() {
@@ -143,6 +144,34 @@ no_guard() {
 	done
 	((aborted > 0))
 	"$TESTBED" wait-verified window 60
+}
+
+gone_from() {
+	"$TESTBED" exec "$1" virsh -q destroy window || true
+	[[ $(where_is window) == *"$1=absent"* ]]
+}
+
+# Killed, with their guards, at the hand-over; and the destination is as after a reboot, when nobody there knows whether it
+# ran.
+@test "the destination has forgotten the migration: nothing is decided for the operator" {
+	local from=$AT to
+	to=$(other "$from")
+	receive "$to"
+	DRAY_FAULT=hand-over=stop migrate_start "$from" window
+	until_true 30 is_stopped "$TX_PID"
+	# shellcheck disable=SC2046 # each
+	kill -9 "$TX_PID" "$RX_PID" $("$TESTBED" pgrep all '^dray guard')
+	stop_receive
+	until_true 30 gone_from "$to"
+	"$TESTBED" exec "$to" rm -rf /run/dray
+	receive "$to"
+	run -4 "$TESTBED" exec "$from" "$DRAY" recover --wait 1 window
+	[[ $output == *'no record of that migration'*'virsh resume'* ]]
+	[[ $(where_is window) == *"$from=paused"* ]]
+	run -1 "$TESTBED" exec "$from" "$DRAY" migrate --disable-tls window "${MIG_IP[$to]}"
+	"$TESTBED" exec "$from" virsh -q resume window # it has no disk, so its operator may
+	recover "$from"
+	judge
 }
 
 # Frozen for longer than the destination waits for it, before the release and after it.
