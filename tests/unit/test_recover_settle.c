@@ -368,7 +368,7 @@ struct arrival_row {
 	int ret;
 	bool resumed; /* noted */
 	char did[64], text[64];
-	bool released, nobody_listens;
+	bool released, nobody_listens, defined_before;
 };
 
 /* What was never released cannot run: libvirt, whose client has gone, is helped to its end. */
@@ -376,7 +376,10 @@ ParameterizedTestParameters(recover_settle, arrivals)
 {
 	static struct arrival_row rows[] = {
 		{DOMAIN_ABSENT, 0, false, "", "is not here, and never ran here"},
-		{DOMAIN_SHUT_OFF, 0, false, "", "is not here, and never ran here"},
+		/* libvirt stores the definition before the guest has come */
+		{DOMAIN_SHUT_OFF, 0, false, "undefine web", "is not here, and never ran here"},
+		{DOMAIN_SHUT_OFF, 0, false, "", "is not here", .defined_before = true},
+		{DOMAIN_SHUT_OFF, 0, false, "", "is not here", .released = true},
 		{DOMAIN_ABSENT, 0, false, "", "is not here", .released = true},
 		{DOMAIN_RUNNING, 0, true, "ignore_shared=off web", "has arrived and lives here"},
 		{DOMAIN_PAUSED_USER, 0, true, "ignore_shared=off web", "lives here"},
@@ -419,13 +422,16 @@ static bool was_noted(void)
 
 ParameterizedTest(struct arrival_row *row, recover_settle, arrivals)
 {
-	struct record r = {
-		.domain = "web", .uuid = UUID, .running = true, .released = row->released};
+	struct record r = {.domain = "web",
+			   .uuid = UUID,
+			   .running = true,
+			   .released = row->released,
+			   .defined_before = row->defined_before};
 	struct errtext told = {0};
 
 	fake_recovery_setup(row->state);
 	fake.nobody_listens = row->nobody_listens;
-	fake.web->info.persistent = false;
+	fake.web->info.persistent = row->state == DOMAIN_SHUT_OFF;
 	fake.web->ignore_shared = true;
 	fake_recovery_write(RECORD_INCOMING, &r);
 	cr_assert_eq(arrive(&r, &told), row->ret, "%s", told.text);

@@ -137,14 +137,20 @@ static int welcome(struct host *host, const struct guest_dir *dir, struct record
 		       : errtext_set(told, 0, "domain %s has arrived and lives here", r->domain);
 }
 
-/* Whether it ran is answered from QEMU's log, as long as it is there; the record keeps it. */
-static int note_gone(const struct guest_dir *dir, struct record *r, struct errtext *told)
+/* Whether it ran is answered from QEMU's log, as long as it is there; the record keeps it. The
+ * definition that libvirt has stored for a guest that never ran here goes with it, unless it was
+ * here before. */
+static int note_gone(struct host *host, const struct guest_dir *dir, struct record *r,
+		     const struct domain_info *info, struct errtext *told)
 {
 	int ret;
 
 	record_judge(dir, r, true);
 	r->settled = true;
 	ret = record_write(dir, RECORD_INCOMING, r, told);
+	if (ret == 0 && info->state == DOMAIN_SHUT_OFF && !r->defined_before && !r->resumed &&
+	    (r->never_ran || !r->released))
+		ret = host_undefine(host, r->uuid, told);
 	return ret < 0 ? ret
 		       : errtext_set(told, 0, "domain %s is not here%s", r->domain,
 				     r->resumed			    ? ": it came, and has ended"
@@ -197,7 +203,7 @@ int recover_settle_arrival(const struct recover_options *options, struct host *h
 		return ret;
 	switch (ownership_table_arrival(info.state)) {
 	case ARRIVAL_NONE:
-		return note_gone(dir, r, told);
+		return note_gone(host, dir, r, &info, told);
 	case ARRIVAL_LIVES:
 		return welcome(host, dir, r, &info, told);
 	case ARRIVAL_PENDING:
