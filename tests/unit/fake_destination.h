@@ -100,6 +100,7 @@ struct fake_destination {
 	/* of a session that another process began */
 	enum domain_state libvirt_said; /* at the first look */
 	bool all_has_come, nothing_inside, locked;
+	unsigned int predecessor; /* so many looks at the guest's directory find it locked */
 
 	/* what came of it */
 	struct incoming_result result;
@@ -323,7 +324,13 @@ static inline int fake_open_dir(struct guest_dir *dir, const char *uuid, uid_t u
 	(void)uid;
 	(void)gid;
 	cr_assert_str_eq(uuid, FAKE_UUID);
-	if (d->failing == FAKE_STEP_DIR || d->locked)
+	if (d->predecessor) {
+		d->predecessor--;
+		return errtext_set(err, -EBUSY, "locked by the attempt before");
+	}
+	if (d->failing == FAKE_STEP_DIR)
+		return errtext_set(err, -EIO, "no directory, as the test wants it");
+	if (d->locked)
 		return errtext_set(err, -EBUSY, "locked, as the test wants it");
 	fake_paths(d, dir);
 	dir->lock = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

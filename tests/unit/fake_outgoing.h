@@ -56,6 +56,7 @@ static struct world {
 	uint32_t mute;		 /* 1 << type: messages that never come */
 	uint32_t mute_last;	 /* ... once the last pass has begun */
 	bool never_stops;	 /* QEMU does not stop the guest */
+	unsigned int locked;	 /* so many looks at the guest's directory find it locked */
 	bool domjobabort;	 /* was called before Perform is */
 	bool never_completes;	 /* ... and is not told that all has arrived */
 	unsigned int plugged_in; /* disks read past the page cache, while the migration began */

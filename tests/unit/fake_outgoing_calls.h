@@ -142,6 +142,10 @@ static inline int world_open_dir(struct guest_dir *d, const char *uuid, uid_t ui
 	(void)gid;
 	guest_dir_paths(d, uuid);
 	snprintf(d->control, sizeof(d->control), "%s/control.sock", world.dir);
+	if (world.locked) {
+		world.locked--;
+		return errtext_set(err, -EBUSY, "another dray is working on this guest");
+	}
 	return world_fails("open directory", err) ? world.fail_code : 0;
 }
 

@@ -205,6 +205,31 @@ Test(incoming, waits_for_its_turn)
 	fake_destination_destroy(d);
 }
 
+/* Whose source has gone before all was undone here. */
+Test(incoming, waits_for_the_attempt_before_it)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->predecessor = 12;
+	fake_destination_run(d, "............REF");
+	cr_assert(d->result.arrived, "%s", d->result.reason);
+	cr_assert_str_eq(d->sent, "QUEUED QUEUED PREPARED READY RELEASED RESUMED FINISHED");
+	fake_destination_destroy(d);
+}
+
+Test(incoming, does_not_wait_for_another_for_ever)
+{
+	struct fake_destination *d = fake_destination_new();
+	char script[512] = "";
+
+	memset(script, '.', sizeof(script) - 1);
+	d->locked = true;
+	fake_destination_run(d, script);
+	cr_assert(strstr(d->result.reason, "locked"), "%s", d->result.reason);
+	cr_assert(!d->recorded);
+	fake_destination_destroy(d);
+}
+
 Test(incoming, is_called_off_while_it_waits)
 {
 	struct fake_destination *d = fake_destination_new();

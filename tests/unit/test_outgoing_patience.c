@@ -108,6 +108,26 @@ Test(outgoing_patience, nothing_comes_after_the_release)
 	world_teardown();
 }
 
+/* ---- another dray ---- */
+
+/* That is just undoing its migration, or the guard of one that was killed. */
+Test(outgoing_patience, another_dray_is_waited_for)
+{
+	setup();
+	world.locked = 20;
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect(world_said("\"event\":\"waiting\""), "%s", world.said);
+	world_teardown();
+}
+
+Test(outgoing_patience, another_dray_does_not_leave)
+{
+	setup();
+	world.locked = 1000;
+	expect(EXIT_REFUSED, "another dray is working on this guest");
+}
+
 /* ---- a turn ---- */
 
 static struct slot *others[3];

@@ -8,6 +8,7 @@
 
 #define QUEUED_US 1000000
 #define QUEUE_LOOK_US 100000
+#define FREE_US 30000000
 
 static bool on_message(void *opaque, struct wire_message *message, uint64_t deadline_us)
 {
@@ -90,6 +91,39 @@ static int await_turn(struct incoming *in)
 	return ret;
 }
 
+static int is_locked(struct incoming *in, struct errtext *err)
+{
+	struct guest_dir dir;
+	int ret = in->world->open_dir(&dir, in->uuid, -1, -1, err);
+
+	if (ret == 0)
+		guest_dir_close(&dir);
+	return ret;
+}
+
+/* The attempt before this one is still being undone here, which its source did not wait for; its
+ * guest may be, too. */
+static int await_free(struct incoming *in)
+{
+	uint64_t now = in->world->now_us(), end = now + FREE_US, next_us = now;
+	struct errtext err = {0};
+
+	while (is_locked(in, &err) == -EBUSY) {
+		now = in->world->now_us();
+		if (now >= end)
+			return errtext_set(&in->err, -EBUSY, "%s", err.text);
+		if (now >= next_us && tell_queued(in, 1) < 0)
+			return -EPIPE;
+		if (now >= next_us)
+			next_us = now + QUEUED_US;
+		incoming_mail_take(in, QUEUE_LOOK_US);
+		if (incoming_state_is_decided(in->state))
+			return -ECANCELED;
+		err = (struct errtext){0};
+	}
+	return 0; /* of other errors incoming_place_open tells */
+}
+
 int incoming_prepare(struct incoming *in, int fd)
 {
 	const struct wire_message prepared = {
@@ -105,6 +139,8 @@ int incoming_prepare(struct incoming *in, int fd)
 		ret = in->world->open_host(in->receiver->opt.libvirt_socket, &in->host, &in->err);
 	if (ret == 0)
 		ret = await_turn(in);
+	if (ret == 0)
+		ret = await_free(in);
 	if (ret == 0)
 		ret = check_absent(in);
 	if (ret == 0)

@@ -17,6 +17,9 @@
 /* libvirt starting a QEMU; a large preallocated guest takes its time. */
 #define PREPARE_MS 300000
 #define LONG_US 2000000
+/* For a dray that works on the guest already. */
+#define FREE_MS 10000
+#define LOOK_MS 100
 
 int outgoing_setup_check(struct outgoing *o)
 {
@@ -31,9 +34,38 @@ int outgoing_setup_check(struct outgoing *o)
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
 }
 
+static bool never(const struct outgoing *o)
+{
+	(void)o;
+	return false;
+}
+
+/* Another dray migrates it, or undoes that; or the guard of one that was killed. */
+static int open_place(struct outgoing *o)
+{
+	uint64_t end = o->world->now_us() + FREE_MS * 1000ull;
+	bool told = false;
+
+	for (;;) {
+		int ret = outgoing_place_open(o);
+
+		if (ret != -EBUSY || o->world->now_us() >= end)
+			return ret;
+		o->err = (struct errtext){0};
+		if (!told)
+			report_event(o->report, "waiting", o->phase,
+				     "another dray is still working on this guest here: waiting "
+				     "for it");
+		told = true;
+		outgoing_await(o, never, LOOK_MS, NULL);
+		if (o->failed)
+			return o->failed;
+	}
+}
+
 int outgoing_setup_connect(struct outgoing *o)
 {
-	int ret = outgoing_place_open(o);
+	int ret = open_place(o);
 
 	if (ret == 0)
 		ret = steering_listen(o->steering, o->place.dir.control, &o->err);
