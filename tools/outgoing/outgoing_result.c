@@ -105,11 +105,14 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 		.guest_on = guest_on(o),
 		.host = o->opt->destination,
 		.throttle_percent = o->precopy.most_throttled,
+		.stopped = o->stop.since_us != 0,
 	};
 	snprintf(r->domain, sizeof(r->domain), "%s",
 		 o->guest.info.name[0] ? o->guest.info.name : o->opt->domain);
 	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.info.uuid);
-	snprintf(r->reason, sizeof(r->reason), "%s", o->err.text);
+	/* What went wrong on the way to a good end is nobody's reason. */
+	if (o->phase != PHASE_COMPLETED || o->postcopy.damaged)
+		snprintf(r->reason, sizeof(r->reason), "%s", o->err.text);
 	memcpy(r->verified, o->proof.verified, sizeof(r->verified));
 	fill_times(o, r);
 	fill_pages(o, r);

@@ -24,6 +24,7 @@ struct report_progress {
 	uint32_t round;
 	uint64_t remaining_bytes, transferred_bytes, total_bytes;
 	uint64_t dirty_bytes_per_s, bytes_per_s, eta_ms;
+	bool dirty_known; /* after two rounds; a number before that is 0 */
 };
 
 struct report_result {
@@ -35,6 +36,7 @@ struct report_result {
 	uint64_t tidy_ms;  /* after that: libvirt removing the source's QEMU */
 	uint64_t setup_ms, rounds, ram_bytes, wire_bytes;
 	double downtime_ms;
+	bool stopped; /* the guest stood still for it */
 	uint64_t pages_sent, pages_zero, pages_skipped;
 	unsigned int streams;
 	bool tls;
