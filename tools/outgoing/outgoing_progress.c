@@ -2,6 +2,7 @@
 // How far a migration is, measured a few times a second.
 #include "outgoing_progress.h"
 
+#include <sys/stat.h>
 #include "outgoing_await.h"
 #include "outgoing_precopy.h"
 #include "outgoing_private.h"
@@ -21,16 +22,47 @@ uint64_t outgoing_progress_bytes(const struct outgoing *o)
 	return bytes;
 }
 
+static uint64_t difference(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* What the guest has ever used of its memory: the rest is holes, which take no time. */
+static uint64_t used_bytes(const struct outgoing *o)
+{
+	const struct ram_map *ram = &o->guest.ram;
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; i < ram->count; i++) {
+		const struct ram_block *b = &ram->blocks[i];
+		struct stat s;
+		uint64_t stored = fstat(b->fd, &s) < 0 ? b->size : (uint64_t)s.st_blocks * 512;
+
+		bytes += stored < b->size ? stored : b->size;
+	}
+	return bytes;
+}
+
+/* In the first round, of which nothing is known yet: no more than was not dealt with, and no more
+ * than there is data that was not sent. */
+static uint64_t remaining_of_all(const struct outgoing *o)
+{
+	uint64_t all = difference(ram_map_bytes(&o->guest.ram), outgoing_round_moved(o));
+	struct source_stats stats = {0};
+	uint64_t data;
+
+	o->world->source.stats(o->rounds.source, &stats);
+	data = difference(used_bytes(o), stats.pages_sent * RAM_PAGE_SIZE);
+	return data < all ? data : all;
+}
+
 /* What is still to be sent, by what is known now. */
 static uint64_t remaining_bytes(const struct outgoing *o)
 {
 	const struct convergence *c = &o->precopy.convergence;
-	uint64_t total = ram_map_bytes(&o->guest.ram);
-	uint64_t moved = outgoing_round_moved(o);
 
-	if (c->rounds)
-		return moved < c->remaining_bytes ? c->remaining_bytes - moved : 0;
-	return moved < total ? total - moved : 0;
+	return c->rounds ? difference(c->remaining_bytes, outgoing_round_moved(o))
+			 : remaining_of_all(o);
 }
 
 static uint64_t unsent_bytes(const struct outgoing *o)
@@ -112,6 +144,7 @@ static void tell(struct outgoing *o)
 					   .remaining_bytes = s->remaining_bytes,
 					   .bytes_per_s = s->bytes_per_s,
 					   .dirty_bytes_per_s = s->dirty_bytes_per_s,
+					   .dirty_known = o->precopy.convergence.rounds > 1,
 					   .eta_ms = s->eta_ms,
 				   });
 }

@@ -82,7 +82,7 @@ static void draw_bar(char bar[21], uint64_t done, uint64_t total)
 
 void report_progress(struct report *r, const struct report_progress *p)
 {
-	char rate[32], dirty[32], remaining[32], bar[21];
+	char rate[32], dirty[64] = "", number[32], remaining[32], bar[21];
 	uint64_t left = p->remaining_bytes < p->total_bytes ? p->remaining_bytes : p->total_bytes;
 
 	if (r->json) {
@@ -101,10 +101,12 @@ void report_progress(struct report *r, const struct report_progress *p)
 	if (!r->terminal)
 		return;
 	draw_bar(bar, p->total_bytes - left, p->total_bytes);
-	fprintf(stderr, "\r\033[K%-11s [%s] %s left, %s/s, dirty %s/s, round %u, ETA %.1f s",
+	if (p->dirty_known)
+		snprintf(dirty, sizeof(dirty), "dirty %s/s, ",
+			 size_text(p->dirty_bytes_per_s, number));
+	fprintf(stderr, "\r\033[K%-11s [%s] %s left, %s/s, %sround %u, ETA %.1f s",
 		phase_name(p->phase), bar, size_text(p->remaining_bytes, remaining),
-		size_text(p->bytes_per_s, rate), size_text(p->dirty_bytes_per_s, dirty), p->round,
-		(double)p->eta_ms / 1000);
+		size_text(p->bytes_per_s, rate), dirty, p->round, (double)p->eta_ms / 1000);
 	fflush(stderr);
 	r->live = true;
 }
@@ -120,7 +122,8 @@ void report_event(struct report *r, const char *event, enum phase phase, const c
 		return;
 	}
 	clear_live(r);
-	if (strcmp(event, "phase") != 0)
+	/* A refusal is told with the result. */
+	if (strcmp(event, "phase") != 0 && strcmp(event, "refused") != 0)
 		fprintf(stderr, "dray: %s\n", text);
 }
 
