@@ -56,6 +56,9 @@ struct pump {
 	/* the pump's thread, until it has been joined */
 	struct direction ab, ba;
 	int result;
+	size_t unpaid; /* has gone from a to b, and the pacer does not know of it yet */
+
+	atomic_bool hasty; /* relaxed: who waits for the pacer is woken by it */
 
 	/* one joining thread */
 	bool joined;
@@ -183,13 +186,32 @@ static void direction_write(struct pump *p, struct direction *d)
 		}
 		direction_count(d, (size_t)n);
 		if (p->opt.pacer && d == &p->ab)
-			pacer_charge(p->opt.pacer, (size_t)n);
+			p->unpaid += (size_t)n;
 	}
 	if (d->state == DIRECTION_FLUSHING)
 		direction_set(d, DIRECTION_DONE);
 }
 
 /* ---- the thread ---- */
+
+static bool pump_is_hasty(struct pump *p)
+{
+	return atomic_load_explicit(&p->hasty, memory_order_relaxed);
+}
+
+/* Without the lock: it may wait, for as long as the guest runs. */
+static void pump_pay(struct pump *p)
+{
+	size_t granted;
+
+	if (p->unpaid && !p->opt.paced)
+		pacer_charge(p->opt.pacer, p->unpaid);
+	else
+		while (p->unpaid && !pump_is_hasty(p) &&
+		       pacer_take_part(p->opt.pacer, p->unpaid, &p->hasty, &granted) == 0)
+			p->unpaid -= granted;
+	p->unpaid = 0;
+}
 
 static bool pump_held(struct pump *p)
 {
@@ -215,6 +237,7 @@ static bool pump_move(struct pump *p)
 	if (!stopping && !p->held)
 		direction_write(p, &p->ab);
 	pthread_mutex_unlock(&p->lock);
+	pump_pay(p);
 	return !stopping;
 }
 
@@ -331,8 +354,16 @@ void pump_release(struct pump *p)
 	pump_tell(p, &p->held, false);
 }
 
+void pump_hasten(struct pump *p)
+{
+	atomic_store_explicit(&p->hasty, true, memory_order_relaxed);
+	if (p->opt.paced && p->opt.pacer)
+		pacer_kick(p->opt.pacer);
+}
+
 void pump_stop(struct pump *p)
 {
+	pump_hasten(p);
 	pump_tell(p, &p->stopping, true);
 }
 

@@ -29,6 +29,9 @@ struct pump_options {
 	 * calls, QEMU's device state) is small and the guest may stand still for it. Those who
 	 * take from the pacer wait the longer. Borrowed, may be NULL. */
 	struct pacer *pacer;
+	/* What goes from a to b waits for the pacer, too, until pump_hasten; from then on it is not
+	 * even charged. It is paid for when it has gone: a chunk's length may go early. */
+	bool paced;
 	/* a is told what this says, and nothing of what b says, which is read and dropped: the n
 	 * bytes at `in` have come from a; it puts what a is told at `out`, which has room for
 	 * PUMP_ANSWER_MAX, and returns how many bytes that are. Called once with n = 0 before
@@ -50,6 +53,8 @@ void pump_hold(struct pump *p);
 /* Any thread. What was kept goes out at once, then all flows. */
 void pump_release(struct pump *p);
 
+/* Any thread: from now on nothing that goes from a to b waits for the cap, or makes others wait. */
+void pump_hasten(struct pump *p);
 /* Any thread: tear both directions down. Returns at once; kept bytes are dropped. */
 void pump_stop(struct pump *p);
 /* Wait for the end, which does not come by itself while a side is open or held. Returns the

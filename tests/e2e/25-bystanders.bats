@@ -96,6 +96,16 @@ is_where() {
 	settled "$AT" meddled
 }
 
+@test "again at once, after a failure in the last pass" {
+	receive "$TO"
+	DRAY_FAULT=last-pass=fail migrate "$AT" meddled
+	[ "$status" -eq 2 ]
+	migrate "$AT" meddled
+	[ "$status" -eq 0 ]
+	lives_on "$TO" meddled
+	echo "$TO" >"$BATS_FILE_TMPDIR/at"
+}
+
 @test "suspended in the first round, for longer than a stop may take: it arrives, and runs there" {
 	receive "$TO"
 	migrate_start "$AT" meddled --bandwidth 24Mi

@@ -69,6 +69,20 @@ Test(outgoing_patience, qemu_never_completes)
 	expect(EXIT_FAILED, "for QEMU here to save its devices, guest stopped");
 }
 
+/* Memory of its own, which goes before the stop, takes QEMU as long as the cap wants. But it may
+ * have a display that is drawn faster than that. */
+Test(outgoing_patience, qemu_does_not_stop_at_the_cap)
+{
+	setup();
+	world.never_stops = true;
+	options.limits.bandwidth = 1 << 20;
+	cr_expect_eq(world_run(&options), EXIT_FAILED);
+	cr_expect(strstr(world.result.reason, "waited 60 s for QEMU to stop the guest"), "%s",
+		  world.result.reason);
+	cr_expect(world.hastened);
+	world_teardown();
+}
+
 Test(outgoing_patience, its_digest_never_comes)
 {
 	setup();

@@ -403,6 +403,42 @@ Test(pump, charges_a_to_b_without_waiting)
 	pacer_destroy(p);
 }
 
+static double elapsed_since(const struct timespec *start)
+{
+	struct timespec end;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	return (double)(end.tv_sec - start->tv_sec) + (double)(end.tv_nsec - start->tv_nsec) / 1e9;
+}
+
+/* It pays for what has gone before it reads more, and once hastened never again. */
+Test(pump, waits_for_the_pacer_until_hastened)
+{
+	struct timespec start;
+	struct fixture f;
+	struct pacer *p;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	cr_assert_eq(pacer_new(100, &p), 0);
+	fixture_open(&f, (struct pump_options){.pacer = p, .paced = true});
+	say(f.left, "fifteen letters");
+	expect(f.right, "fifteen letters");
+	say(f.left, "and more");
+	expect(f.right, "and more");
+	say(f.left, "!");
+	expect(f.right, "!");
+	cr_assert_geq(elapsed_since(&start), 0.15 - 0.01);
+	pump_hasten(f.pump);
+	say(f.left, "this would take more than a quarter of a second if it waited");
+	expect(f.right, "this would take more than a quarter of a second if it waited");
+	close(f.left);
+	close(f.right);
+	f.left = f.right = -1;
+	pump_join(f.pump);
+	pump_destroy(f.pump);
+	pacer_destroy(p);
+}
+
 /* ---- one side is answered here ---- */
 
 /* Says hello, and OK to each piece; counts what it hears. */

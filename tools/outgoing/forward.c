@@ -49,6 +49,7 @@ static int join_ends(struct forward *f, int local, struct errtext *err)
 	struct pump_options options = {.ended = pump_ended,
 				       .arg = f,
 				       .pacer = f->opt.pacer,
+				       .paced = f->opt.kind == WIRE_KIND_QEMU_STREAM,
 				       .answer =
 					       f->opt.kind == WIRE_KIND_QEMU_STREAM ? answer : NULL,
 				       .answer_arg = f};
@@ -106,6 +107,14 @@ int forward_new(const struct forward_options *options, struct forward **out, str
 	f->started = true;
 	*out = f;
 	return 0;
+}
+
+void forward_hasten(struct forward *f)
+{
+	pthread_mutex_lock(&f->lock);
+	if (f->pump)
+		pump_hasten(f->pump);
+	pthread_mutex_unlock(&f->lock);
 }
 
 void forward_cut(struct forward *f)

@@ -20,12 +20,16 @@ struct forward_options {
 	/* The connection has ended, or never came about. From a thread of ours. */
 	void (*ended)(void *opaque, int result, const char *text);
 	void *opaque;
-	struct pacer *pacer; /* charged with what goes to the destination; may be NULL, borrowed */
+	/* Charged with what goes to the destination; QEMU's stream also waits for it, until
+	 * forward_hasten. May be NULL, borrowed. */
+	struct pacer *pacer;
 	/* QEMU's stream: its sender knows SWITCHOVER_ACK (return_path.h). */
 	bool acknowledge;
 };
 
 int forward_new(const struct forward_options *options, struct forward **out, struct errtext *err);
+/* From now on it does not wait for the pacer, and charges nothing. Any thread. */
+void forward_hasten(struct forward *f);
 /* Stop waiting, cut both sides. Any thread. */
 void forward_cut(struct forward *f);
 /* Bytes carried, both ways. Any thread. */

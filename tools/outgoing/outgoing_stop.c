@@ -17,17 +17,35 @@
 /* Between gate and stop: a round needs time to find something. */
 #define CHASE_MS 5
 #define STOP_MS 30000
+#define PACED_MS 30000
 
 static bool is_at_rest(const struct outgoing *o)
 {
 	return o->stop.at_rest;
 }
 
-/* QEMU takes a while from the gate's opening to the stop; rounds go on, so that the last pass
- * finds only what was written in the last few milliseconds. */
+/* QEMU first sends the RAM that is its own (an option ROM, a display), while the guest runs and as
+ * slowly as the cap wants, and stops the guest when little is left of that. But a display may be
+ * drawn faster than the cap lets it go. False: it is too late for that, too. */
+static bool may_wait(struct outgoing *o, uint64_t begun_us)
+{
+	uint64_t waited = (o->world->now_us() - begun_us) / 1000;
+	uint64_t paced = o->precopy.limits.bandwidth ? PACED_MS : 0;
+
+	if (waited > paced && paced)
+		o->world->forward.hasten(o->libvirt.qemu_stream);
+	if (waited <= paced + STOP_MS)
+		return true;
+	outgoing_fail(o, -ETIMEDOUT, "waited %u s for QEMU to stop the guest",
+		      (unsigned int)(paced + STOP_MS) / 1000);
+	return false;
+}
+
+/* Rounds go on meanwhile, so that the last pass finds only what was written in the last few
+ * milliseconds. */
 int outgoing_stop_switchover(struct outgoing *o)
 {
-	uint64_t end;
+	uint64_t begun;
 	int ret = outgoing_guest_check_mappers(o);
 
 	if (ret < 0)
@@ -39,7 +57,7 @@ int outgoing_stop_switchover(struct outgoing *o)
 	if (o->postcopy.decided)
 		outgoing_round_hasten(o);
 	outgoing_libvirt_open_gate(o);
-	end = o->world->now_us() + STOP_MS * 1000ull;
+	begun = o->world->now_us();
 	while (!o->stop.at_rest) {
 		ret = outgoing_round(
 			o, o->postcopy.decided ? SOURCE_ROUND_STALE : SOURCE_ROUND_LIVE, STOP_MS);
@@ -49,10 +67,8 @@ int outgoing_stop_switchover(struct outgoing *o)
 			return ret;
 		if (o->failed)
 			return o->failed;
-		if (o->world->now_us() > end)
-			return outgoing_fail(o, -ETIMEDOUT,
-					     "waited %d s for QEMU to stop the guest",
-					     STOP_MS / 1000);
+		if (!may_wait(o, begun))
+			return o->failed;
 	}
 	return 0;
 }
@@ -86,6 +102,8 @@ static void begin_stop(struct outgoing *o, uint64_t stop_us)
 	o->stop.stop_us = stop_us;
 	o->stop.since_us = o->world->now_us();
 	outgoing_precopy_free_vcpus(o);
+	/* What QEMU has not sent yet of its own RAM was to go before. */
+	o->world->forward.hasten(o->libvirt.qemu_stream);
 }
 
 /* Its user may pause it and let it go on: only the last stop is ours. But once QEMU's migration has

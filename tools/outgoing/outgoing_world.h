@@ -89,6 +89,7 @@ struct outgoing_world {
 	struct {
 		int (*new)(const struct forward_options *options, struct forward **out,
 			   struct errtext *err);
+		void (*hasten)(struct forward *f);
 		void (*cut)(struct forward *f);
 		uint64_t (*bytes)(struct forward *f);
 		void (*destroy)(struct forward *f);
