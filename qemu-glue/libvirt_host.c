@@ -65,10 +65,20 @@ static void *event_main(void *arg)
 	return NULL;
 }
 
+/* What the library logs by itself ("Guest web probably left in 'paused' state") is no word to our
+ * user, who is told what came of it: it goes to the system's log, unless somebody has asked for it
+ * otherwise. */
+static void keep_log_off_stderr(void)
+{
+	if (!getenv("LIBVIRT_DEBUG") && !getenv("LIBVIRT_LOG_OUTPUTS"))
+		setenv("LIBVIRT_LOG_OUTPUTS", "3:syslog:dray", 0);
+}
+
 int host_library_init(struct errtext *err)
 {
 	pthread_t thread;
 
+	keep_log_off_stderr();
 	virSetErrorFunc(NULL, ignore_error);
 	if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
 		return errtext_set(err, -EIO, "libvirt does not start: %s",
