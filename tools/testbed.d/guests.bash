@@ -40,14 +40,14 @@ declare -A GUEST=()
 
 options_default() {
 	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [period]=8
-		[disk]='' [ram]=file [discard]='' [reporting]=off [xml-only]='')
+		[disk]='' [ram]=file [discard]='' [reporting]=off [xml-only]='' [virtio-mem]=0)
 }
 
 options_read() {
 	while (($# > 0)); do
 		case $1 in
 		--name | --memory | --fill | --dirty | --rate | --host | --vcpus | --numa | --touch | --stride | --period | \
-			--disk)
+			--disk | --virtio-mem)
 			(($# > 1)) || die "guest: $1 needs a value; see tools/testbed --help"
 			GUEST[${1#--}]=$2
 			shift
@@ -66,13 +66,14 @@ options_check() {
 	local name=${GUEST[name]} option
 	check_name "$name"
 	check_host "${GUEST[host]}"
-	for option in memory fill dirty rate vcpus numa touch stride period; do
+	for option in memory fill dirty rate vcpus numa touch stride period virtio-mem; do
 		[[ ${GUEST[$option]} =~ ^[0-9]{1,7}$ ]] ||
 			die "guest $name: --$option ${GUEST[$option]:-is missing}: it must be a whole number"
 	done
 	((GUEST[fill] + GUEST[dirty] + KERNEL_MIB <= GUEST[memory])) ||
 		die "guest $name: --memory ${GUEST[memory]} is too little for fill, dirty and a kernel; give at least" \
 			"$((GUEST[fill] + GUEST[dirty] + KERNEL_MIB))"
+	((${GUEST[virtio-mem]} == 0 || GUEST[numa] > 0)) || GUEST[numa]=1 # libvirt wants a node to plug it into
 	((GUEST[numa] <= 8)) || die "guest $name: --numa ${GUEST[numa]}: at most 8 nodes"
 	((GUEST[vcpus] >= 1 && GUEST[vcpus] <= 64)) || die "guest $name: --vcpus ${GUEST[vcpus]}: 1 to 64"
 	((GUEST[numa] <= GUEST[vcpus])) || GUEST[vcpus]=${GUEST[numa]} # a node without CPUs would be odd
@@ -108,6 +109,29 @@ xml_memory() {
 	memfd) printf "<source type='memfd'/>" ;;
 	hugepages) printf "<hugepages><page size='2' unit='MiB'/></hugepages>" ;;
 	esac | sed "s|.*|  <memoryBacking>&<access mode='shared'/>${GUEST[discard]}</memoryBacking>|"
+}
+
+# Memory that could be plugged into node 0, and is not.
+xml_virtio_mem() {
+	local page=4 unit=KiB
+	((${GUEST[virtio-mem]} > 0)) || return 0
+	[[ ${GUEST[ram]} != hugepages ]] || page=2 unit=MiB
+	cat <<-END
+		    <memory model='virtio-mem' access='shared'>
+		      <source><pagesize unit='$unit'>$page</pagesize></source>
+		      <target>
+		        <size unit='MiB'>${GUEST[virtio-mem]}</size>
+		        <node>0</node>
+		        <block unit='MiB'>2</block>
+		        <requested unit='MiB'>0</requested>
+		      </target>
+		    </memory>
+	END
+}
+
+xml_max_memory() {
+	((${GUEST[virtio-mem]} > 0)) || return 0
+	printf "  <maxMemory slots='1' unit='MiB'>%d</maxMemory>\n" $((GUEST[memory] + ${GUEST[virtio-mem]}))
 }
 
 xml_cpu() {
@@ -151,10 +175,12 @@ kernel_arguments() {
 
 # Neither seclabel lets libvirt give the file back to root when a guest leaves, as the other host is using it.
 xml() {
+	local total=$((GUEST[memory] + ${GUEST[virtio-mem]}))
 	cat <<-END
 		<domain type='qemu'>
 		  <name>${GUEST[name]}</name>
-		  <memory unit='MiB'>${GUEST[memory]}</memory>
+		$(xml_max_memory)
+		  <memory unit='MiB'>$total</memory>
 		$(xml_memory)
 		  <vcpu>${GUEST[vcpus]}</vcpu>
 		  <os>
@@ -176,6 +202,7 @@ xml() {
 		        <seclabel model='dac' relabel='no'/>
 		      </source>
 		    </serial>
+		$(xml_virtio_mem)
 		    <memballoon model='virtio' freePageReporting='${GUEST[reporting]}'/>
 		  </devices>
 		</domain>
