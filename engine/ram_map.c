@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What makes the block impossible, or NULL. */
@@ -22,6 +23,8 @@ static const char *block_defect(const struct ram_block *block)
 		return "its size is 0 or beyond the limit";
 	if (block->size % block->page_size)
 		return "its size is no multiple of its page size";
+	if (block->allocated > block->size)
+		return "more of it has memory than there is";
 	return NULL;
 }
 
@@ -82,6 +85,16 @@ static int probe_block(struct ram_block *block, struct errtext *err)
 		       : 0;
 }
 
+static uint64_t allocated_bytes(const struct ram_block *block)
+{
+	struct stat st;
+	uint64_t bytes = block->size;
+
+	if (fstat(block->fd, &st) == 0)
+		bytes = (uint64_t)st.st_blocks * 512;
+	return bytes < block->size ? bytes : block->size;
+}
+
 /* MAP_NORESERVE: huge pages are reserved, or deliberately not, by QEMU. */
 int ram_block_map(struct ram_block *block, bool writable, struct errtext *err)
 {
@@ -92,6 +105,7 @@ int ram_block_map(struct ram_block *block, bool writable, struct errtext *err)
 		return errtext_set(err, -errno, "RAM block %s: cannot map its file: %s",
 				   block->name, strerror(errno));
 	block->map = at;
+	block->allocated = allocated_bytes(block);
 	ret = probe_block(block, err);
 	if (ret < 0)
 		ram_block_unmap(block);

@@ -20,6 +20,7 @@ struct ram_block {
 	char name[RAM_BLOCK_NAME_MAX]; /* QEMU's memory backend: pc.ram, ram-node0, ... */
 	uint64_t size;		       /* bytes, a multiple of page_size */
 	uint32_t page_size;	       /* bytes: 4096, or the huge page size on hugetlbfs */
+	uint64_t allocated;	       /* bytes that had memory when it was mapped, at most size */
 	/* Local side only; not on the wire. */
 	uint64_t qemu_addr;	  /* where QEMU has it mapped */
 	int fd;			  /* the file, or -1; owned */
@@ -34,8 +35,8 @@ struct ram_map {
 
 /* Append a copy of *block (fd, map and probe change owner). -ENOMEM, -E2BIG past RAM_BLOCKS_MAX,
  * -EEXIST for a name that is there already, -EINVAL for an empty or unterminated name, a
- * size that is 0, too large or no multiple of page_size, or a page_size that is no power of two
- * >= 4096; on failure the caller
+ * size that is 0, too large or no multiple of page_size, a page_size that is no power of two
+ * >= 4096, or more allocated than its size; on failure the caller
  * keeps fd, map and probe. Keeps the order by name. */
 int ram_map_add(struct ram_map *map, const struct ram_block *block, struct errtext *err);
 /* Map the file of a block whose name, size, page_size and fd are set: whole, shared, read-only or

@@ -85,7 +85,7 @@ static uint64_t to_come(const struct ram_block *b, uint64_t allocated)
 }
 
 /* Bytes to come for all blocks that take from the same pool. */
-static uint64_t pool_needs(const struct ram_map *ram, const uint64_t *allocated, uint64_t pool)
+static uint64_t pool_needs(const struct ram_map *ram, const struct ram_map *from, uint64_t pool)
 {
 	uint64_t bytes = 0;
 
@@ -93,12 +93,12 @@ static uint64_t pool_needs(const struct ram_map *ram, const uint64_t *allocated,
 		struct ram_room room;
 
 		if (ram_room_look(&ram->blocks[i], &room) == 0 && room.pool == pool)
-			bytes += to_come(&ram->blocks[i], allocated[i]);
+			bytes += to_come(&ram->blocks[i], from->blocks[i].allocated);
 	}
 	return bytes;
 }
 
-int ram_room_check(const struct ram_map *ram, const uint64_t *allocated, struct errtext *err)
+int ram_room_check(const struct ram_map *ram, const struct ram_map *from, struct errtext *err)
 {
 	for (unsigned int i = 0; i < ram->count; i++) {
 		struct ram_room room;
@@ -106,7 +106,7 @@ int ram_room_check(const struct ram_map *ram, const uint64_t *allocated, struct 
 
 		if (ram_room_look(&ram->blocks[i], &room) < 0)
 			continue;
-		needs = pool_needs(ram, allocated, room.pool);
+		needs = pool_needs(ram, from, room.pool);
 		if (needs > room.free)
 			return errtext_set(err, -ENOSPC,
 					   "the destination lacks memory: %" PRIu64

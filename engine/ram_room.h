@@ -18,8 +18,8 @@ struct ram_room {
 
 /* The room behind a block, which has its file open. */
 int ram_room_look(const struct ram_block *b, struct ram_room *room);
-/* Is there room for what the blocks will hold: allocated[i] bytes of block i, part of which they
- * may have already? -ENOSPC, with a text that says what there is, and where. */
-int ram_room_check(const struct ram_map *ram, const uint64_t *allocated, struct errtext *err);
+/* Is there room here for what the blocks of `from` have allocated (ram_map_match has passed), part
+ * of which may have come already? -ENOSPC, with a text that says what there is, and where. */
+int ram_room_check(const struct ram_map *ram, const struct ram_map *from, struct errtext *err);
 /* Memory for the block could not be had: sets a text that says where, and returns code. */
 int ram_room_lacks(const struct ram_block *b, int code, struct errtext *err);

@@ -14,7 +14,7 @@
 #include "wire_cursor.h"
 
 #define BLOCK_NAME_LEN_MAX (RAM_BLOCK_NAME_MAX - 1)
-#define BLOCK_WIRE_MAX (2 + BLOCK_NAME_LEN_MAX + 8 + 4)
+#define BLOCK_WIRE_MAX (2 + BLOCK_NAME_LEN_MAX + 8 + 4 + 8)
 
 _Static_assert(2 + WIRE_NAME_MAX + WIRE_UUID_SIZE + 2 + 4 + 1 + 2 +
 			       RAM_BLOCKS_MAX * BLOCK_WIRE_MAX <=
@@ -96,6 +96,7 @@ static void put_blocks(struct wire_writer *w, const struct ram_map *map)
 		wire_put_string(w, map->blocks[i].name, BLOCK_NAME_LEN_MAX);
 		wire_put_u64(w, map->blocks[i].size);
 		wire_put_u32(w, map->blocks[i].page_size);
+		wire_put_u64(w, map->blocks[i].allocated);
 	}
 }
 
@@ -106,6 +107,7 @@ static int get_block(struct wire_reader *r, struct ram_map *map, struct errtext 
 
 	block.size = wire_get_u64(r);
 	block.page_size = wire_get_u32(r);
+	block.allocated = wire_get_u64(r);
 	if (rc || r->failed)
 		return rc;
 	rc = ram_map_add(map, &block, err);

@@ -14,20 +14,21 @@ Test(ram_room, what_is_there_does_not_count_as_to_come)
 {
 	struct ram_map ram = {0};
 	struct errtext err = {0};
-	uint64_t allocated[2] = {4 * MIB, 5 * MIB};
+	struct ram_block blocks[2] = {{.allocated = 4 * MIB}, {.allocated = 5 * MIB}};
+	const struct ram_map from = {2, blocks};
 
 	small_pool_mount(RAM_PAGE_SIZE, 8 * MIB);
 	small_pool_add(&ram, "a", 16 * MIB, RAM_PAGE_SIZE);
 	small_pool_add(&ram, "b", 16 * MIB, RAM_PAGE_SIZE);
-	cr_assert_eq(ram_room_check(&ram, allocated, &err), -ENOSPC);
+	cr_assert_eq(ram_room_check(&ram, &from, &err), -ENOSPC);
 	cr_assert_str_eq(err.text, "the destination lacks memory: 9 MiB of the guest's RAM are to "
 				   "come, and of /mnt (tmpfs) 8 MiB are free: make room there");
 	err = (struct errtext){0};
 	memset(ram.blocks[0].map, 1, 3 * MIB);
-	cr_assert_eq(ram_room_check(&ram, allocated, &err), -ENOSPC, "6 MiB to come, 5 free");
-	allocated[1] -= MIB;
+	cr_assert_eq(ram_room_check(&ram, &from, &err), -ENOSPC, "6 MiB to come, 5 free");
+	blocks[1].allocated -= MIB;
 	err = (struct errtext){0};
-	cr_assert_eq(ram_room_check(&ram, allocated, &err), 0, "%s", err.text);
+	cr_assert_eq(ram_room_check(&ram, &from, &err), 0, "%s", err.text);
 	guest_ram_destroy(&ram);
 }
 
@@ -35,14 +36,15 @@ Test(ram_room, huge_pages)
 {
 	struct ram_map ram = {0};
 	struct errtext err = {0};
-	uint64_t allocated = 4 * MIB;
+	struct ram_block block = {.allocated = 4 * MIB};
+	const struct ram_map from = {1, &block};
 
 	small_pool_want(2);
 	small_pool_mount(GUEST_HUGE_SIZE, 4 * MIB);
 	small_pool_add(&ram, "a", 16 * MIB, GUEST_HUGE_SIZE);
-	cr_assert_eq(ram_room_check(&ram, &allocated, &err), 0, "%s", err.text);
-	allocated = 6 * MIB;
-	cr_assert_eq(ram_room_check(&ram, &allocated, &err), -ENOSPC);
+	cr_assert_eq(ram_room_check(&ram, &from, &err), 0, "%s", err.text);
+	block.allocated = 6 * MIB;
+	cr_assert_eq(ram_room_check(&ram, &from, &err), -ENOSPC);
 	cr_assert(strstr(err.text, "of huge pages of 2048 KiB 4 MiB are free"), "%s", err.text);
 	guest_ram_destroy(&ram);
 }
@@ -52,10 +54,11 @@ Test(ram_room, no_limit_is_known)
 {
 	struct ram_map ram = {0};
 	struct errtext err = {0};
-	uint64_t allocated = 1ull << 45;
+	struct ram_block block = {.allocated = 1ull << 45};
+	const struct ram_map from = {1, &block};
 
 	guest_ram_add(&ram, "a", MIB, RAM_PAGE_SIZE);
-	cr_assert_eq(ram_room_check(&ram, &allocated, &err), 0, "%s", err.text);
+	cr_assert_eq(ram_room_check(&ram, &from, &err), 0, "%s", err.text);
 	cr_assert_eq(ram_room_lacks(&ram.blocks[0], -ENOMEM, &err), -ENOMEM);
 	cr_assert(strstr(err.text, "there is no memory for it in "), "%s", err.text);
 	guest_ram_destroy(&ram);

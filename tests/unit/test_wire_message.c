@@ -49,7 +49,8 @@ static int decode_guarded(enum wire_type type, const uint8_t *body, size_t len,
 
 static void add_block(struct ram_map *map, const char *name, uint64_t size, uint32_t page_size)
 {
-	struct ram_block block = {.size = size, .page_size = page_size, .fd = -1};
+	struct ram_block block = {
+		.size = size, .page_size = page_size, .allocated = size / 2, .fd = -1};
 
 	snprintf(block.name, sizeof(block.name), "%s", name);
 	cr_assert_eq(ram_map_add(map, &block, NULL), 0);
@@ -147,6 +148,7 @@ static void cmp_prepare(const struct wire_prepare *a, const struct wire_prepare 
 	cr_assert_eq(ram_map_match(&a->ram, &b->ram, NULL), 0);
 	for (unsigned int i = 0; i < a->ram.count; i++) {
 		cr_assert_eq(a->ram.blocks[i].page_size, b->ram.blocks[i].page_size);
+		cr_assert_eq(a->ram.blocks[i].allocated, b->ram.blocks[i].allocated);
 		cr_assert_eq(b->ram.blocks[i].fd, -1);
 	}
 }
@@ -228,8 +230,9 @@ static void check_small_buffers(const struct wire_message *m)
 /* Version 1, byte for byte: what sample() makes of each type. */
 static const char *const bytes_v1[WIRE_TYPE_END_] = {
 	[WIRE_PREPARE] =
-		"010000003b0000000100677369787465656e206c6574746572732140005634120001010200010061"
-		"001000000000000000100000010062000000000001000000000040",
+		"010000004b0000000100677369787465656e206c6574746572732140005634120001010200010061"
+		"00100000000000000010000000080000000000000100620000000000010000000000400000000080"
+		"000000",
 	[WIRE_PREPARED] =
 		"020000002800000011002f72756e2f647261792f6d6f6e69746f7213002f72756e2f647261792f73"
 		"747265616d20c3a4",
@@ -425,7 +428,8 @@ ParameterizedTestParameters(wire_message, patched)
 		{WIRE_PREPARE, 32, 8, 4097, "no multiple"},
 		{WIRE_PREPARE, 40, 4, 0, "no power of two"},
 		{WIRE_PREPARE, 40, 4, 1024, "no power of two"},
-		{WIRE_PREPARE, 46, 1, 'a', "'a' exists twice"},
+		{WIRE_PREPARE, 44, 8, 4097, "more of it has memory than there is"},
+		{WIRE_PREPARE, 54, 1, 'a', "'a' exists twice"},
 		{WIRE_LISTEN, 0, 1, 2, "0 or 1 is expected"},
 		{WIRE_PROOF, 10, 4, 0, "0 pages, not 1 to 4096"},
 		{WIRE_PROOF, 10, 4, WIRE_PROOF_PAGES_MAX + 1, "4097 pages"},

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include "monitor_log.h"
+#include "ram_room.h"
 
 #define TRY_US 5000
 #define START_MS 300000
@@ -57,6 +58,8 @@ int incoming_attach(struct incoming *in)
 		ret = ram_map_match(&in->ram, &in->prepare.ram, &in->err);
 	if (ret == 0)
 		ret = destination_new(&options, &d, &in->err);
+	if (ret == 0) /* what is preallocated, and nothing else, is there now */
+		ret = ram_room_check(&in->ram, &in->prepare.ram, &in->err);
 	if (ret == 0)
 		ret = incoming_monitor_watch(in);
 	if (ret < 0) {

@@ -14,6 +14,7 @@
 #include "incoming_private.h"
 #include "missing.h"
 #include "process.h"
+#include "ram_room.h"
 
 /* ---- begin ---- */
 
@@ -94,6 +95,9 @@ static int get_ready(struct incoming *in)
 {
 	int ret = check_page_sizes(in);
 
+	/* Once the guest runs here a page that finds no room makes it wait. */
+	if (ret == 0)
+		ret = ram_room_check(&in->ram, &in->prepare.ram, &in->err);
 	if (ret < 0)
 		return ret;
 	in->postcopy.qemu = qmp_peer_pid(in->monitor.qmp);
