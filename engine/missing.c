@@ -145,6 +145,17 @@ static int64_t fill(int uffd, uint64_t at, uint64_t len, const uint8_t *content,
 	return done > 0 ? done : -errno;
 }
 
+/* Newer kernels (seen: 6.18) say EEXIST, too, when there is no huge page to be had. The content
+ * must not be taken for placed: it would be lost. */
+static int explain_exists(int uffd, const struct ram_block *b, uint64_t first, struct errtext *err)
+{
+	uint64_t unit = b->page_size >> RAM_PAGE_SHIFT;
+
+	if (b->probe && hole_probe_is_hole(b->probe, first / unit))
+		return failed(b, -ENOMEM, "cannot fill a page", err);
+	return missing_wake(uffd, b, first, unit, err);
+}
+
 static int fill_all(int uffd, const struct ram_block *b, uint64_t first, uint64_t count,
 		    const uint8_t *content, bool tracked, struct errtext *err)
 {
@@ -157,7 +168,7 @@ static int fill_all(int uffd, const struct ram_block *b, uint64_t first, uint64_
 		int ret = 0;
 
 		if (done == -EEXIST) {
-			ret = missing_wake(uffd, b, first, unit, err);
+			ret = explain_exists(uffd, b, first, err);
 			pages = unit;
 		} else if (done == -EAGAIN) { /* QEMU changes its mappings */
 			sched_yield();

@@ -17,18 +17,29 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "clock.h"
 #include "missing.h"
+#include "ram_room.h"
+
+/* Between two tries, while there is no memory. */
+#define PAUSE_FIRST_US 10000u
+#define PAUSE_MOST_US 1000000u
 
 struct placer {
 	/* constant after init */
 	struct placer_options opt;
 	const uint8_t *zeroes; /* the largest page of them, where UFFDIO_ZEROPAGE will not do */
 	size_t zeroes_size;
+
+	pthread_mutex_t lock;
+	pthread_cond_t hurried; /* CLOCK_MONOTONIC */
+	bool hurry;		/* under lock */
 
 	atomic_bool completed;
 	/* relaxed: independent counters */
@@ -73,6 +84,8 @@ int placer_new(const struct placer_options *options, struct placer **out, struct
 	if (!p)
 		return errtext_set(err, -ENOMEM, "out of memory");
 	p->opt = *options;
+	pthread_mutex_init(&p->lock, NULL);
+	clock_cond_init(&p->hurried);
 	ret = map_zeroes(p, err);
 	if (ret < 0) {
 		placer_destroy(p);
@@ -88,6 +101,8 @@ void placer_destroy(struct placer *p)
 		return;
 	if (p->zeroes)
 		munmap((void *)p->zeroes, p->zeroes_size);
+	pthread_cond_destroy(&p->hurried);
+	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
 
@@ -111,12 +126,71 @@ int placer_begin(struct placer *p, struct errtext *err)
 	return 0;
 }
 
+/* ---- waiting for memory ---- */
+
+void placer_hurry(struct placer *p, bool hurry)
+{
+	pthread_mutex_lock(&p->lock);
+	p->hurry = hurry;
+	pthread_cond_broadcast(&p->hurried);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* False: nobody may wait. */
+static bool pause_us(struct placer *p, uint64_t us)
+{
+	const struct timespec end = clock_timespec(clock_monotonic_us() + us);
+	bool hurry;
+	int ret = 0;
+
+	pthread_mutex_lock(&p->lock);
+	while (!p->hurry && ret == 0)
+		ret = pthread_cond_timedwait(&p->hurried, &p->lock, &end);
+	hurry = p->hurry;
+	pthread_mutex_unlock(&p->lock);
+	return !hurry;
+}
+
+typedef int place_fn(struct placer *p, const struct ram_block *b, uint64_t first, uint64_t count,
+		     const uint8_t *content, struct errtext *err);
+
+/* Pages that one try has placed are there in the next, which passes them by. */
+static int place_patiently(struct placer *p, place_fn *place, const struct ram_block *b,
+			   uint64_t first, uint64_t count, const uint8_t *content,
+			   struct errtext *err)
+{
+	for (uint64_t pause = PAUSE_FIRST_US;; pause *= 2) {
+		struct errtext why = {0}, lack = {0};
+		int ret = place(p, b, first, count, content, &why);
+
+		if (ret == 0)
+			return 0;
+		if (ret != -ENOMEM && ret != -ENOSPC)
+			return errtext_set(err, ret, "%s", why.text);
+		(void)ram_room_lacks(b, -ENOMEM, &lack);
+		if (p->opt.lacking)
+			p->opt.lacking(p->opt.opaque, lack.text);
+		pause = pause < PAUSE_MOST_US ? pause : PAUSE_MOST_US;
+		if (!pause_us(p, pause))
+			return errtext_set(err, -ENOMEM, "%s", lack.text);
+	}
+}
+
+/* ---- placing ---- */
+
+static int fill_copy(struct placer *p, const struct ram_block *b, uint64_t first, uint64_t count,
+		     const uint8_t *content, struct errtext *err)
+{
+	return missing_copy(p->opt.uffd, b, first, count, content, p->opt.tracked, err);
+}
+
 static int fill_zero(struct placer *p, const struct ram_block *b, uint64_t first, uint64_t count,
-		     struct errtext *err)
+		     const uint8_t *content, struct errtext *err)
 {
 	uint64_t unit = b->page_size >> RAM_PAGE_SHIFT;
 	int ret = 0;
 
+	(void)content;
 	if (!must_copy_zeroes(p, b))
 		return missing_zero(p->opt.uffd, b, first, count, err);
 	for (; count && ret == 0; first += unit, count -= unit)
@@ -129,7 +203,8 @@ int placer_hole(struct placer *p, unsigned int block, uint64_t page, struct errt
 	uint64_t unit = owed_unit(p->opt.owed, block);
 
 	count_up(&p->holes, 1);
-	return fill_zero(p, &p->opt.ram->blocks[block], page / unit * unit, unit, err);
+	return place_patiently(p, fill_zero, &p->opt.ram->blocks[block], page / unit * unit, unit,
+			       NULL, err);
 }
 
 /* [first, first + count), all of it owed a moment ago. content NULL: zero. */
@@ -141,9 +216,9 @@ static int place(struct placer *p, unsigned int block, uint64_t first, uint64_t 
 	int ret = 0;
 
 	if (content)
-		ret = missing_copy(p->opt.uffd, b, first, count, content, p->opt.tracked, err);
+		ret = place_patiently(p, fill_copy, b, first, count, content, err);
 	else if (cause == PLACER_FAULT)
-		ret = fill_zero(p, b, first, count, err);
+		ret = place_patiently(p, fill_zero, b, first, count, NULL, err);
 	if (ret < 0)
 		return ret;
 	pages = owed_clear(p->opt.owed, block, first, count);

@@ -6,8 +6,11 @@
 // written since. Then it leaves the owed set. A page that is not owed and yet missing is a hole,
 // that is zero.
 //
-// Errors: -ESRCH, QEMU has gone; -ENOMEM or -ENOSPC, there is no memory for a page; -EPROTO, the
-// source does not keep to the rules. A page that could not be placed stays owed.
+// Where there is no memory for a page its placer waits until there is, with a growing pause, and
+// with the page in its hands; so do those that come after it.
+//
+// Errors: -ESRCH, QEMU has gone; -ENOMEM, there is no memory for a page, and nobody may wait any
+// more; -EPROTO, the source does not keep to the rules. A page that could not be placed stays owed.
 //
 // Any thread may call anything but placer_destroy.
 #pragma once
@@ -36,6 +39,9 @@ struct placer_options {
 	/* Nothing is owed any more. Called once, by whichever thread placed the last page, or by
 	 * placer_begin; it must not destroy what that thread still uses. */
 	void (*complete)(void *opaque);
+	/* There is no memory for a page: where, and how much is left. Called again while that
+	 * lasts, by whoever waits. May be NULL. */
+	void (*lacking)(void *opaque, const char *text);
 	void *opaque;
 };
 
@@ -62,5 +68,9 @@ int placer_frame(struct placer *p, const struct wire_frame *f, enum placer_cause
 		 const uint8_t *content, struct errtext *err);
 /* A fault on a page that is not owed. */
 int placer_hole(struct placer *p, unsigned int block, uint64_t page, struct errtext *err);
+
+/* From now on, or no longer: whoever lacks memory, or waits for it, gives up at once. For those who
+ * have to wait for the threads inside. */
+void placer_hurry(struct placer *p, bool hurry);
 
 void placer_stats(const struct placer *p, struct placer_stats *stats);

@@ -37,6 +37,7 @@
 //     | <------------------------ fault i: page request -- |
 //     | == fault i: one PAGES or ZERO frame, and guesses => |
 //     | == push i: PAGES, ZERO, at last SYNC ============> |
+//     | <---- link: WAITING, while there is no room there |
 //     | <--- link: PROOF for each piece, if it was wanted - |
 //     | -- link: PROVEN for each ------------------------> |
 //     | <-------------------------- link: COMPLETE ------- |
@@ -172,6 +173,7 @@ enum wire_type {
 	WIRE_COMPLETE,
 	WIRE_PROOF,
 	WIRE_PROVEN,
+	WIRE_WAITING,
 	WIRE_TYPE_END_
 };
 
@@ -296,7 +298,7 @@ struct wire_message {
 		struct {
 			const char *text;
 			enum wire_abort why;
-		} abort;
+		} abort;		 /* WAITING, too: what for */
 		struct wire_query query; /* QUERY and DISCARD */
 		struct {
 			enum wire_state state;

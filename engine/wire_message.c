@@ -484,6 +484,7 @@ static const struct wire_row {
 	[WIRE_COMPLETE] = {"COMPLETE", put_complete, get_complete},
 	[WIRE_PROOF] = {"PROOF", put_proof, get_proof},
 	[WIRE_PROVEN] = {"PROVEN", put_proven, get_proven},
+	[WIRE_WAITING] = {"WAITING", put_abort, get_abort},
 	[WIRE_RESUMED] = {"RESUMED", put_resumed, get_resumed},
 	[WIRE_FINISH] = {"FINISH"},
 	[WIRE_FINISHED] = {"FINISHED"},
@@ -595,6 +596,7 @@ void wire_message_destroy(struct wire_message *m)
 		free((void *)m->listening.text);
 		break;
 	case WIRE_ABORT:
+	case WIRE_WAITING:
 		free((void *)m->abort.text);
 		break;
 	case WIRE_STATE:

@@ -255,6 +255,7 @@ static void break_and_mend(uint64_t arg)
 	(void)arg;
 	world_link_changes(PAGE_LINK_BROKEN);
 	world_link_changes(PAGE_LINK_RESUMED);
+	world_link_changes(PAGE_LINK_WAITING);
 }
 
 static void release_then_break(void)
@@ -271,6 +272,7 @@ Test(outgoing_handover, post_copy_goes_on_over_a_broken_link)
 	world_judge(EXIT_COMPLETED);
 	cr_expect(world_said("\"event\":\"disconnected\""));
 	cr_expect(world_said("\"event\":\"reconnected\""));
+	cr_expect(world_said("\"event\":\"waiting\""));
 	world_teardown();
 }
 

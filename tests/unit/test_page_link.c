@@ -31,8 +31,8 @@ struct fixture {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	/* under lock */
-	unsigned int states[PAGE_LINK_ENDED + 1]; /* how often each was told */
-	char text[WIRE_TEXT_MAX + 1];		  /* of the latest */
+	unsigned int states[PAGE_LINK_WAITING + 1]; /* how often each was told */
+	char text[WIRE_TEXT_MAX + 1];		    /* of the latest */
 	unsigned int finished, lost;
 	struct wire_message proven;
 };
@@ -277,6 +277,23 @@ Test(page_link, serves_pushes_and_completes)
 	page_link_result(f.link, &result);
 	cr_assert_eq(result.faults, 17);
 	cr_assert_eq(now(&f, &f.states[PAGE_LINK_BROKEN]), 1, "dray ended");
+	teardown(&f);
+}
+
+/* The destination has no memory for a page: nothing breaks. */
+Test(page_link, hears_that_the_destination_waits)
+{
+	const struct wire_message waiting = {.type = WIRE_WAITING, .abort = {"no room"}};
+	struct fixture f;
+
+	setup(&f);
+	connect_all(&f, 100, 200);
+	await(&f, &f.states[PAGE_LINK_RESUMED], 1);
+	cr_assert_eq(control_send(f.control, &waiting), 0);
+	await(&f, &f.states[PAGE_LINK_WAITING], 1);
+	cr_assert_str_eq(f.text, "no room");
+	cr_assert_eq(take_pushed(&f, 0) + take_pushed(&f, 1), 200);
+	complete(&f);
 	teardown(&f);
 }
 

@@ -115,6 +115,8 @@ static void sample(enum wire_type type, struct wire_message *m)
 		m->complete = (struct wire_complete){1, 2, 3, 4, 5, 6, 7, 8, 9};
 	} else if (type == WIRE_RESUMED) {
 		m->resumed.time_us = 1234567890123456;
+	} else if (type == WIRE_WAITING) {
+		m->abort.text = "no room";
 	} else if (type == WIRE_ABORT) {
 		m->abort.text = "two\nlines";
 		m->abort.why = WIRE_ABORT_CANCELLED;
@@ -272,6 +274,7 @@ static const char *const bytes_v1[WIRE_TYPE_END_] = {
 		"0c685b4e4134271a0d70625446382a1c0e78695a4b3c2d1e0f807060504030201088776655443322"
 		"11907e6c5a483624129885725f4c392613",
 	[WIRE_PROVEN] = "190000001000000001000000000000000300000000000000",
+	[WIRE_WAITING] = "1a0000000a00000007006e6f20726f6f6d00",
 };
 
 static void check_bytes(const struct wire_message *m)

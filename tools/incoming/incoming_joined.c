@@ -56,6 +56,8 @@ void incoming_joined_end(struct incoming *in)
 	incoming_stream_cut_ram(in);
 	if (in->postcopy.faults)
 		fault_handler_stop(in->postcopy.faults);
+	if (in->postcopy.placer)
+		placer_hurry(in->postcopy.placer, true);
 	incoming_stream_cut_pages(in);
 	pthread_cond_broadcast(&r->changed);
 	while (in->joined.users)

@@ -93,7 +93,7 @@ static void end_older_link(struct receiver *r, struct incoming_link *older)
 {
 	control_shutdown(older->control);
 	pthread_mutex_lock(&r->lock);
-	while (older->serving || older->proving)
+	while (older->serving || older->held)
 		pthread_cond_wait(&r->changed, &r->lock);
 	pthread_mutex_unlock(&r->lock);
 	free_link(older);
@@ -115,9 +115,11 @@ static int replace_link(struct incoming *in, struct incoming_link *link, struct 
 	pthread_cond_broadcast(&r->changed);
 	if (older) {
 		fault_handler_stop(in->postcopy.faults);
+		placer_hurry(in->postcopy.placer, true);
 		incoming_stream_cut_pages(in);
 		while (incoming_stream_has_pages(in))
 			pthread_cond_wait(&r->changed, &r->lock);
+		placer_hurry(in->postcopy.placer, in->joined.ending);
 		if (!in->joined.ending)
 			ret = incoming_postcopy_renew_handler(in, err);
 	}
@@ -240,7 +242,31 @@ int incoming_link_serve_push(struct incoming *in, int fd, unsigned int index, st
 	return serve_stream(in, fd, index, in->joined.push_streams, run_push, err);
 }
 
-/* ---- the last word ---- */
+/* ---- what the session's thread says ---- */
+
+struct incoming_link *incoming_link_hold(struct incoming *in)
+{
+	struct incoming_link *link;
+
+	pthread_mutex_lock(&in->receiver->lock);
+	link = in->joined.link;
+	if (link && link->lost)
+		link = NULL;
+	if (link)
+		link->held = true;
+	pthread_mutex_unlock(&in->receiver->lock);
+	return link;
+}
+
+void incoming_link_let_go(struct incoming_link *link)
+{
+	struct receiver *r = link->in->receiver;
+
+	pthread_mutex_lock(&r->lock);
+	link->held = false; /* from here on it may be freed */
+	pthread_cond_broadcast(&r->changed);
+	pthread_mutex_unlock(&r->lock);
+}
 
 /* To close the socket while the source sends would make COMPLETE be lost. */
 static bool await_confirmation(struct incoming *in, const struct incoming_link *link)

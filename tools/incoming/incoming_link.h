@@ -17,7 +17,7 @@ struct incoming_link {
 	struct control *control; /* sending: any thread */
 	/* under the receiver's lock */
 	bool serving;	  /* the thread that brought it is at it */
-	bool proving;	  /* the session's thread is */
+	bool held;	  /* the session's thread is: incoming_link_hold */
 	bool confirmed;	  /* the source has heard COMPLETE */
 	bool lost;	  /* the connection has ended */
 	uint64_t answers; /* PROVEN: so many have come */
@@ -28,6 +28,10 @@ struct incoming_link {
 int incoming_link_serve(struct incoming *in, int fd, bool tell_owed, struct errtext *err);
 int incoming_link_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err);
 int incoming_link_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err);
+/* The latest link, or NULL if there is none, or it has broken. It is not freed before it is let go.
+ * The session's thread. */
+struct incoming_link *incoming_link_hold(struct incoming *in);
+void incoming_link_let_go(struct incoming_link *link);
 /* Say COMPLETE, or that the guest has ended, if either is certain; else nothing, and the source
  * comes again. Then close the connection. True: the source has confirmed COMPLETE. The session's
  * thread; no other may join any more. */

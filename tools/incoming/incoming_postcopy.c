@@ -30,6 +30,13 @@ static void on_complete(void *opaque)
 	mailbox_note(in->mail, MAIL_COMPLETE, 0, NULL);
 }
 
+static void on_lacking(void *opaque, const char *text)
+{
+	struct incoming *in = opaque;
+
+	mailbox_note(in->mail, MAIL_LACKING, 0, text);
+}
+
 int incoming_postcopy_new_handlers(struct incoming *in)
 {
 	struct placer_options placing = {.uffd = in->postcopy.uffd,
@@ -37,6 +44,7 @@ int incoming_postcopy_new_handlers(struct incoming *in)
 					 .owed = in->postcopy.owed,
 					 .tracked = in->place.record.prove,
 					 .complete = on_complete,
+					 .lacking = on_lacking,
 					 .opaque = in};
 	struct fault_handler_options handling = {
 		.uffd = in->postcopy.uffd, .ram = &in->ram, .owed = in->postcopy.owed};

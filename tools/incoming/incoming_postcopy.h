@@ -29,6 +29,7 @@ struct incoming_postcopy {
 	bool complete;		      /* nothing is owed any more */
 
 	uint64_t released_us, completed_us; /* CLOCK_MONOTONIC */
+	uint64_t quiet_until_us;	    /* the same: nothing is said of missing room before */
 	struct histogram latency;	    /* of fault handlers that have gone */
 	uint64_t faults_before;		    /* which these had taken */
 	struct wire_complete told;	    /* once it has ended */

@@ -99,6 +99,10 @@ void incoming_release_note_complete(struct incoming *in);
 /* Take one mail, waiting for so long (microseconds); false if none came. */
 bool incoming_mail_take(struct incoming *in, uint64_t for_us);
 
+/* incoming_lacking.c */
+/* There is no memory for a page; text says where. It may be called again and again. */
+void incoming_lacking(struct incoming *in, const char *text);
+
 /* incoming_prepare.c */
 /* From PREPARE to PREPARED: wait for a turn, take the guest's directory. fd becomes ours. */
 int incoming_prepare(struct incoming *in, int fd);

@@ -21,29 +21,6 @@
 #define GIVE_UP_US 60000000
 #define AGAIN_US 200000
 
-/* The latest link, if it has not broken. It is not freed before let_go. */
-static struct incoming_link *hold_link(struct incoming *in)
-{
-	struct incoming_link *link;
-
-	pthread_mutex_lock(&in->receiver->lock);
-	link = in->joined.link;
-	if (link && link->lost)
-		link = NULL;
-	if (link)
-		link->proving = true;
-	pthread_mutex_unlock(&in->receiver->lock);
-	return link;
-}
-
-static void let_go(struct incoming *in, struct incoming_link *link)
-{
-	pthread_mutex_lock(&in->receiver->lock);
-	link->proving = false; /* from here on it may be freed */
-	pthread_cond_broadcast(&in->receiver->changed);
-	pthread_mutex_unlock(&in->receiver->lock);
-}
-
 /* Wait until the source has answered so many pieces over this link. */
 static int await_answers(struct incoming *in, struct incoming_link *link, uint64_t count)
 {
@@ -130,6 +107,7 @@ static void end(struct incoming *in)
 {
 	if (in->proof.holes) {
 		fault_handler_stop(in->proof.holes);
+		placer_hurry(in->postcopy.placer, true);
 		pthread_join(in->proof.thread, NULL);
 		fault_handler_destroy(in->proof.holes);
 		in->proof.holes = NULL;
@@ -140,7 +118,7 @@ static void end(struct incoming *in)
 void incoming_prove(struct incoming *in)
 {
 	struct errtext err = {0};
-	struct incoming_link *link = hold_link(in);
+	struct incoming_link *link = incoming_link_hold(in);
 	int ret = -ECONNRESET;
 
 	if (!in->proof.give_up_us)
@@ -148,7 +126,7 @@ void incoming_prove(struct incoming *in)
 	if (link) {
 		failure_point("proof");
 		ret = prove_over(in, link, &err);
-		let_go(in, link);
+		incoming_link_let_go(link);
 		in->proof.give_up_us = in->world->now_us() + GIVE_UP_US;
 	}
 	if (ret != -ECONNRESET || in->world->now_us() >= in->proof.give_up_us)

@@ -85,6 +85,17 @@ static void report_session(struct server *s, const char *peer, const struct inco
 	pthread_mutex_unlock(&s->lock);
 }
 
+static void on_waiting(void *opaque, const char *domain, const char *what_for)
+{
+	struct server *s = opaque;
+	char text[ERRTEXT_SIZE + WIRE_NAME_MAX + 32];
+
+	snprintf(text, sizeof(text), "%s waits: %s", domain, what_for);
+	pthread_mutex_lock(&s->lock);
+	report_event(s->opt.report, "waiting", PHASE_POSTCOPY, text);
+	pthread_mutex_unlock(&s->lock);
+}
+
 /* ---- the end ---- */
 
 /* Is this session one to end with? */
@@ -337,7 +348,9 @@ static int start(struct server *s, int *listen_fd, struct errtext *err)
 					   .max_inbound = s->opt.max_inbound,
 					   .port = s->opt.port,
 					   .bind = s->opt.socket.bind,
-					   .world = s->opt.world};
+					   .world = s->opt.world,
+					   .waiting = on_waiting,
+					   .opaque = s};
 	/* Who comes before libvirt has answered waits for that, and is not refused. */
 	int ret = listen_patiently(&s->opt, listen_fd, err);
 

@@ -155,6 +155,9 @@ void outgoing_postcopy_take_link(struct outgoing *o, struct mail *mail)
 		o->postcopy.broken = false;
 		report_event(o->report, "reconnected", o->phase, mail->text);
 		break;
+	case PAGE_LINK_WAITING:
+		report_event(o->report, "waiting", o->phase, mail->text);
+		break;
 	case PAGE_LINK_ENDED:
 		o->postcopy.ended = true;
 		snprintf(o->postcopy.text, sizeof(o->postcopy.text), "%s", mail->text);

@@ -171,6 +171,10 @@ static bool on_message(void *opaque, struct wire_message *m, uint64_t deadline_u
 		take_proof(l, m->proof);
 		return true;
 	}
+	if (m->type == WIRE_WAITING) {
+		l->opt.changed(l->opt.opaque, PAGE_LINK_WAITING, m->abort.text);
+		return true;
+	}
 	pthread_mutex_lock(&l->lock);
 	switch (m->type) {
 	case WIRE_OWED:

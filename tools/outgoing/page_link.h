@@ -24,6 +24,7 @@ enum page_link_state {
 	PAGE_LINK_RESUMED,  /* connected anew */
 	PAGE_LINK_COMPLETE, /* every page has arrived, and the destination has tidied up */
 	PAGE_LINK_ENDED,    /* the destination has no such guest (any more) */
+	PAGE_LINK_WAITING,  /* the destination has no room for a page: text says where */
 };
 
 struct page_link_options {

@@ -20,7 +20,7 @@
 #define FIRST_EVENT (MAIL_LAST_ + 1)
 #define FIRST_LINK (FIRST_EVENT + QEMU_EVENT_END_)
 #define KINDS (FIRST_LINK + LINK_RESULTS)
-#define NOTES 64
+#define NOTES 80
 _Static_assert(NOTES - 1 > 2 * KINDS,
 	       "one is lent, and of some kind there are three when it is full");
 

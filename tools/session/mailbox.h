@@ -29,7 +29,8 @@ enum mail_kind {
 	MAIL_COMPLETE,	  /* post-copy: nothing is owed any more */
 	MAIL_LINK,	  /* post-copy's connections: result = what of page_link_state, text */
 	MAIL_SET,	  /* limits have changed: text = how */
-	MAIL_LAST_ = MAIL_SET,
+	MAIL_LACKING,	  /* post-copy waits for memory: text = where there is none */
+	MAIL_LAST_ = MAIL_LACKING,
 };
 
 /* A SYNCED of every stream, with some to spare. */

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Post-copy waits for memory: the user of this host is told, and the source.
+#include "incoming_private.h"
+
+#define AGAIN_US 10000000
+
+/* The threads that wait say so again and again. */
+void incoming_lacking(struct incoming *in, const char *text)
+{
+	const struct wire_message m = {.type = WIRE_WAITING, .abort = {text}};
+	const struct receiver_options *opt = &in->receiver->opt;
+	struct incoming_link *link;
+
+	if (in->world->now_us() < in->postcopy.quiet_until_us)
+		return;
+	in->postcopy.quiet_until_us = in->world->now_us() + AGAIN_US;
+	if (opt->waiting)
+		opt->waiting(opt->opaque, in->prepare.name, text);
+	link = incoming_link_hold(in);
+	if (!link)
+		return;
+	control_send(link->control, &m);
+	incoming_link_let_go(link);
+}
