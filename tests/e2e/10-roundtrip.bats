@@ -76,12 +76,22 @@ downtime_below() {
 	"$TESTBED" destroy still
 }
 
+# unplugged_blocks HOST NAME: what the memory of its virtio-mem device takes, in blocks of 512 bytes.
+unplugged_blocks() {
+	local pid range
+	pid=$("$TESTBED" qemu-pid "$1" "$2") || return
+	range=$(awk '$6 ~ /memvirtiomem/ { print $1; exit }' "/proc/$pid/maps")
+	stat -L -c %b "/proc/$pid/map_files/$range"
+}
+
 # bats test_tags=alone
-@test "hugetlbfs guest, there and back" {
-	guest huge --memory 1024 --fill 256 --period 4 --dirty 64 --rate 20 --hugepages
+@test "hugetlbfs guest, there and back; memory that is not plugged takes none" {
+	guest huge --memory 1024 --fill 256 --period 4 --dirty 64 --rate 20 --hugepages --virtio-mem 512
 	cross a huge --verify
+	[ "$(unplugged_blocks b huge)" -eq 0 ]
 	cross b huge
 	downtime_below 50
+	[ "$(unplugged_blocks a huge)" -eq 0 ]
 	"$TESTBED" wait-verified huge 60
 	"$TESTBED" destroy huge
 }

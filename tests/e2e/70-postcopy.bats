@@ -28,6 +28,7 @@ setup() {
 
 teardown() {
 	"$TESTBED" heal
+	[[ -z ${FULL-} ]] || ram_room "$FULL" 100%
 	[[ -z $BOUND ]] || "$TESTBED" exec "$AT" ip address del "$BOUND/24" dev mig0
 	if [[ -z ${BATS_TEST_COMPLETED-} ]]; then
 		grep -v '"progress"' "$TX_LOG" || true
@@ -196,6 +197,38 @@ sent_bytes() {
 	no_trace b large
 	"$TESTBED" wait-verified large 180
 	"$TESTBED" destroy large
+}
+
+# ram_room HOST SIZE: of the file system of its guests' RAM. What is used must fit.
+ram_room() {
+	"$TESTBED" exec "$1" mount -o "remount,size=$2" /var/lib/libvirt/qemu/ram
+}
+
+no_ram_room() {
+	local used
+	used=$("$TESTBED" exec "$1" df --output=used /var/lib/libvirt/qemu/ram | tail -n 1) && ram_room "$1" $((used + 1024))k
+}
+
+@test "no room for a page: the guest waits, both sides say so, and it goes on when there is room" {
+	FULL=$(other "$AT")
+	ram_room "$FULL" 100m
+	receive "$FULL" --once
+	migrate "$AT" hot
+	[ "$status" -eq 2 ]
+	field reason | grep -q 'lacks memory: .* MiB of the guest.s RAM are to come, and of /var/lib/libvirt/qemu/ram/'
+	stop_receive
+
+	ram_room "$FULL" 600m
+	postcopy_start
+	await_handover
+	until_true 10 no_ram_room "$FULL"
+	event '"waiting".*there is no memory for it: of /var/lib/libvirt/qemu/ram/.* 0 MiB are free'
+	until_true 10 grep -q '"waiting".*hot waits: ' "$RX_LOG"
+	run ! grep disconnected "$TX_LOG"
+	ram_room "$FULL" 600m
+	migrate_wait
+	[ "$status" -eq 0 ]
+	arrived
 }
 
 @test "huge pages: intact, nothing left in QEMU" {
