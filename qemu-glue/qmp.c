@@ -40,6 +40,10 @@ struct qmp {
 	bool waiting;	     /* for its answer */
 	json_object *answer; /* NULL: not there yet */
 
+	uint64_t posted; /* id of the command that nobody waits for, or 0 */
+	qmp_answer_fn *on_answer;
+	void *answer_opaque;
+
 	qmp_event_fn *on_event;
 	void *opaque;
 	bool in_callback;
@@ -98,6 +102,33 @@ static void deliver(struct qmp *q, json_object *event, const char *name)
 	q->in_callback = false;
 }
 
+static int refusal(struct qmp *q, const char *cmd, json_object *error, struct errtext *err)
+{
+	json_object *field;
+	const char *class = "", *desc = "no reason given";
+
+	if (json_object_object_get_ex(error, "class", &field))
+		class = json_object_get_string(field);
+	if (json_object_object_get_ex(error, "desc", &field))
+		desc = json_object_get_string(field);
+	return errtext_set(err, class && !strcmp(class, "CommandNotFound") ? -ENOSYS : -EREMOTEIO,
+			   "QEMU monitor %s: %s: %s", q->name, cmd, desc ? desc : "");
+}
+
+static void deliver_answer(struct qmp *q, json_object *answer)
+{
+	struct errtext err = {0};
+	json_object *error;
+	int ret = json_object_object_get_ex(answer, "error", &error)
+			  ? refusal(q, "a command", error, &err)
+			  : 0;
+
+	q->posted = 0;
+	q->in_callback = true;
+	q->on_answer(q->answer_opaque, ret, &err);
+	q->in_callback = false;
+}
+
 /* Takes over the reference. */
 static void sort_message(struct qmp *q, json_object *message)
 {
@@ -107,10 +138,15 @@ static void sort_message(struct qmp *q, json_object *message)
 	if (json_object_object_get_ex(o, "event", &field) &&
 	    json_object_is_type(field, json_type_string)) {
 		deliver(q, o, json_object_get_string(field));
-	} else if (q->waiting && json_object_object_get_ex(o, "id", &field) &&
-		   json_object_get_uint64(field) == q->id) {
-		q->waiting = false;
-		q->answer = steal_ptr(&o);
+	} else if (json_object_object_get_ex(o, "id", &field)) {
+		uint64_t id = json_object_get_uint64(field);
+
+		if (q->posted && id == q->posted) {
+			deliver_answer(q, o);
+		} else if (q->waiting && id == q->id) {
+			q->waiting = false;
+			q->answer = steal_ptr(&o);
+		}
 	}
 }
 
@@ -268,19 +304,6 @@ static int send_command(struct qmp *q, const char *cmd, json_object *args, int64
 	return send_all(q, text, (size_t)len, deadline, cmd, err);
 }
 
-static int refusal(struct qmp *q, const char *cmd, json_object *error, struct errtext *err)
-{
-	json_object *field;
-	const char *class = "", *desc = "no reason given";
-
-	if (json_object_object_get_ex(error, "class", &field))
-		class = json_object_get_string(field);
-	if (json_object_object_get_ex(error, "desc", &field))
-		desc = json_object_get_string(field);
-	return errtext_set(err, class && !strcmp(class, "CommandNotFound") ? -ENOSYS : -EREMOTEIO,
-			   "QEMU monitor %s: %s: %s", q->name, cmd, desc ? desc : "");
-}
-
 static int take_answer(struct qmp *q, const char *cmd, json_object **ret, struct errtext *err)
 {
 	_cleanup_json_ json_object *answer = steal_ptr(&q->answer);
@@ -326,6 +349,22 @@ int qmp_execute(struct qmp *q, const char *cmd, json_object *args, int timeout_m
 	int error = still_alive(q, err);
 
 	return error ? error : execute(q, cmd, args, now_ms() + timeout_ms, true, ret, err);
+}
+
+int qmp_post(struct qmp *q, const char *cmd, json_object *args, qmp_answer_fn *fn, void *opaque,
+	     struct errtext *err)
+{
+	int ret = still_alive(q, err);
+
+	assert(!q->posted);
+	if (ret == 0)
+		ret = send_command(q, cmd, args, now_ms(), err);
+	if (ret < 0)
+		return ret;
+	q->posted = q->id;
+	q->on_answer = fn;
+	q->answer_opaque = opaque;
+	return 0;
 }
 
 int qmp_process(struct qmp *q, struct errtext *err)
@@ -446,16 +485,32 @@ void qmp_on_event(struct qmp *q, qmp_event_fn *fn, void *opaque)
 
 /* ---- what dray asks of QEMU ---- */
 
-int qmp_set_capability(struct qmp *q, const char *capability, bool on, struct errtext *err)
+/* The caller's. */
+static json_object *capability_arguments(const char *capability, bool on)
 {
-	_cleanup_json_ json_object *args = json_object_new_object();
+	json_object *args = json_object_new_object();
 	json_object *list = json_object_new_array(), *one = json_object_new_object();
 
 	json_object_object_add(one, "capability", json_object_new_string(capability));
 	json_object_object_add(one, "state", json_object_new_boolean(on));
 	json_object_array_add(list, one);
 	json_object_object_add(args, "capabilities", list);
+	return args;
+}
+
+int qmp_set_capability(struct qmp *q, const char *capability, bool on, struct errtext *err)
+{
+	_cleanup_json_ json_object *args = capability_arguments(capability, on);
+
 	return qmp_execute(q, "migrate-set-capabilities", args, QMP_TIMEOUT_MS, NULL, err);
+}
+
+int qmp_post_capability(struct qmp *q, const char *capability, bool on, qmp_answer_fn *fn,
+			void *opaque, struct errtext *err)
+{
+	_cleanup_json_ json_object *args = capability_arguments(capability, on);
+
+	return qmp_post(q, "migrate-set-capabilities", args, fn, opaque, err);
 }
 
 int qmp_drain_io(struct qmp *q, int timeout_ms, struct errtext *err)

@@ -43,6 +43,13 @@ void qmp_on_event(struct qmp *q, qmp_event_fn *fn, void *opaque);
 int qmp_execute(struct qmp *q, const char *cmd, json_object *args, int timeout_ms,
 		json_object **ret, struct errtext *err);
 
+/* Give a command, and do not wait: QEMU may hang, and answers then when it does no more. The answer
+ * goes to fn, as an event would, from within the same calls; or never, if the connection ends. 0,
+ * or what qmp_execute says of a QEMU that has failed already. One at a time. */
+typedef void qmp_answer_fn(void *opaque, int ret, const struct errtext *err);
+int qmp_post(struct qmp *q, const char *cmd, json_object *args, qmp_answer_fn *fn, void *opaque,
+	     struct errtext *err);
+
 /* For a poll loop: wait for POLLIN on the descriptor, then take what is there, without blocking. */
 int qmp_fd(const struct qmp *q);
 int qmp_process(struct qmp *q, struct errtext *err);
@@ -50,6 +57,9 @@ int qmp_process(struct qmp *q, struct errtext *err);
 #define QMP_TIMEOUT_MS 5000 /* of commands that QEMU answers at once */
 
 int qmp_set_capability(struct qmp *q, const char *capability, bool on, struct errtext *err);
+/* The same by qmp_post. */
+int qmp_post_capability(struct qmp *q, const char *capability, bool on, qmp_answer_fn *fn,
+			void *opaque, struct errtext *err);
 
 /* Wait until every disk request of the guest that is in flight now has ended. */
 int qmp_drain_io(struct qmp *q, int timeout_ms, struct errtext *err);

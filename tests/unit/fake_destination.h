@@ -19,6 +19,7 @@
 //   s  the same, a stale page     f  a fault stream: the guest reads the page
 //   p  a push stream with it      t  libvirt's tunnel
 //   u  QEMU's stream, of one byte w  (QEMU has taken that byte)
+//                                 b  (QEMU has its capability back)
 //
 //   struct fake_destination *d = fake_destination_new();
 //   d->libvirt_says = DOMAIN_RUNNING;      when the guest is looked for later on
@@ -43,6 +44,7 @@
 #include <unistd.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
+#include "clock.h"
 #include "control.h"
 #include "fake_host.h"
 #include "fake_source.h"
@@ -74,6 +76,7 @@ enum fake_step {
 	FAKE_STEP_RECORD, /* from the release on it cannot be written */
 	FAKE_STEP_FORGET, /* QEMU refuses it, switched off */
 	FAKE_STEP_CLOSE_INSIDE,
+	FAKE_STEP_SILENCE, /* QEMU never says that it is switched off */
 	FAKE_STEP_END_
 };
 
@@ -160,6 +163,9 @@ static inline void fake_monitor_answer(struct fake_destination *d, int fd, const
 	char text[128];
 	int len;
 
+	if (d->failing == FAKE_STEP_SILENCE && strstr(line, "x-ignore-shared") &&
+	    strstr(line, "false"))
+		return;
 	if (strstr(line, "x-ignore-shared") && !fake_monitor_refuses(d, line))
 		atomic_fetch_add(strstr(line, "true") ? &d->on : &d->off, 1);
 	len = snprintf(text, sizeof(text), "{\"%s\": {}, \"id\": %lu}\r\n",
@@ -169,22 +175,30 @@ static inline void fake_monitor_answer(struct fake_destination *d, int fd, const
 		return; /* the session has closed its end */
 }
 
-/* Commands come one at a time, each a line. */
+/* Each command is a line; returns how many bytes of an unfinished one are left. */
+static inline size_t fake_monitor_lines(int fd, char *text)
+{
+	char *end;
+
+	while ((end = strchr(text, '\n'))) {
+		*end = 0;
+		fake_monitor_answer(fake_here, fd, text);
+		memmove(text, end + 1, strlen(end + 1) + 1);
+	}
+	return strlen(text);
+}
+
 static inline void *fake_monitor_main(void *arg)
 {
 	const char *greeting = "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n";
 	int fd = *(int *)arg;
-	char line[512];
+	char text[1024];
 	size_t used = 0;
 	ssize_t n = send(fd, greeting, strlen(greeting), MSG_NOSIGNAL);
 
-	while (n > 0 && (n = recv(fd, line + used, sizeof(line) - used - 1, 0)) > 0) {
-		used += (size_t)n;
-		if (line[used - 1] != '\n')
-			continue;
-		line[used] = 0;
-		used = 0;
-		fake_monitor_answer(fake_here, fd, line);
+	while (n > 0 && (n = recv(fd, text + used, sizeof(text) - used - 1, 0)) > 0) {
+		text[used + (size_t)n] = 0;
+		used = fake_monitor_lines(fd, text);
 	}
 	return NULL;
 }
@@ -471,6 +485,16 @@ static inline void fake_qemu_has_it(struct fake_destination *d)
 	d->qemu_stream_fd = -1;
 }
 
+/* By a thread of the session's, which nobody waits for. */
+static inline void fake_capability_is_off(struct fake_destination *d)
+{
+	uint64_t end = clock_monotonic_us() + 20000000;
+
+	while (!atomic_load(&d->off) && clock_monotonic_us() < end)
+		usleep(1000);
+	cr_assert(atomic_load(&d->off), "script %s: x-ignore-shared stays on", d->script);
+}
+
 /* libvirtd's end stays open until the session closes ours. */
 static inline void fake_tunnel_comes(struct fake_destination *d)
 {
@@ -511,6 +535,9 @@ static inline bool fake_connect(struct fake_destination *d, char letter)
 		return true;
 	case 'w':
 		fake_qemu_has_it(d);
+		return true;
+	case 'b':
+		fake_capability_is_off(d);
 		return true;
 	default:
 		return false;

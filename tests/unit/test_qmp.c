@@ -53,6 +53,20 @@ static int adopt_error(const char *script, bool hang_up, struct errtext *err)
 	return qmp_adopt(scripted(script, hang_up), "test", 20, &q, err);
 }
 
+struct answered {
+	int count, ret;
+	char text[1024];
+};
+
+static void take_answer(void *opaque, int ret, const struct errtext *err)
+{
+	struct answered *a = opaque;
+
+	a->count++;
+	a->ret = ret;
+	snprintf(a->text, sizeof(a->text), "%s", err->text);
+}
+
 struct seen {
 	int count;
 	char names[256];
@@ -97,6 +111,45 @@ Test(qmp, refuses_what_is_no_qemu)
 	cr_assert_eq(adopt_error(GREETING, false, &err), -ETIMEDOUT);
 	cr_assert_eq(adopt_error(GREETING, true, &err), -ECONNRESET);
 	cr_assert_eq(qmp_open("/nonexistent/socket", 10, NULL, &err), -ENOENT);
+}
+
+/* ---- commands that nobody waits for ---- */
+
+Test(qmp, an_answer_comes_like_an_event)
+{
+	struct answered a = {0};
+	struct qmp *q = NULL;
+	int pair[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	cr_assert_eq(send(pair[1], GREETING DONE(1), strlen(GREETING DONE(1)), 0),
+		     (ssize_t)strlen(GREETING DONE(1)));
+	cr_assert_eq(qmp_adopt(pair[0], "test", 1000, &q, NULL), 0);
+	cr_assert_eq(qmp_post_capability(q, "x-ignore-shared", false, take_answer, &a, NULL), 0);
+	cr_assert_eq(qmp_process(q, NULL), 0);
+	cr_assert_eq(a.count, 0);
+	cr_assert_eq(send(pair[1], DONE(2), strlen(DONE(2)), 0), (ssize_t)strlen(DONE(2)));
+	cr_assert_eq(qmp_process(q, NULL), 0);
+	cr_assert(a.count == 1 && a.ret == 0);
+	qmp_close(q);
+	close(pair[1]);
+}
+
+/* Beside a command that is waited for: each gets its own. */
+Test(qmp, answers_are_told_from_each_other)
+{
+	struct answered a = {0};
+	struct errtext err = {0};
+	struct qmp *q =
+		adopt(GREETING DONE(1) "{\"error\": {\"class\": \"GenericError\", \"desc\": "
+				       "\"busy\"}, \"id\": 2}\r\n" DONE(3),
+		      false);
+
+	cr_assert_eq(qmp_post(q, "stop", NULL, take_answer, &a, NULL), 0);
+	cr_assert_eq(qmp_execute(q, "cont", NULL, 1000, NULL, &err), 0, "%s", err.text);
+	cr_assert(a.count == 1 && a.ret == -EREMOTEIO);
+	cr_assert_not_null(strstr(a.text, "busy"), "%s", a.text);
+	qmp_close(q);
 }
 
 Test(qmp, nesting_is_bounded)

@@ -145,6 +145,7 @@ int incoming_adopt(struct incoming *in)
 	int ret = look_up_record(in);
 
 	in->joined.released = true;
+	incoming_monitor_note_released(in);
 	in->monitor.missed_events = true;
 	if (ret == 0)
 		ret = check_record(in);

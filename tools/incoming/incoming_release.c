@@ -33,6 +33,8 @@ static void go_on_fetching(struct incoming *in)
 /* The guest has run here. Before the release that leads nowhere: somebody else resumed it. */
 static void go_on_running(struct incoming *in)
 {
+	if (in->place.record.released)
+		incoming_monitor_note_resumed(in);
 	if (in->state == INCOMING_RELEASED)
 		incoming_move(in, INCOMING_RUNNING);
 	if (in->state == INCOMING_OWED || in->state == INCOMING_SETTLING)
@@ -57,6 +59,7 @@ void incoming_release(struct incoming *in)
 		incoming_move_after(in, INCOMING_GIVEN_UP);
 		return;
 	}
+	incoming_monitor_note_released(in);
 	incoming_joined_release(in);
 	control_send_type(in->control, WIRE_RELEASED);
 	incoming_move(in, in->place.record.post_copy ? INCOMING_OWED : INCOMING_RELEASED);
