@@ -159,6 +159,21 @@ sent_bytes() {
 	arrived
 }
 
+# The destination's QEMU reads what it still lacks, and its end is that of a guest whose memory has all come.
+@test "the guest is saved by its user in the middle: complete" {
+	local to file=/var/lib/libvirt/hot.save
+	to=$(other "$AT")
+	postcopy_start
+	event '"phase":"post-copy"'
+	[ "$(capability "$to" hot)" = false ]
+	"$TESTBED" exec "$to" virsh -q save hot "$file"
+	migrate_wait
+	[ "$status" -eq 0 ]
+	"$TESTBED" exec "$to" virsh -q restore "$file"
+	"$TESTBED" exec "$to" rm "$file"
+	arrived
+}
+
 @test "both are killed" {
 	postcopy_start
 	event '"phase":"post-copy"'

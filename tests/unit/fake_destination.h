@@ -76,7 +76,8 @@ enum fake_step {
 	FAKE_STEP_RECORD, /* from the release on it cannot be written */
 	FAKE_STEP_FORGET, /* QEMU refuses it, switched off */
 	FAKE_STEP_CLOSE_INSIDE,
-	FAKE_STEP_SILENCE, /* QEMU never says that it is switched off */
+	FAKE_STEP_QEMU_GONE, /* as it is to be closed inside */
+	FAKE_STEP_SILENCE,   /* QEMU never says that it is switched off */
 	FAKE_STEP_END_
 };
 
@@ -303,6 +304,8 @@ static inline int fake_close_userfaultfd(pid_t qemu, int inside, struct errtext 
 	cr_assert_eq(qemu, getpid());
 	cr_assert_eq(inside, 1000);
 	if (d->failing == FAKE_STEP_CLOSE_INSIDE)
+		return errtext_set(err, -EPERM, "not allowed, as the test wants it");
+	if (d->failing == FAKE_STEP_QEMU_GONE)
 		return errtext_set(err, -ESRCH, "QEMU has gone, as the test wants it");
 	d->inside--;
 	return 0;

@@ -320,6 +320,9 @@ ParameterizedTestParameters(incoming, every_step_fails)
 		{FAKE_STEP_CLOSE_INSIDE, "LREK", "ready listening owed fetching arrived",
 		 "PREPARED READY LISTENING RELEASED RESUMED", FAKE_GUARD_LEFT, .released = true,
 		 .resumed = true, .inside = 1},
+		{FAKE_STEP_QEMU_GONE, "LREbK", "ready listening owed fetching arrived",
+		 "PREPARED READY LISTENING RELEASED RESUMED FINISHED", FAKE_GUARD_DONE,
+		 .released = true, .resumed = true, .complete = true, .inside = 1},
 	};
 
 	return cr_make_param_array(struct failure, rows, sizeof(rows) / sizeof(*rows));

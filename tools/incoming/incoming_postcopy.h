@@ -45,7 +45,7 @@ int incoming_postcopy_new_handlers(struct incoming *in);
 int incoming_postcopy_renew_handler(struct incoming *in, struct errtext *err);
 /* The guest may run from now on. */
 int incoming_postcopy_begin(struct incoming *in);
-/* Every page is here: end all streams, leave nothing inside QEMU. */
+/* Every page is here: end all streams, leave nothing inside QEMU, which may have ended. */
 int incoming_postcopy_end(struct incoming *in);
 /* Let go of everything. What is inside QEMU is taken out before the release, and stays after it. */
 void incoming_postcopy_release(struct incoming *in);

@@ -15,6 +15,7 @@
 #include "door.h"
 #include "exit_status.h"
 #include "incoming.h"
+#include "incoming_leftover.h"
 #include "incoming_world.h"
 #include "lane.h"
 #include "receiver.h"
@@ -397,6 +398,7 @@ int server_run(const struct server_options *options, struct errtext *err)
 {
 	struct server *s = server_new(options);
 	_cleanup_close_ int listen_fd = -1;
+	struct incoming_leftover *leftover;
 	char text[64];
 	int ret;
 
@@ -409,5 +411,8 @@ int server_run(const struct server_options *options, struct errtext *err)
 	}
 	snprintf(text, sizeof(text), "waiting for guests on port %u", s->opt.port);
 	report_event(&s->report, "listening", PHASE_CONNECT, text);
-	return accept_all(s, listen_fd); /* threads may use s: it stays */
+	leftover = incoming_leftover_start(s->opt.world);
+	ret = accept_all(s, listen_fd); /* threads may use s: it stays */
+	incoming_leftover_end(leftover);
+	return ret;
 }
