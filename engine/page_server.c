@@ -19,6 +19,7 @@
 #include "hole.h"
 #include "prefetch.h"
 #include "ram_access.h"
+#include "ram_kept.h"
 #include "urgency.h"
 #include "zero.h"
 
@@ -201,7 +202,7 @@ static int all_zero(const struct ram_block *b, uint64_t first, uint64_t count, b
 	if (ret == 0)
 		ret = ram_access(b, look_for_zero, &q, err);
 	*zero = q.zero;
-	return ret;
+	return ret == 0 && q.zero ? ram_kept_check(b, err) : ret;
 }
 
 static int add_pages(struct page_server *s, struct frame_writer *w, unsigned int block,
@@ -336,6 +337,16 @@ static int serve(struct page_server *s, unsigned int index, struct byte_stream *
 	}
 }
 
+/* Pages that have gone are the reason for all that fails here. */
+static int explain(const struct page_server *s, int ret, const struct errtext *why,
+		   struct errtext *err)
+{
+	for (unsigned int i = 0; ret < 0 && i < s->opt.ram->count; i++)
+		if (ram_kept_check(&s->opt.ram->blocks[i], err) == -EUCLEAN)
+			return -EUCLEAN;
+	return ret < 0 ? errtext_set(err, ret, "%s", why->text) : 0;
+}
+
 static void cleanup_writer(struct frame_writer **w)
 {
 	frame_writer_destroy(*w);
@@ -345,9 +356,13 @@ int page_server_serve(struct page_server *s, unsigned int index, struct byte_str
 		      struct errtext *err)
 {
 	_cleanup_(cleanup_writer) struct frame_writer *w = NULL;
+	struct errtext why = {0};
 	int ret = frame_writer_new(s->opt.ram, stream, &w);
 
-	return ret < 0 ? errtext_set(err, ret, "out of memory") : serve(s, index, stream, w, err);
+	if (ret < 0)
+		return errtext_set(err, ret, "out of memory");
+	ret = serve(s, index, stream, w, &why);
+	return explain(s, ret, &why, err);
 }
 
 /* ---- push ---- */
@@ -423,14 +438,17 @@ int page_server_push(struct page_server *s, unsigned int index, struct byte_stre
 		     struct errtext *err)
 {
 	_cleanup_(cleanup_writer) struct frame_writer *w = NULL;
+	struct errtext why = {0};
 	int ret = frame_writer_new(s->opt.ram, stream, &w);
 
 	(void)index;
 	if (ret < 0)
 		return errtext_set(err, ret, "out of memory");
 	frame_writer_round(w, s->opt.round);
-	ret = push(s, w, err);
-	return ret < 0 ? ret : frame_writer_sync(w, err);
+	ret = push(s, w, &why);
+	if (ret == 0)
+		ret = frame_writer_sync(w, &why);
+	return explain(s, ret, &why, err);
 }
 
 void page_server_stats(struct page_server *s, struct page_server_stats *stats)

@@ -22,7 +22,8 @@
 struct page_server;
 
 struct page_server_options {
-	const struct ram_map *ram;	 /* borrowed, mapped readable; nobody writes it any more */
+	const struct ram_map *ram;	 /* borrowed, mapped readable; nobody writes it any more,
+					  * which is seen to: ram_kept.h */
 	const uint32_t *peer_page_sizes; /* bytes, one a block: the destination's pages, which come
 					  * in one piece. Borrowed during the call; NULL: as ours */
 	uint32_t round;			 /* number of the SYNC that ends the push */
@@ -57,7 +58,8 @@ void page_server_owe(struct page_server *s, unsigned int block, const struct bit
 void page_server_owe_run(struct page_server *s, unsigned int block, const struct wire_run *run);
 
 /* Body of a thread on a fault connection: answer requests until the destination closes it (0) or
- * it breaks. Streams are borrowed, and must not be of a kind whose drain waits for the peer. */
+ * it breaks. -EUCLEAN, also of the next: pages are not any more what they were; none such was sent.
+ * Streams are borrowed, and must not be of a kind whose drain waits for the peer. */
 int page_server_serve(struct page_server *s, unsigned int index, struct byte_stream *stream,
 		      struct errtext *err);
 /* Body of a thread on a RAM stream: push until nothing is unsent, then SYNC, and return 0. When all

@@ -25,6 +25,8 @@ struct ram_block {
 	uint64_t qemu_addr;	  /* where QEMU has it mapped */
 	int fd;			  /* the file, or -1; owned */
 	uint8_t *map;		  /* our mapping, or NULL; owned */
+	uint64_t kept;		  /* 512-byte blocks of its file at the hand-over (ram_kept.h); 0:
+				   * not known */
 	struct hole_probe *probe; /* knows the holes of hugetlbfs, or NULL; owned */
 };
 

@@ -279,3 +279,22 @@ kill_guards() {
 	"$TESTBED" exec "$TO" virsh -q destroy released
 	lost
 }
+
+# Whoever empties the file of its memory: the guest waits, as it does for all that has not come.
+@test "its memory is emptied on the source, in the middle: lost, and never read as zeroes" {
+	local fd
+	start
+	in_the_middle
+	fd=$(find "/proc/$TX_PID/fd" -lname '*/pc.ram*' | head -n 1)
+	fallocate --punch-hole --offset 0 --length 224MiB "$fd"
+	migrate_wait
+	[ "$status" -eq 4 ]
+	[ "$(field result)" = lost ]
+	[[ $(field reason) == *'was emptied on the source'* ]]
+	[[ $("$TESTBED" witness released) == *'"corrupt":0,'* ]]
+	kill -9 "$("$TESTBED" qemu-pid "$TO" released)"
+	until_true 20 no_guards
+	never_resumed
+	stop_receive
+	fresh
+}

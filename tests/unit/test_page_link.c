@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include "control.h"
 #include "guest_ram.h"
+#include "ram_access.h"
+#include "ram_kept.h"
 #include "socket.h"
 
 #define PAGES 4096u
@@ -352,6 +354,27 @@ Test(page_link, ends_when_there_is_no_such_guest)
 	cr_assert_eq(control_send(f.control, &m), 0);
 	await(&f, &f.states[PAGE_LINK_ENDED], 1);
 	cr_assert_str_eq(f.text, "it was destroyed");
+	teardown(&f);
+}
+
+/* There is no point in connecting anew: nothing else can be served. */
+Test(page_link, ends_when_its_memory_was_emptied)
+{
+	const struct wire_page_request r = {.first = PAGES - 1, .count = 1, .thread = 1};
+	uint8_t request[WIRE_PAGE_REQUEST_SIZE];
+	struct fixture f;
+
+	ram_access_init();
+	setup(&f);
+	cr_assert_eq(ram_kept_note(&f.ram, NULL), 0);
+	connect_all(&f, 0, PAGES);
+	await(&f, &f.states[PAGE_LINK_RESUMED], 1);
+	ask(&f, 0, 7);
+	guest_punch(&f.ram.blocks[0], 0, PAGES);
+	wire_page_request_encode(&r, request);
+	cr_assert_eq(socket_write_full(f.faults[0], request, sizeof(request), TIMEOUT_MS), 0);
+	await(&f, &f.states[PAGE_LINK_ENDED], 1);
+	cr_assert(strstr(f.text, "was emptied on the source"), "%s", f.text);
 	teardown(&f);
 }
 

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include "memory_stream.h"
 #include "postcopy.h"
+#include "ram_access.h"
+#include "ram_kept.h"
 
 #define PAGES 1000u
 
@@ -374,6 +376,39 @@ Test(page_server, a_broken_stream_is_reported)
 	cr_assert_eq(p.result, -EPIPE);
 	cr_assert(strstr(p.err.text, "RAM stream"), "%s", p.err.text);
 	memory_pipe_free(&p.pipe);
+	teardown(&f);
+}
+
+/* Neither as zeroes, nor as what is found in its place. */
+Test(page_server, pages_that_have_gone_are_not_sent)
+{
+	const struct wire_page_request r = {.first = 7, .count = 1};
+	uint8_t request[WIRE_PAGE_REQUEST_SIZE];
+	static struct pusher p;
+	struct client c;
+	struct fixture f;
+	int seal;
+
+	ram_access_init();
+	setup(&f, (struct page_server_options){.grace_us = 1});
+	page_server_owe_run(f.server, 0, &(struct wire_run){0, PAGES});
+	cr_assert_eq(ram_kept_note(&f.ram, NULL), 0);
+	cr_assert_eq(ram_kept_seal(&f.ram, &seal, NULL), 0);
+	connect_client(&c, &f);
+	guest_punch(f.b, 7, 1);
+	wire_page_request_encode(&r, request);
+	send_bytes(&c, request, sizeof(request));
+	pthread_join(c.thread, NULL);
+	cr_assert_eq(c.result, -EUCLEAN, "%s", c.err.text);
+	c.streams[0]->ops->destroy(c.streams[0]);
+	c.streams[1]->ops->destroy(c.streams[1]);
+
+	start_pusher(&p, &f, 0);
+	end_pusher(&p);
+	cr_assert_eq(p.result, -EUCLEAN, "%s", p.err.text);
+	cr_assert_eq(p.seen[7], 0);
+	cr_assert_eq(p.wrong, 0);
+	close(seal);
 	teardown(&f);
 }
 

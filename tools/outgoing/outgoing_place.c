@@ -102,6 +102,7 @@ int outgoing_place_hold(struct outgoing *o)
 
 int outgoing_place_hand_over(struct outgoing *o)
 {
+	ram_keep_note(&o->guest.ram, &o->place.record.ram);
 	o->place.record.released = true;
 	o->place.record.post_copy = o->postcopy.decided;
 	return write_record(o, PHASE_HANDOVER);

@@ -11,6 +11,7 @@
 #include "outgoing_round.h"
 #include "outgoing_state.h"
 #include "outgoing_status.h"
+#include "ram_kept.h"
 
 #define STALE_MS 60000
 #define STALE_ROUNDS 8
@@ -91,8 +92,10 @@ void outgoing_postcopy_take_listening(struct outgoing *o, struct wire_message *m
 
 int outgoing_postcopy_serve(struct outgoing *o)
 {
-	int ret = o->world->link.serve(o->postcopy.link, o->rounds.source, &o->err);
+	int ret = ram_kept_note(&o->guest.ram, &o->err);
 
+	if (ret == 0)
+		ret = o->world->link.serve(o->postcopy.link, o->rounds.source, &o->err);
 	return ret < 0 ? outgoing_fail(o, ret, "cannot serve pages") : 0;
 }
 

@@ -17,6 +17,7 @@
 #include "connection.h"
 #include "control.h"
 #include "pacer.h"
+#include "ram_kept.h"
 #include "scheduling.h"
 #include "uring_stream.h"
 #include "wire_cost.h"
@@ -42,6 +43,7 @@ struct page_link {
 	bool resumed; /* nobody else has a connection by which to find what a byte costs */
 	pthread_t keeper;
 	bool kept; /* there is one; the caller's, not the threads' */
+	int seal; /* of RAM, ram_kept.h; -1: none */
 
 	/* of the present set; private to the keeper, or to who calls new and serve */
 	struct control *control;
@@ -106,6 +108,18 @@ static void note_ended(struct page_link *l, const char *why)
 	snprintf(l->text, sizeof(l->text),
 		 "%.900s: the guest has ended there, before all of its memory had come", why);
 	l->ended = true;
+	pthread_cond_broadcast(&l->changed);
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* There is nothing more to be served. */
+static void note_emptied(struct page_link *l, const char *text)
+{
+	pthread_mutex_lock(&l->lock);
+	if (!is_over(l)) {
+		snprintf(l->text, sizeof(l->text), "%s", text);
+		l->ended = true;
+	}
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->lock);
 }
@@ -217,13 +231,14 @@ static void *page_stream_main(void *arg)
 	if (ps->urgent) {
 		scheduling_urgent();
 		ret = page_server_serve(l->server, ps->index, ps->stream, &err);
-		note_stream_ended(l, ret < 0 ? err.text : "the destination closed a connection");
 	} else {
 		scheduling_background();
 		ret = page_server_push(l->server, ps->index, ps->stream, &err);
-		if (ret < 0)
-			note_stream_ended(l, err.text);
 	}
+	if (ret == -EUCLEAN)
+		note_emptied(l, err.text);
+	else if (ret < 0 || ps->urgent)
+		note_stream_ended(l, ret < 0 ? err.text : "the destination closed a connection");
 	return NULL;
 }
 
@@ -435,15 +450,15 @@ static void *keeper_main(void *arg)
 static int link_init(const struct page_link_options *options, struct page_link **out,
 		     struct errtext *err)
 {
-	struct page_link *l = calloc(1, sizeof(*l));
+	struct page_link *l = *out = calloc(1, sizeof(*l));
 
 	if (!l)
 		return errtext_set(err, -ENOMEM, "out of memory");
 	l->opt = *options;
+	l->seal = -1;
 	pthread_mutex_init(&l->lock, NULL);
 	clock_cond_init(&l->changed);
-	*out = l;
-	return 0;
+	return ram_kept_seal(l->opt.ram, &l->seal, err);
 }
 
 static int start_keeper(struct page_link *l, struct errtext *err)
@@ -454,6 +469,13 @@ static int start_keeper(struct page_link *l, struct errtext *err)
 		return errtext_set(err, ret, "cannot start a thread: %s", strerror(-ret));
 	l->kept = true;
 	return 0;
+}
+
+static int give_up(struct page_link **out, int ret)
+{
+	page_link_destroy(*out);
+	*out = NULL;
+	return ret;
 }
 
 int page_link_new(const struct page_link_options *options, struct page_link **out,
@@ -467,11 +489,7 @@ int page_link_new(const struct page_link_options *options, struct page_link **ou
 		ret = open_control(*out, false, err);
 	if (ret == 0)
 		ret = open_streams(*out, err);
-	if (ret < 0) {
-		page_link_destroy(*out);
-		*out = NULL;
-	}
-	return ret;
+	return ret < 0 ? give_up(out, ret) : 0;
 }
 
 int page_link_resume(const struct page_link_options *options, struct page_link **out,
@@ -480,7 +498,7 @@ int page_link_resume(const struct page_link_options *options, struct page_link *
 	int ret = link_init(options, out, err);
 
 	if (ret < 0)
-		return ret;
+		return give_up(out, ret);
 	(*out)->resumed = (*out)->broken = true;
 	snprintf((*out)->text, sizeof((*out)->text), "dray ended");
 	return start_keeper(*out, err);
@@ -521,6 +539,7 @@ void page_link_destroy(struct page_link *l)
 	if (l->kept)
 		pthread_join(l->keeper, NULL);
 	close_set(l);
+	cleanup_close(&l->seal);
 	pthread_cond_destroy(&l->changed);
 	pthread_mutex_destroy(&l->lock);
 	free(l);

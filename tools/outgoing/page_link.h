@@ -23,14 +23,16 @@ enum page_link_state {
 	PAGE_LINK_BROKEN,   /* trying again */
 	PAGE_LINK_RESUMED,  /* connected anew */
 	PAGE_LINK_COMPLETE, /* every page has arrived, and the destination has tidied up */
-	PAGE_LINK_ENDED,    /* the destination has no such guest (any more) */
+	PAGE_LINK_ENDED,    /* the destination has no such guest (any more); or our pages are not
+			     * any more what they were, and cannot be served */
 	PAGE_LINK_WAITING,  /* the destination has no room for a page: text says where */
 };
 
 struct page_link_options {
 	const struct peer *peer;   /* borrowed; with the migration's session */
-	const struct ram_map *ram; /* borrowed, mapped readable; from page_link_serve on nobody
-				    * writes it */
+	const struct ram_map *ram; /* borrowed, mapped readable, and sealed from now on
+				    * (ram_kept.h); from page_link_serve on nobody writes it, and
+				    * before that its blocks' `kept` is noted */
 	struct pacer *pacer;	   /* borrowed, may be NULL: pushed pages wait for it, those asked
 				    * for are only charged. What a byte costs its owner finds;
 				    * page_link_resume takes full segments for it */

@@ -72,8 +72,10 @@ static int hold_ram(const struct recover_options *options, const struct record *
 		ret = options->world->reopen_ram(r->keeper, &r->ram, ram, NULL);
 	if (ret < 0)
 		ret = find_ram(options, r, ram, &why);
-	if (ret == 0)
+	if (ret == 0) {
+		ram_keep_recall(&r->ram, ram);
 		return 0;
+	}
 	return errtext_set(told, -ENODATA,
 			   "domain %s was handed over to %s before all of its memory, and no "
 			   "process here is known to hold that (%s); nothing was changed. If it "

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guest RAM that was handed over, and is kept for post-copy: nobody may change it any more.
+//
+// The sealed mapping is registered with a userfaultfd for missing pages, with SIGBUS in place of
+// messages. The kernel registers only what could be written, so the file is opened anew for that.
+// Threads that touch a page that is just being punched wait in the kernel until it is gone, so what
+// is seen afterwards (ram_kept_check) includes it.
+#include "ram_kept.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "cleanup.h"
+#include "kernel_abi.h"
+
+static int blocks_of(const struct ram_block *b, uint64_t *blocks, struct errtext *err)
+{
+	struct stat st;
+
+	if (fstat(b->fd, &st) < 0)
+		return errtext_set(err, -errno, "RAM block %s: %s", b->name, strerror(errno));
+	*blocks = (uint64_t)st.st_blocks;
+	return 0;
+}
+
+int ram_kept_note(struct ram_map *ram, struct errtext *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < ram->count && ret == 0; i++)
+		ret = blocks_of(&ram->blocks[i], &ram->blocks[i].kept, err);
+	return ret;
+}
+
+int ram_kept_check(const struct ram_block *b, struct errtext *err)
+{
+	uint64_t now = 0;
+	int ret = b->kept ? blocks_of(b, &now, err) : 0;
+
+	if (ret < 0 || !b->kept || now >= b->kept)
+		return ret;
+	return errtext_set(err, -EUCLEAN,
+			   "RAM block %s: its file was emptied on the source after the guest had "
+			   "left: %" PRIu64 " of %" PRIu64 " KiB of its memory are gone",
+			   b->name, (b->kept - now) / 2, b->kept / 2);
+}
+
+/* ---- the mapping ---- */
+
+static int map_again(const struct ram_block *b)
+{
+	_cleanup_close_ int fd = -1;
+	char path[40];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", b->fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || mmap(b->map, b->size, PROT_READ, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
+			   0) == MAP_FAILED)
+		return -errno;
+	return 0;
+}
+
+static int seal_block(int uffd, const struct ram_block *b)
+{
+	struct uffdio_register reg = {.range = {.start = (uintptr_t)b->map, .len = b->size},
+				      .mode = UFFDIO_REGISTER_MODE_MISSING};
+	int ret = map_again(b);
+
+	if (ret < 0)
+		return ret;
+	return ioctl(uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
+}
+
+int ram_kept_seal(const struct ram_map *ram, int *fd, struct errtext *err)
+{
+	struct uffdio_api api = {.api = UFFD_API,
+				 .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM |
+					     UFFD_FEATURE_MISSING_HUGETLBFS};
+	_cleanup_close_ int uffd =
+		(int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) < 0)
+		return errtext_set(err, -errno, "no userfaultfd to seal guest RAM: %s",
+				   strerror(errno));
+	for (unsigned int i = 0; i < ram->count; i++) {
+		int ret = seal_block(uffd, &ram->blocks[i]);
+
+		if (ret < 0)
+			return errtext_set(err, ret, "RAM block %s: cannot be sealed: %s",
+					   ram->blocks[i].name, strerror(-ret));
+	}
+	*fd = steal_fd(&uffd);
+	return 0;
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ram_kept.h"
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include "guest_ram.h"
+#include "ram_access.h"
+
+TestSuite(ram_kept, .timeout = 30);
+
+#define UNITS 4u
+
+static struct ram_map ram;
+static struct ram_block *b;
+static int seal = -1;
+
+/* All pages but the last have content. */
+static void setup(uint32_t page_size)
+{
+	struct errtext err = {0};
+
+	ram_access_init();
+	ram = (struct ram_map){0};
+	guest_ram_add(&ram, "pc.ram", (uint64_t)UNITS * page_size, page_size);
+	b = &ram.blocks[0];
+	for (unsigned int i = 0; i < UNITS - 1; i++)
+		guest_write(b, i * (page_size >> RAM_PAGE_SHIFT), i + 1);
+	cr_assert_eq(ram_kept_note(&ram, &err), 0, "%s", err.text);
+	cr_assert_eq(ram_kept_seal(&ram, &seal, &err), 0, "%s", err.text);
+}
+
+static void teardown(void)
+{
+	close(seal);
+	guest_ram_destroy(&ram);
+}
+
+static void punch(unsigned int unit)
+{
+	cr_assert_eq(fallocate(b->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       (off_t)unit * b->page_size, b->page_size),
+		     0);
+}
+
+static void load(void *arg)
+{
+	*(volatile uint8_t *)arg;
+}
+
+static int touch(unsigned int unit)
+{
+	return ram_access(b, load, b->map + (uint64_t)unit * b->page_size, NULL);
+}
+
+/* As a stream sends it. */
+static int send_page(unsigned int unit)
+{
+	int ends[2], ret;
+
+	cr_assert_eq(pipe(ends), 0);
+	ret = write(ends[1], b->map + (uint64_t)unit * b->page_size, 512) < 0 ? -errno : 0;
+	close(ends[0]);
+	close(ends[1]);
+	return ret;
+}
+
+ParameterizedTestParameters(ram_kept, what_is_emptied_is_not_read)
+{
+	static uint32_t sizes[] = {RAM_PAGE_SIZE, GUEST_HUGE_SIZE};
+
+	return cr_make_param_array(uint32_t, sizes, sizeof(sizes) / sizeof(*sizes));
+}
+
+ParameterizedTest(uint32_t *page_size, ram_kept, what_is_emptied_is_not_read)
+{
+	struct errtext err = {0};
+
+	setup(*page_size);
+	cr_assert_eq(touch(0), 0);
+	cr_assert_eq(send_page(1), 0);
+	cr_assert_lt(touch(3), 0, "it was a hole before");
+	cr_assert_eq(ram_kept_check(b, &err), 0, "%s", err.text);
+	punch(1);
+	cr_assert_eq(send_page(1), -EFAULT);
+	cr_assert_lt(touch(1), 0);
+	cr_assert_eq(touch(0), 0);
+	cr_assert_eq(ram_kept_check(b, &err), -EUCLEAN, "as soon as one page has gone");
+	cr_assert(strstr(err.text, "pc.ram"), "%s", err.text);
+	teardown();
+}
+
+/* QEMU may still read what it never used. */
+Test(ram_kept, more_is_no_less)
+{
+	setup(RAM_PAGE_SIZE);
+	guest_write(b, 3, 9);
+	cr_assert_eq(ram_kept_check(b, NULL), 0);
+	cr_assert_eq(touch(3), 0);
+	teardown();
+}
+
+Test(ram_kept, without_a_note_nothing_is_known)
+{
+	setup(RAM_PAGE_SIZE);
+	b->kept = 0;
+	punch(0);
+	cr_assert_eq(ram_kept_check(b, NULL), 0);
+	teardown();
+}
