@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 #include "hole.h"
+#include "ram_kept.h"
 
 #define CHUNK_PAGES 256u /* read at once */
 
@@ -21,16 +22,18 @@ struct proof {
 	const struct ram_map *ram;
 	struct tracker *tracker;
 	uint64_t zero; /* hash of a page of zeroes */
+	bool gives_back;
 
 	struct proof_result result;
+	bool lost;	    /* what is here proves nothing any more */
 	unsigned int block; /* where it goes on */
 	uint64_t first;
 	uint64_t ours[WIRE_PROOF_PAGES_MAX]; /* hashes of a piece at the source */
 	uint8_t chunk[CHUNK_PAGES * RAM_PAGE_SIZE];
 };
 
-int proof_new(const struct ram_map *ram, struct tracker *tracker, struct proof **out,
-	      struct errtext *err)
+int proof_new(const struct ram_map *ram, struct tracker *tracker, bool gives_back,
+	      struct proof **out, struct errtext *err)
 {
 	struct proof *p = calloc(1, sizeof(*p));
 
@@ -38,6 +41,7 @@ int proof_new(const struct ram_map *ram, struct tracker *tracker, struct proof *
 		return errtext_set(err, -ENOMEM, "out of memory");
 	p->ram = ram;
 	p->tracker = tracker;
+	p->gives_back = gives_back;
 	p->zero = XXH3_64bits(p->chunk, RAM_PAGE_SIZE);
 	*out = p;
 	return 0;
@@ -168,7 +172,7 @@ static void compare_page(struct proof *p, const struct wire_proof *piece, uint32
 		r->written++;
 	} else if (piece->hash[i] == p->ours[i]) {
 		r->equal++;
-	} else if (piece->hash[i] == p->zero || p->ours[i] == p->zero) {
+	} else if (p->gives_back && (piece->hash[i] == p->zero || p->ours[i] == p->zero)) {
 		r->given_back++;
 	} else if (r->unequal++ == 0) {
 		r->block = piece->block;
@@ -190,10 +194,11 @@ int proof_compare(struct proof *p, const struct wire_proof *piece, struct errtex
 	ret = hash_pages(p, piece->block, piece->first, count, p->ours, err);
 	if (ret < 0)
 		return ret;
-	for (uint32_t i = 0; i < count; i++)
+	p->lost = p->lost || ram_kept_check(&p->ram->blocks[p->block], NULL) < 0;
+	for (uint32_t i = 0; i < count && !p->lost; i++)
 		compare_page(p, piece, i);
 	p->first += count;
-	p->result.complete = next_piece(p) == 0;
+	p->result.complete = next_piece(p) == 0 && !p->lost;
 	return 0;
 }
 

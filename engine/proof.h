@@ -15,8 +15,9 @@
 //   h        zero        given back before, when its content was on its way already
 //   h        other h     unequal: not the guest's doing
 //
-// So a page taken for unequal is damaged, and one taken for equal is not; one of the third kind may
-// have been lost as well, on a guest that cannot give memory back.
+// So a page taken for unequal is damaged, and one taken for equal is not. A guest that has no way
+// to give memory back, neither balloon nor virtio-mem, has no page of the middle kinds: there they
+// are unequal.
 //
 // Belongs to one thread at a time.
 #pragma once
@@ -35,13 +36,13 @@ struct proof_result {
 	uint64_t equal, written, given_back, unequal;
 	unsigned int block; /* the first unequal page, if there is one */
 	uint64_t page;
-	bool complete; /* every page is in one of the counts */
+	bool complete; /* every page is in one of the counts; not if our own were lost meanwhile */
 };
 
 /* `ram` is borrowed: mapped. tracker: at the destination, over QEMU's memory; NULL at the source.
- */
-int proof_new(const struct ram_map *ram, struct tracker *tracker, struct proof **out,
-	      struct errtext *err);
+ * gives_back: the guest can give memory back; of the source's. */
+int proof_new(const struct ram_map *ram, struct tracker *tracker, bool gives_back,
+	      struct proof **out, struct errtext *err);
 void proof_destroy(struct proof *p); /* NULL is fine */
 
 /* Destination: the next piece, in order. 1: *out has it; 0: there is none left. */

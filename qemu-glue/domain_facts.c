@@ -184,8 +184,14 @@ static void read_shmem(const xmlNode *shmem, struct domain_facts *f)
 	unseen(f, "memory shared with other guests (<shmem>)", shmem);
 }
 
+static void read_balloon(const xmlNode *balloon, struct domain_facts *f)
+{
+	f->gives_back |= !attr_is(balloon, "model", "none");
+}
+
 static void read_dimm(const xmlNode *memory, struct domain_facts *f)
 {
+	f->gives_back |= attr_is(memory, "model", "virtio-mem");
 	f->dimms++;
 	f->dimms_not_shared += !is_shared(f, access_of(memory, "access"));
 }
@@ -196,9 +202,10 @@ static void read_devices(const xmlNode *root, struct domain_facts *f)
 		const char *element;
 		void (*read)(const xmlNode *device, struct domain_facts *f);
 	} readers[] = {
-		{"disk", read_disk},   {"hostdev", read_hostdev}, {"interface", read_interface},
-		{"video", read_video}, {"shmem", read_shmem},	  {"filesystem", read_filesystem},
-		{"memory", read_dimm},
+		{"disk", read_disk},	       {"hostdev", read_hostdev},
+		{"interface", read_interface}, {"video", read_video},
+		{"shmem", read_shmem},	       {"filesystem", read_filesystem},
+		{"memory", read_dimm},	       {"memballoon", read_balloon},
 	};
 	const xmlNode *devices = domain_xml_child(root, "devices");
 

@@ -300,6 +300,29 @@ Test(domain_xml, every_obstacle_is_told)
 	cr_assert_str_eq(reasons, "");
 }
 
+Test(domain_xml, who_can_give_memory_back)
+{
+	static const struct {
+		const char *devices;
+		bool gives_back;
+	} rows[] = {
+		{"", false},
+		{"<memballoon model='none'/><memory model='dimm'/>", false},
+		{"<memballoon model='virtio'/>", true},
+		{"<memballoon model='virtio-non-transitional'/>", true},
+		{"<memballoon model='none'/><memory model='virtio-mem'/>", true},
+	};
+
+	for (unsigned int i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct domain_facts f;
+		char devices[128];
+
+		snprintf(devices, sizeof(devices), "<devices>%s</devices>", rows[i].devices);
+		cr_assert_eq(domain_xml_facts(domain("", devices), &f, NULL), 0);
+		cr_expect_eq(f.gives_back, rows[i].gives_back, "%s", rows[i].devices);
+	}
+}
+
 Test(domain_xml, facts)
 {
 	struct errtext err = {0};

@@ -39,6 +39,7 @@ int outgoing_guest_check(struct outgoing *o)
 		facts.ram = (struct ram_map){0}; /* moved */
 		o->guest.qemu = facts.qemu;
 		o->guest.direct_disks = facts.xml.direct_disks;
+		o->guest.gives_back = facts.xml.gives_back;
 		o->guest.was_running = facts.info.state == DOMAIN_RUNNING;
 		o->guest.runs = o->guest.was_running;
 	}

@@ -18,6 +18,7 @@ struct outgoing_guest {
 	int pidfd;  /* of QEMU, or -1 */
 	bool ended; /* it runs on no host any more: it was shut down, destroyed, or QEMU crashed */
 	unsigned int direct_disks; /* read past the page cache, as there were at the check */
+	bool gives_back;	   /* memory, by a balloon, say */
 	bool was_running;	   /* not paused by its user; so it arrives */
 	bool runs;		   /* ... as far as we know now; so it is left if it stays */
 	struct qmp *monitor;	   /* the private one, to drain I/O; NULL if there is no need */

@@ -64,6 +64,7 @@ static void fill_record(struct outgoing *o)
 	r->bandwidth = o->precopy.limits.bandwidth;
 	r->streams = o->opt->streams;
 	r->no_prefetch = o->opt->no_prefetch;
+	r->gives_back = o->guest.gives_back;
 	record_session(o->peer.at.session, r->session);
 	record_set_host(r, &o->peer.at.who);
 	r->persistent = o->guest.info.persistent;

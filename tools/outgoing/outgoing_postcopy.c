@@ -40,6 +40,7 @@ static int open_link(struct outgoing *o)
 					    .pushes = o->opt->streams,
 					    .silence_ms = o->opt->silence_ms,
 					    .no_prefetch = o->opt->no_prefetch,
+					    .gives_back = o->guest.gives_back,
 					    .changed = on_link,
 					    .opaque = o};
 
@@ -119,9 +120,8 @@ static void judge_proof(struct outgoing *o)
 	o->postcopy.damaged = o->world->link.judge(o->postcopy.link, o->guest.info.name,
 						   o->opt->destination, &o->err) < 0;
 	if (!o->postcopy.damaged && !r.complete)
-		report_event(
-			o->report, "warning", o->phase,
-			"all memory has arrived, but the destination did not come to prove it");
+		report_event(o->report, "warning", o->phase,
+			     "all memory has arrived, but it could not be proven to be the same");
 }
 
 int outgoing_postcopy(struct outgoing *o)

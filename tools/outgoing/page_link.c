@@ -43,7 +43,7 @@ struct page_link {
 	bool resumed; /* nobody else has a connection by which to find what a byte costs */
 	pthread_t keeper;
 	bool kept; /* there is one; the caller's, not the threads' */
-	int seal; /* of RAM, ram_kept.h; -1: none */
+	int seal;  /* of RAM, ram_kept.h; -1: none */
 
 	/* of the present set; private to the keeper, or to who calls new and serve */
 	struct control *control;
@@ -158,7 +158,7 @@ static void take_proof(struct page_link *l, const struct wire_proof *piece)
 	struct wire_message answer = {.type = WIRE_PROVEN};
 	struct proof_result result;
 	struct errtext err = {0};
-	int ret = l->proof ? 0 : proof_new(l->opt.ram, NULL, &l->proof, &err);
+	int ret = l->proof ? 0 : proof_new(l->opt.ram, NULL, l->opt.gives_back, &l->proof, &err);
 
 	if (ret == 0)
 		ret = proof_compare(l->proof, piece, &err);

@@ -40,6 +40,7 @@ struct page_link_options {
 	unsigned int pushes;	   /* the same */
 	uint32_t silence_ms;	   /* the destination counts as lost after so long */
 	bool no_prefetch;
+	bool gives_back; /* the guest can give memory back (proof.h) */
 	/* From a thread of ours. Nothing comes after COMPLETE or ENDED. */
 	void (*changed)(void *opaque, enum page_link_state state, const char *text);
 	void *opaque;

@@ -173,6 +173,7 @@ static int serve(const struct recover_options *options, const struct record *r,
 						 .pushes = pushes(r),
 						 .silence_ms = r->silence_ms,
 						 .no_prefetch = r->no_prefetch,
+						 .gives_back = r->gives_back,
 						 .changed = on_link,
 						 .opaque = &w};
 	struct page_link *link = NULL;

@@ -38,7 +38,7 @@ static const struct member {
 	MEMBER(FLAG, complete),	   MEMBER(FLAG, prove),	    MEMBER(U32, keeper),
 	MEMBER(TEXT, discard),	   MEMBER(FLAG, never_ran), MEMBER(U32, qemu),
 	MEMBER(U64, qemu_started), MEMBER(TEXT, host_uuid), MEMBER(TEXT, boot_id),
-	MEMBER(FLAG, settled),	   MEMBER(FLAG, autostart),
+	MEMBER(FLAG, settled),	   MEMBER(FLAG, autostart), MEMBER(FLAG, gives_back),
 #undef MEMBER
 };
 

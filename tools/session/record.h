@@ -42,6 +42,7 @@ struct record {
 	uint64_t bandwidth;   /* bytes/s, 0: no cap; as last set */
 	unsigned int streams; /* RAM connections; as many push in post-copy */
 	bool no_prefetch;     /* in post-copy */
+	bool gives_back;      /* the guest can give memory back */
 
 	char discard[RAM_DISCARD_IDS_MAX]; /* outgoing: memory backends whose discard-data is to be
 					    * switched on again (ram_discard.h) */
