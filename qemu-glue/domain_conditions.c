@@ -78,6 +78,13 @@ void domain_judge_blockers(const char *domain, const struct domain_blockers *blo
 			       "domain %s has snapshots, %u of them, with which libvirt does not "
 			       "migrate: delete them (`virsh snapshot-list %s`)",
 			       domain, blockers->snapshots, domain);
+	if (blockers->endless)
+		conditions_add(
+			out, LIVE, CONDITION_FALSE, "StreamNotDescribed",
+			"domain %s: its machine leaves out the text at the end of QEMU's "
+			"migration stream (suppress-vmdesc=on), by which dray knows that the "
+			"stream has ended: use a machine type of QEMU 2.3 or newer",
+			domain);
 	for (unsigned int i = 0; i < blockers->count; i++)
 		conditions_add(out, LIVE, CONDITION_FALSE, "MigrationBlocked",
 			       "domain %s: its QEMU does not migrate now: %s", domain,

@@ -44,6 +44,7 @@ struct domain_info {
 /* What would make libvirt or QEMU refuse to migrate a domain that runs. */
 struct domain_blockers {
 	unsigned int snapshots;
+	bool endless; /* its machine does not mark the end of QEMU's stream (stream_end.h) */
 	unsigned int count;
 	char reasons[DOMAIN_BLOCKERS_MAX][256]; /* in QEMU's words */
 };

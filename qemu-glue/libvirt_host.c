@@ -434,6 +434,21 @@ static int count_snapshots(struct libvirt_host *h, const char *uuid, unsigned in
 	return 0;
 }
 
+/* A QEMU without that property describes its stream. */
+static bool is_endless(struct host *host, const char *uuid)
+{
+	json_object *on = NULL;
+	bool endless =
+		libvirt_monitor(host, uuid,
+				"{\"execute\":\"qom-get\",\"arguments\":{\"path\":\"/machine\","
+				"\"property\":\"suppress-vmdesc\"}}",
+				&on, NULL) == 0 &&
+		json_object_get_boolean(on);
+
+	json_object_put(on);
+	return endless;
+}
+
 static int libvirt_blockers(struct host *host, const char *uuid, struct domain_blockers *blockers,
 			    struct errtext *err)
 {
@@ -445,6 +460,7 @@ static int libvirt_blockers(struct host *host, const char *uuid, struct domain_b
 		ret = libvirt_monitor(host, uuid, "{\"execute\":\"query-migrate\"}", &answer, err);
 	if (ret == 0)
 		json_object_object_get_ex(answer, "blocked-reasons", &reasons);
+	blockers->endless = ret == 0 && is_endless(host, uuid);
 	for (size_t i = 0; reasons && i < json_object_array_length(reasons) &&
 			   blockers->count < DOMAIN_BLOCKERS_MAX;
 	     i++)

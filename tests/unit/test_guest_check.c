@@ -193,11 +193,12 @@ Test(guest_check, one_that_libvirt_and_qemu_would_refuse)
 
 	setup(DOMAIN_RUNNING);
 	web->qemu = start_mapper(true);
-	web->blockers = (struct domain_blockers){2, 1, {"The vmdk format does not do that"}};
+	web->blockers = (struct domain_blockers){2, true, 1, {"The vmdk format does not do that"}};
 	cr_assert_eq(guest_check(host, "web", &facts, &err), -ENOTSUP);
 	cr_assert(has_reason(&facts, "SnapshotsNotLiveMigratable"), "%s", err.text);
 	cr_assert(has_reason(&facts, "MigrationBlocked"));
-	cr_assert(strstr(facts.conditions.list[1].message, "The vmdk format does not do that"));
+	cr_assert(has_reason(&facts, "StreamNotDescribed"));
+	cr_assert(strstr(facts.conditions.list[2].message, "The vmdk format does not do that"));
 	cr_assert_not(has_reason(&facts, "Migratable"));
 	end_mapper(web->qemu);
 	teardown(&facts);
