@@ -116,11 +116,11 @@ static int send_signal(int pidfd, int signal)
 
 static int freeze(int pidfd, pid_t pid, struct errtext *err)
 {
-	uint64_t end = clock_monotonic_us() + FREEZE_US;
+	uint64_t deadline = clock_monotonic_us() + FREEZE_US;
 	int ret = send_signal(pidfd, SIGSTOP);
 
 	while (ret == 0 && !is_frozen(pid)) {
-		if (clock_monotonic_us() >= end)
+		if (clock_monotonic_us() >= deadline)
 			return errtext_set(err, -ETIMEDOUT, "QEMU's process %d does not stop", pid);
 		usleep(POLL_US);
 	}
