@@ -87,7 +87,7 @@ static int clear_dense(const struct ram_block *b, uint64_t first, uint64_t end, 
 
 	if (!b->probe)
 		return ram_access(b, wipe, &s, err);
-	while (ret == 0 && (s.first = hole_next_data(b, s.first)) < end) {
+	while (ret == 0 && (s.first = hole_next_data(b, s.first, end)) < end) {
 		s.end = (s.first / unit + 1) * unit;
 		s.end = s.end < end ? s.end : end;
 		ret = ram_access(b, wipe, &s, err);

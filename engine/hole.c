@@ -51,12 +51,13 @@ bool hole_at(const struct hole_window *w, uint64_t page)
 		return false;
 	if (b->probe)
 		return !w->in_core[unit_of(b, page) - unit_of(b, w->first)];
-	return !(w->in_core[page - w->first] & 1) && hole_next_data(b, page) != page;
+	return !(w->in_core[page - w->first] & 1) && hole_next_data(b, page, page + 1) != page;
 }
 
-static uint64_t next_unit_with_data(const struct ram_block *b, uint64_t page)
+static uint64_t next_unit_with_data(const struct ram_block *b, uint64_t page, uint64_t end)
 {
-	uint64_t units = b->size / b->page_size, first = unit_of(b, page);
+	uint64_t pages = ram_block_pages(b), first = unit_of(b, page);
+	uint64_t units = unit_of(b, (end < pages ? end : pages) - 1) + 1;
 
 	for (uint64_t unit = first; unit < units; unit++)
 		if (!hole_probe_is_hole(b->probe, unit))
@@ -64,12 +65,14 @@ static uint64_t next_unit_with_data(const struct ram_block *b, uint64_t page)
 	return UINT64_MAX;
 }
 
-uint64_t hole_next_data(const struct ram_block *b, uint64_t page)
+uint64_t hole_next_data(const struct ram_block *b, uint64_t page, uint64_t end)
 {
 	off_t at;
 
+	if (page >= end)
+		return end;
 	if (b->probe)
-		return next_unit_with_data(b, page);
+		return next_unit_with_data(b, page, end);
 	at = lseek(b->fd, (off_t)(page << RAM_PAGE_SHIFT), SEEK_DATA);
 	if (at < 0)
 		return errno == ENXIO ? UINT64_MAX : page;

@@ -31,7 +31,7 @@ int hole_look(struct hole_window *w, const struct ram_block *b, uint64_t first, 
 /* Is the page, looked at before, a hole? */
 bool hole_at(const struct hole_window *w, uint64_t page);
 
-/* First page from `page` on that has memory behind it, UINT64_MAX if there is none. Jumps over
- * holes: they cost next to nothing on tmpfs, however large, and half a microsecond a huge page. An
- * error says `page`. */
-uint64_t hole_next_data(const struct ram_block *b, uint64_t page);
+/* First page in [page, end) that has memory behind it, or any number from `end` on if there is
+ * none. Jumps over holes: they cost next to nothing on tmpfs, however large, and half a microsecond
+ * a huge page. An error says `page`. */
+uint64_t hole_next_data(const struct ram_block *b, uint64_t page, uint64_t end);

@@ -207,26 +207,57 @@ int placer_hole(struct placer *p, unsigned int block, uint64_t page, struct errt
 			       NULL, err);
 }
 
-/* [first, first + count), all of it owed a moment ago. content NULL: zero. */
-static int place(struct placer *p, unsigned int block, uint64_t first, uint64_t count,
-		 enum placer_cause cause, const uint8_t *content, struct errtext *err)
+/* They are there, and no longer owed. */
+static int note_placed(struct placer *p, unsigned int block, uint64_t first, uint64_t count,
+		       enum placer_cause cause, const uint8_t *content, struct errtext *err)
 {
 	const struct ram_block *b = &p->opt.ram->blocks[block];
-	uint64_t pages;
-	int ret = 0;
+	uint64_t pages = owed_clear(p->opt.owed, block, first, count);
 
-	if (content)
-		ret = place_patiently(p, fill_copy, b, first, count, content, err);
-	else if (cause == PLACER_FAULT)
-		ret = place_patiently(p, fill_zero, b, first, count, NULL, err);
-	if (ret < 0)
-		return ret;
-	pages = owed_clear(p->opt.owed, block, first, count);
 	count_up(&p->pages[cause], pages);
 	count_up(&p->late, count - pages);
 	if (!content && cause != PLACER_FAULT)
 		return missing_wake(p->opt.uffd, b, first, count, err);
 	return 0;
+}
+
+/* Where memory lacks: one after the other. What has been placed is no longer owed while the rest
+ * waits: the guest may give it back meanwhile, and must not get its old content again. */
+static int place_singly(struct placer *p, unsigned int block, uint64_t first, uint64_t count,
+			enum placer_cause cause, const uint8_t *content, struct errtext *err)
+{
+	const struct ram_block *b = &p->opt.ram->blocks[block];
+	uint64_t unit = owed_unit(p->opt.owed, block);
+	place_fn *fill = content ? fill_copy : fill_zero;
+	int ret = 0;
+
+	for (uint64_t at = 0; at < count && ret == 0; at += unit) {
+		const uint8_t *of_unit = content ? content + (at << RAM_PAGE_SHIFT) : NULL;
+
+		ret = place_patiently(p, fill, b, first + at, unit, of_unit, err);
+		if (ret == 0)
+			ret = note_placed(p, block, first + at, unit, cause, of_unit, err);
+	}
+	return ret;
+}
+
+/* [first, first + count), all of it owed a moment ago. content NULL: zero. */
+static int place(struct placer *p, unsigned int block, uint64_t first, uint64_t count,
+		 enum placer_cause cause, const uint8_t *content, struct errtext *err)
+{
+	const struct ram_block *b = &p->opt.ram->blocks[block];
+	struct errtext why = {0};
+	int ret = 0;
+
+	if (content)
+		ret = fill_copy(p, b, first, count, content, &why);
+	else if (cause == PLACER_FAULT)
+		ret = fill_zero(p, b, first, count, NULL, &why);
+	if (ret == 0)
+		return note_placed(p, block, first, count, cause, content, err);
+	if (ret == -ENOMEM || ret == -ENOSPC)
+		return place_singly(p, block, first, count, cause, content, err);
+	return errtext_set(err, ret, "%s", why.text);
 }
 
 static int place_owed(struct placer *p, unsigned int block, const struct wire_run *run,

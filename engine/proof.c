@@ -74,7 +74,7 @@ static int hash_chunk(struct proof *p, const struct ram_block *b, uint64_t first
 {
 	int ret;
 
-	if (hole_possible(b) && hole_next_data(b, first) >= first + count) {
+	if (hole_possible(b) && hole_next_data(b, first, first + count) >= first + count) {
 		for (uint32_t i = 0; i < count; i++)
 			to[i] = p->zero;
 		return 0;

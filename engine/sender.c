@@ -132,7 +132,7 @@ static bool is_unused(struct sender *s, unsigned int block, uint64_t at, uint64_
 	if (bitmap_test(&r->used, granule))
 		return false;
 	if (r->next_data < end)
-		r->next_data = hole_next_data(b, at);
+		r->next_data = hole_next_data(b, at, ram_block_pages(b));
 	if (r->next_data >= end)
 		return true;
 	bitmap_set(&r->used, granule, 1);

@@ -148,6 +148,7 @@ no_guard() {
 
 gone_from() {
 	"$TESTBED" exec "$1" virsh -q destroy window || true
+	"$TESTBED" exec "$1" virsh -q undefine window || true # libvirt's Finish stores it first
 	[[ $(where_is window) == *"$1=absent"* ]]
 }
 

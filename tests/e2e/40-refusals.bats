@@ -118,7 +118,7 @@ unfit() {
 		head -c 28 /dev/zero
 	} >"$BATS_TEST_TMPDIR/hello"
 	"$TESTBED" exec a socat -t 5 - TCP:10.78.0.2:7470 <"$BATS_TEST_TMPDIR/hello" >"$BATS_TEST_TMPDIR/answer"
-	grep -aq 'protocol versions 1 to 1, you 9 to 9' "$BATS_TEST_TMPDIR/answer"
+	grep -aq 'protocol versions 2 to 2, you 9 to 9' "$BATS_TEST_TMPDIR/answer"
 }
 
 @test "something else than a receiver" {

@@ -76,7 +76,8 @@ Test(incoming, the_capability_goes_off_as_soon_as_the_guest_runs)
 		struct fake_destination *d = run(DOMAIN_RUNNING, scripts[i]);
 
 		cr_expect(d->result.arrived, "%s: %s", scripts[i], d->states);
-		cr_expect_eq(d->off, 1, "%s", scripts[i]);
+		/* Once more if the end comes before QEMU's answer: it does no harm. */
+		cr_expect(d->off == 1 || d->off == 2, "%s: %u times", scripts[i], d->off);
 		fake_destination_destroy(d);
 	}
 }

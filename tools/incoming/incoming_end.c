@@ -131,6 +131,7 @@ static void keep_autostart(struct incoming *in)
 static int welcome(struct incoming *in, struct incoming_result *result)
 {
 	struct record *r = &in->place.record;
+	bool written;
 	int ret;
 
 	incoming_live_stop(in);
@@ -142,9 +143,10 @@ static int welcome(struct incoming *in, struct incoming_result *result)
 	keep_autostart(in);
 	if (ret == 0)
 		ret = incoming_monitor_forget_capability(in);
-	incoming_place_write(in, NULL);
+	written = incoming_place_write(in, NULL) == 0;
 	incoming_monitor_close(in);
-	monitor_log_quiet(in->place.dir.monitor);
+	if (written) /* or the log is all that tells that it has run */
+		monitor_log_quiet(in->place.dir.monitor);
 	if (in->postcopy.owed && r->complete)
 		unlink(in->place.dir.owed);
 	/* When the source hears FINISHED, or COMPLETE, the guest may be sent on to another host at

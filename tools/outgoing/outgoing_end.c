@@ -13,6 +13,7 @@
 #include "outgoing_private.h"
 #include "outgoing_queue.h"
 #include "outgoing_round.h"
+#include "outgoing_state.h"
 #include "outgoing_status.h"
 
 #define SETTLE_MS 10000
@@ -32,6 +33,7 @@ static bool said_finished(const struct outgoing *o)
 int outgoing_end_finish(struct outgoing *o)
 {
 	struct errtext err;
+	int ret;
 
 	outgoing_await(o, all_said, SETTLE_MS, NULL);
 	if (!o->peer.finished && outgoing_peer_send(o, WIRE_FINISH) == 0)
@@ -40,7 +42,12 @@ int outgoing_end_finish(struct outgoing *o)
 		report_event(o->report, "warning", o->phase,
 			     "the guest runs on the destination, which did not confirm that it has "
 			     "tidied up: run `dray recover` for it there");
-	if (outgoing_libvirt_retire(o, &err) == 0)
+	ret = outgoing_libvirt_retire(o, &err);
+	if (ret == -EEXIST) { /* somebody has let it run here as well */
+		outgoing_status_enter(o, PHASE_LOST);
+		return outgoing_fail(o, ret, "%s", err.text);
+	}
+	if (ret == 0)
 		outgoing_place_forget(o);
 	else /* the guard tries on */
 		report_event(o->report, "warning", o->phase, err.text);

@@ -237,6 +237,11 @@ int outgoing_libvirt_start(struct outgoing *o)
 	return ret < 0 ? ret : start_job(o);
 }
 
+void outgoing_libvirt_note_debts(struct outgoing *o)
+{
+	o->libvirt.ignore_shared = true;
+}
+
 void outgoing_libvirt_open_gate(struct outgoing *o)
 {
 	o->libvirt.gate_opened = true;

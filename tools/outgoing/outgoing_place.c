@@ -77,9 +77,11 @@ static void take_over_debts(struct outgoing *o)
 {
 	struct record before;
 
-	if (o->world->read_record(&o->place.dir, RECORD_OUTGOING, &before, NULL) == 0)
+	if (o->world->read_record(&o->place.dir, RECORD_OUTGOING, &before, NULL) == 0) {
 		snprintf(o->place.record.discard, sizeof(o->place.record.discard), "%s",
 			 before.discard);
+		outgoing_libvirt_note_debts(o);
+	}
 	record_destroy(&before);
 }
 

@@ -32,10 +32,12 @@ static bool is_needed(const struct recover_options *options)
 	return needed;
 }
 
-/* Time will not help: it is for an operator to decide. */
+/* Time will not help: it is for an operator to decide, and nothing is left to be done afterwards. A
+ * destination that was started again is for an operator, too; but if the guest is resumed here,
+ * what was borrowed from it is to be given back. */
 static bool is_final(int ret)
 {
-	return ret == -ECONNABORTED || ret == -EOWNERDEAD || ret == -EEXIST || ret == -EBADMSG;
+	return ret == -ECONNABORTED || ret == -EEXIST || ret == -EBADMSG;
 }
 
 /* Each new reason why not is told once. */
