@@ -87,7 +87,7 @@ void outgoing_end_settle(struct outgoing *o)
 bool outgoing_end_release_all(struct outgoing *o)
 {
 	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST &&
-		    !o->libvirt.ignore_shared && !o->libvirt.left_behind;
+		    !o->libvirt.ignore_shared && !o->place.debts && !o->libvirt.left_behind;
 
 	outgoing_precopy_release(o);
 	outgoing_postcopy_release(o);

@@ -237,11 +237,6 @@ int outgoing_libvirt_start(struct outgoing *o)
 	return ret < 0 ? ret : start_job(o);
 }
 
-void outgoing_libvirt_note_debts(struct outgoing *o)
-{
-	o->libvirt.ignore_shared = true;
-}
-
 void outgoing_libvirt_open_gate(struct outgoing *o)
 {
 	o->libvirt.gate_opened = true;
@@ -377,7 +372,7 @@ static int restore(struct outgoing *o, struct errtext *err)
 		return 0;
 	}
 	ret = restore_state(o, &info, err);
-	if (ret == 0 && o->libvirt.ignore_shared)
+	if (ret == 0 && (o->libvirt.ignore_shared || o->place.debts))
 		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, false, err);
 	if (ret == 0)
 		ret = ram_discard_set(o->libvirt.host, o->guest.info.uuid, o->place.record.discard,
@@ -391,7 +386,7 @@ int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err)
 	uint64_t end = o->world->now_us() + SETTLE_MS * 1000ull;
 	int ret;
 
-	if (!o->libvirt.ignore_shared && !o->libvirt.job)
+	if (!o->libvirt.ignore_shared && !o->libvirt.job && !o->place.debts)
 		return 0; /* it was not touched */
 	for (;;) {
 		*err = (struct errtext){0};

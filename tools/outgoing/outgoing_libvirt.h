@@ -42,9 +42,6 @@ int outgoing_libvirt_open(struct outgoing *o);
  * guest's memory as it is when it ends (or refuse post-copy), and start the job, which comes as far
  * as the gate. The same. */
 int outgoing_libvirt_start(struct outgoing *o);
-/* A migration before this one has left x-ignore-shared on, perhaps: it is to be given back,
- * whatever this one comes to. */
-void outgoing_libvirt_note_debts(struct outgoing *o);
 /* Let QEMU's own migration begin. */
 void outgoing_libvirt_open_gate(struct outgoing *o);
 /* libvirt's library must come to an end before its connections go: cut them until it does. It may

@@ -80,7 +80,7 @@ static void take_over_debts(struct outgoing *o)
 	if (o->world->read_record(&o->place.dir, RECORD_OUTGOING, &before, NULL) == 0) {
 		snprintf(o->place.record.discard, sizeof(o->place.record.discard), "%s",
 			 before.discard);
-		outgoing_libvirt_note_debts(o);
+		o->place.debts = true;
 	}
 	record_destroy(&before);
 }
@@ -151,6 +151,7 @@ void outgoing_place_forget(struct outgoing *o)
 		return;
 	o->world->remove_record(&o->place.dir, RECORD_OUTGOING);
 	o->place.record.uuid[0] = 0;
+	o->place.debts = false;
 }
 
 void outgoing_place_close(struct outgoing *o)

@@ -12,7 +12,8 @@ struct outgoing;
 struct outgoing_place {
 	struct guest_dir dir;
 	struct record record;
-	int guard; /* pipe to the guard process, or -1 */
+	int guard;  /* pipe to the guard process, or -1 */
+	bool debts; /* a migration before this one may have left things borrowed */
 };
 
 /* Nothing is open yet. */
