@@ -390,3 +390,41 @@ Test(outgoing_handover, a_destination_that_has_all_may_hang_up)
 	cr_expect(world_did("job done") && !world_did("cut gate"), "%s", world.trace);
 	world_teardown();
 }
+
+/* ---- the destination refuses ---- */
+
+static void gives_up_unreleased(void)
+{
+	world_at(1000, world_says, WIRE_ABORT);
+}
+
+Test(outgoing_handover, who_gives_up_without_having_released_never_will)
+{
+	world_setup();
+	world_options(&options);
+	world.on_release = gives_up_unreleased;
+	world.answer = WORLD_NOBODY;
+	cr_expect_eq(world_run(&options), EXIT_FAILED);
+	cr_expect_str_eq(world.result.reason, "the destination gave up: out of memory there");
+	cr_expect(world_runs_here());
+	world_judge(EXIT_FAILED);
+	world_teardown();
+}
+
+static void gives_up_after_it_has_released(void)
+{
+	world_at(500, world_says, WIRE_RELEASED);
+	world_at(1000, world_says, WIRE_ABORT);
+	world_at(2000, happen, LOST);
+}
+
+Test(outgoing_handover, who_gives_up_after_that_is_asked)
+{
+	world_setup();
+	world_options(&options);
+	world.on_release = gives_up_after_it_has_released;
+	world.answer = WORLD_NOBODY;
+	cr_expect_eq(world_run(&options), EXIT_OPERATOR);
+	cr_expect_not(world_runs_here());
+	world_teardown();
+}

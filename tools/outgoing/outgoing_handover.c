@@ -32,7 +32,8 @@ static bool is_served(const struct outgoing *o)
 
 static bool outcome_known(const struct outgoing *o)
 {
-	return o->libvirt.done || o->libvirt.confirm_held || (o->peer.lost && !is_served(o));
+	return o->libvirt.done || o->libvirt.confirm_held || o->peer.refused ||
+	       (o->peer.lost && !is_served(o));
 }
 
 /* The destination never ran it: libvirt may resume the source after all. */
@@ -140,6 +141,8 @@ int outgoing_handover(struct outgoing *o)
 		outgoing_await(o, outcome_known, HANDOVER_MS, NULL);
 	if (o->libvirt.done && o->libvirt.result == 0)
 		return 0;
+	if (o->peer.refused && !o->stop.resumed)
+		return take_back(o);
 	/* Frozen or cut: what the control channel still said may be the answer. */
 	return o->stop.resumed ? let_go(o) : resolve(o);
 }

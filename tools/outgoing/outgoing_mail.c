@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who in the source deals with which mail: a row for each kind, and for each message of the
-// destination's. What has no row is no matter to the source: RELEASED, because RESUMED or the job's
-// end is what counts; the end of QEMU's stream, because QEMU's migration then fails, and the job's
-// end tells.
+// destination's. What has no row is no matter to the source: the end of QEMU's stream, because
+// QEMU's migration then fails, and the job's end tells.
 #include "outgoing_mail.h"
 
 #include <errno.h>
@@ -18,12 +17,6 @@
 #include "outgoing_stop.h"
 #include "outgoing_verify.h"
 
-static void ignore(struct outgoing *o, struct wire_message *m)
-{
-	(void)o;
-	(void)m;
-}
-
 static void (*const messages[WIRE_TYPE_END_])(struct outgoing *o, struct wire_message *m) = {
 	[WIRE_QUEUED] = outgoing_queue_take,
 	[WIRE_PREPARED] = outgoing_peer_take_prepared,
@@ -31,7 +24,7 @@ static void (*const messages[WIRE_TYPE_END_])(struct outgoing *o, struct wire_me
 	[WIRE_SYNCED] = outgoing_round_take_synced,
 	[WIRE_LISTENING] = outgoing_postcopy_take_listening,
 	[WIRE_DIGEST] = outgoing_verify_take_digest,
-	[WIRE_RELEASED] = ignore,
+	[WIRE_RELEASED] = outgoing_peer_take_released,
 	[WIRE_RESUMED] = outgoing_stop_take_resumed,
 	[WIRE_FINISHED] = outgoing_peer_take_finished,
 	[WIRE_ABORT] = outgoing_peer_take_abort,

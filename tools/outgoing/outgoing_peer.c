@@ -163,6 +163,22 @@ void outgoing_peer_note_finished(struct outgoing *o)
 	o->peer.finished = true;
 }
 
+void outgoing_peer_take_released(struct outgoing *o, struct wire_message *m)
+{
+	(void)m;
+	o->peer.released = true;
+}
+
+/* It says RELEASED as soon as it has let QEMU's stream go, and on this channel nothing overtakes
+ * anything: what gives up without having said so has not let it go, and will not. */
+static void take_late_abort(struct outgoing *o, const struct wire_message *m)
+{
+	if (o->peer.released)
+		return;
+	o->peer.refused = true;
+	errtext_set(&o->err, 0, "the destination gave up: %s", m->abort.text);
+}
+
 void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m)
 {
 	static const int codes[WIRE_ABORT_END_] = {
@@ -171,8 +187,10 @@ void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m)
 		[WIRE_ABORT_CANCELLED] = -ECANCELED,
 	};
 
-	if (outgoing_is_handed_over(o))
+	if (outgoing_is_handed_over(o)) {
+		take_late_abort(o, m);
 		return;
+	}
 	if (m->abort.why == WIRE_ABORT_CANCELLED && !o->failed)
 		o->cancelled = true;
 	outgoing_fail(o, codes[m->abort.why], "the destination gave up: %s", m->abort.text);

@@ -23,6 +23,8 @@ struct outgoing_peer {
 	bool accepted; /* PREPARED: the guest may come, with these paths */
 	char monitor_path[WIRE_TEXT_MAX + 1], stream_path[WIRE_TEXT_MAX + 1];
 	bool ready;    /* READY: it is attached to the guest's QEMU there */
+	bool released; /* it has let QEMU's stream go: the guest may run there */
+	bool refused;  /* it has given up without that, and never will */
 	bool finished; /* it has tidied up */
 	bool lost;     /* the control channel; it says nothing any more */
 	bool told;     /* that the migration is over: ABORT */
@@ -51,5 +53,6 @@ void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail);
 /* PREPARED, READY, FINISHED, ABORT */
 void outgoing_peer_take_prepared(struct outgoing *o, struct wire_message *m);
 void outgoing_peer_take_ready(struct outgoing *o, struct wire_message *m);
+void outgoing_peer_take_released(struct outgoing *o, struct wire_message *m);
 void outgoing_peer_take_finished(struct outgoing *o, struct wire_message *m);
 void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m);
