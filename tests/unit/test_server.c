@@ -356,9 +356,6 @@ Test(server, a_guard_carries_on)
 	struct fake_link link;
 	char line[2048];
 
-#ifdef __SANITIZE_THREAD__
-	cr_skip_test("the fake has one monitor, which the session and what is left over share");
-#endif
 	begin_guard(&f, &record);
 	f.d->script = "K";
 	start(&f);
