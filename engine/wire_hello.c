@@ -3,8 +3,7 @@
 //
 //   hello   magic:4 min:2 max:2 features:8 session:16 kind:2 index:2 reserved:28
 //   reply   magic:4 version:2 min:2 max:2 text_len:2 reserved:4 features:8 uuid:16 boot:16
-//   reserved:8
-//           text
+//           reserved:8 text
 #include "wire.h"
 
 #include <assert.h>

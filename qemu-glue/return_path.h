@@ -9,9 +9,8 @@
 //                   itself where both QEMUs have it, QEMU does not stop the guest before it; QEMU
 //                   10 spins meanwhile. It exists for devices that must prepare the destination
 //                   (VFIO), which the direct lane refuses; nobody else has anything against it.
-//   SHUT, no error  when the stream has come to its end (stream_end.h). The source's QEMU then
-//   calls
-//                   its migration completed. That must be so BEFORE the release: until then
+//   SHUT, no error  when the stream has come to its end (stream_end.h). It makes the source's QEMU
+//                   complete its migration. That must be so BEFORE the release: until then
 //                   migrate_cancel (virsh domjobabort, a libvirt client that goes away) lets the
 //                   guest run on here, and is obeyed even if the destination's runs already (seen
 //                   with QEMU 10.0.2 and 11.1.3). Afterwards only libvirt's Confirm(cancelled)

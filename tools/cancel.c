@@ -16,8 +16,8 @@ int command_cancel(int argc, char **argv)
 		.name = "dray cancel",
 		.usage = "DOMAIN",
 		.help = "Give the running migration of DOMAIN up, on either of its hosts: the "
-			"guest "
-			"runs on on the source. Returns when that has begun; `dray migrate` tells "
+			"guest runs on on the source. Returns when that has begun; `dray migrate` "
+			"tells "
 			"the end.\v"
 			"Exit status: 0 it was begun; 1 there is no such migration, it is too "
 			"late, or bad usage.",

@@ -50,7 +50,7 @@ void outgoing_peer_note_finished(struct outgoing *o);
 
 /* MAIL_CONTROL_LOST */
 void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail);
-/* PREPARED, READY, FINISHED, ABORT */
+/* PREPARED, READY, RELEASED, FINISHED, ABORT */
 void outgoing_peer_take_prepared(struct outgoing *o, struct wire_message *m);
 void outgoing_peer_take_ready(struct outgoing *o, struct wire_message *m);
 void outgoing_peer_take_released(struct outgoing *o, struct wire_message *m);
