@@ -85,7 +85,7 @@ static int probe_block(struct ram_block *block, struct errtext *err)
 		       : 0;
 }
 
-static uint64_t allocated_bytes(const struct ram_block *block)
+uint64_t ram_block_allocated(const struct ram_block *block)
 {
 	struct stat st;
 	uint64_t bytes = block->size;
@@ -105,7 +105,7 @@ int ram_block_map(struct ram_block *block, bool writable, struct errtext *err)
 		return errtext_set(err, -errno, "RAM block %s: cannot map its file: %s",
 				   block->name, strerror(errno));
 	block->map = at;
-	block->allocated = allocated_bytes(block);
+	block->allocated = ram_block_allocated(block);
 	ret = probe_block(block, err);
 	if (ret < 0)
 		ram_block_unmap(block);

@@ -45,6 +45,8 @@ int ram_map_add(struct ram_map *map, const struct ram_block *block, struct errte
  * writable, and with a probe if its pages are huge. On failure nothing is mapped. */
 int ram_block_map(struct ram_block *block, bool writable, struct errtext *err);
 void ram_block_unmap(struct ram_block *block);
+/* Bytes of its file that have memory now; all of them if that cannot be told. */
+uint64_t ram_block_allocated(const struct ram_block *block);
 /* Unmap, close and free everything; the map is empty afterwards. */
 void ram_map_destroy(struct ram_map *map);
 /* Total bytes, and the same in pages. */

@@ -49,17 +49,6 @@ static bool is_incoming(struct qmp *q)
 	return incoming;
 }
 
-/* Does another have it in hand? */
-static bool is_locked(const struct incoming_leftover *l, const char *uuid)
-{
-	struct guest_dir dir;
-	int ret = l->world->open_dir(&dir, uuid, -1, -1, NULL);
-
-	if (ret == 0)
-		guest_dir_close(&dir);
-	return ret == -EBUSY;
-}
-
 /* 0: there is nothing left to be done. */
 static int give_back(const struct incoming_leftover *l, const struct guest_dir *dir,
 		     const struct record *r)
@@ -68,8 +57,8 @@ static int give_back(const struct incoming_leftover *l, const struct guest_dir *
 	struct qmp *q;
 	int ret;
 
-	if (is_locked(l, r->uuid))
-		return 0;
+	if (incoming_world_try_dir(l->world, r->uuid, NULL) == -EBUSY)
+		return 0; /* another has it in hand */
 	ret = l->world->open_monitor(dir->monitor, MONITOR_MS, &q, &err);
 	if (ret == -ENOENT || ret == -ECONNREFUSED) /* its QEMU has ended */
 		return 0;

@@ -91,16 +91,6 @@ static int await_turn(struct incoming *in)
 	return ret;
 }
 
-static int is_locked(struct incoming *in, struct errtext *err)
-{
-	struct guest_dir dir;
-	int ret = in->world->open_dir(&dir, in->uuid, -1, -1, err);
-
-	if (ret == 0)
-		guest_dir_close(&dir);
-	return ret;
-}
-
 /* The attempt before this one is still being undone here, which its source did not wait for; its
  * guest may be, too. */
 static int await_free(struct incoming *in)
@@ -108,7 +98,7 @@ static int await_free(struct incoming *in)
 	uint64_t now = in->world->now_us(), end = now + FREE_US, next_us = now;
 	struct errtext err = {0};
 
-	while (is_locked(in, &err) == -EBUSY) {
+	while (incoming_world_try_dir(in->world, in->uuid, &err) == -EBUSY) {
 		now = in->world->now_us();
 		if (now >= end)
 			return errtext_set(&in->err, -EBUSY, "%s", err.text);

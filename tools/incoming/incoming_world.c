@@ -36,3 +36,14 @@ const struct incoming_world *incoming_world_real(void)
 {
 	return &real;
 }
+
+int incoming_world_try_dir(const struct incoming_world *world, const char *uuid,
+			   struct errtext *err)
+{
+	struct guest_dir dir;
+	int ret = world->open_dir(&dir, uuid, -1, -1, err);
+
+	if (ret == 0)
+		guest_dir_close(&dir);
+	return ret;
+}

@@ -53,3 +53,6 @@ struct incoming_world {
 
 /* The one there is when nothing is tested. */
 const struct incoming_world *incoming_world_real(void);
+/* Could the guest's directory be taken now? As open_dir, -EBUSY: another dray has it. */
+int incoming_world_try_dir(const struct incoming_world *world, const char *uuid,
+			   struct errtext *err);

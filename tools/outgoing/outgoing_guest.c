@@ -47,16 +47,23 @@ int outgoing_guest_check(struct outgoing *o)
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
 }
 
-/* Is it as it was found at first? */
-static int compare(struct outgoing *o, const struct guest_facts *facts)
+static bool is_as_before(const struct outgoing *o, const struct guest_facts *facts)
 {
-	if (facts->qemu == o->guest.qemu && facts->xml.direct_disks == o->guest.direct_disks &&
-	    ram_map_match(&facts->ram, &o->guest.ram, NULL) == 0)
-		return 0;
-	return errtext_set(&o->err, -EAGAIN,
-			   "domain %s was restarted, or changed, before its migration had begun: "
-			   "try again",
-			   o->guest.info.name);
+	return facts->qemu == o->guest.qemu && facts->xml.direct_disks == o->guest.direct_disks &&
+	       ram_map_match(&facts->ram, &o->guest.ram, NULL) == 0;
+}
+
+/* It was checked anew, with this result: is it as it was found at first? Takes the facts. */
+static int compare(struct outgoing *o, int ret, struct guest_facts *facts)
+{
+	if (ret == 0 && !is_as_before(o, facts))
+		ret = errtext_set(
+			&o->err, -EAGAIN,
+			"domain %s was restarted, or changed, before its migration had begun: "
+			"try again",
+			o->guest.info.name);
+	guest_facts_destroy(facts);
+	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
 }
 
 int outgoing_guest_check_again(struct outgoing *o)
@@ -64,10 +71,7 @@ int outgoing_guest_check_again(struct outgoing *o)
 	struct guest_facts facts = {0};
 	int ret = o->world->check_guest(o->libvirt.host, o->guest.info.uuid, &facts, &o->err);
 
-	if (ret == 0)
-		ret = compare(o, &facts);
-	guest_facts_destroy(&facts);
-	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
+	return compare(o, ret, &facts);
 }
 
 int outgoing_guest_check_locked(struct outgoing *o)
@@ -76,10 +80,7 @@ int outgoing_guest_check_locked(struct outgoing *o)
 	int ret = o->world->check_locked(o->libvirt.host, o->guest.info.uuid, o->guest.qemu, &facts,
 					 &o->err);
 
-	if (ret == 0)
-		ret = compare(o, &facts);
-	guest_facts_destroy(&facts);
-	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
+	return compare(o, ret, &facts);
 }
 
 int outgoing_guest_check_mappers(struct outgoing *o)

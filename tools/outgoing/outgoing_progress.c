@@ -2,7 +2,6 @@
 // How far a migration is, measured a few times a second.
 #include "outgoing_progress.h"
 
-#include <sys/stat.h>
 #include "outgoing_await.h"
 #include "outgoing_precopy.h"
 #include "outgoing_private.h"
@@ -33,13 +32,8 @@ static uint64_t used_bytes(const struct outgoing *o)
 	const struct ram_map *ram = &o->guest.ram;
 	uint64_t bytes = 0;
 
-	for (unsigned int i = 0; i < ram->count; i++) {
-		const struct ram_block *b = &ram->blocks[i];
-		struct stat s;
-		uint64_t stored = fstat(b->fd, &s) < 0 ? b->size : (uint64_t)s.st_blocks * 512;
-
-		bytes += stored < b->size ? stored : b->size;
-	}
+	for (unsigned int i = 0; i < ram->count; i++)
+		bytes += ram_block_allocated(&ram->blocks[i]);
 	return bytes;
 }
 

@@ -73,13 +73,18 @@ static int settle_outgoing(const struct recover_options *options, struct host *h
 	return ret;
 }
 
+bool recover_is_minded(const struct recover_options *options, const struct record *r)
+{
+	return !options->session || strcmp(r->session, options->session) == 0;
+}
+
 /* -ENOENT also if the record is of another migration than the one that is minded. */
 static int read_record(const struct recover_options *options, const struct guest_dir *dir,
 		       enum record_kind kind, struct record *r, struct errtext *err)
 {
 	int ret = record_read(dir, kind, r, err);
 
-	if (ret < 0 || !options->session || strcmp(r->session, options->session) == 0)
+	if (ret < 0 || recover_is_minded(options, r))
 		return ret;
 	record_destroy(r);
 	*r = (struct record){0};

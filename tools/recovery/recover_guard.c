@@ -5,15 +5,9 @@
 #include <errno.h>
 #include <string.h>
 #include <syslog.h>
-#include "record.h"
-#include "recover_world.h"
+#include "recover_private.h"
 
 #define AGAIN_US 5000000
-
-static bool is_minded(const struct recover_options *options, const struct record *r)
-{
-	return !options->session || strcmp(r->session, options->session) == 0;
-}
 
 /* Is it not settled where the guest of this host is, or has something that was borrowed from its
  * QEMU to be given back? Or is memory to be fetched to here? */
@@ -24,9 +18,11 @@ static bool is_needed(const struct recover_options *options)
 	bool needed;
 
 	guest_dir_paths(&dir, options->domain);
-	needed = record_read(&dir, RECORD_OUTGOING, &out, NULL) == 0 && is_minded(options, &out);
-	needed = needed || (record_read(&dir, RECORD_INCOMING, &in, NULL) == 0 &&
-			    is_minded(options, &in) && !record_is_settled(RECORD_INCOMING, &in));
+	needed = record_read(&dir, RECORD_OUTGOING, &out, NULL) == 0 &&
+		 recover_is_minded(options, &out);
+	needed = needed ||
+		 (record_read(&dir, RECORD_INCOMING, &in, NULL) == 0 &&
+		  recover_is_minded(options, &in) && !record_is_settled(RECORD_INCOMING, &in));
 	record_destroy(&out);
 	record_destroy(&in);
 	return needed;

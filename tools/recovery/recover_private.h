@@ -11,6 +11,10 @@
 #include "recover_world.h"
 #include "record.h"
 
+/* recover.c */
+/* Is the record of the migration that is to be settled, or of any if none was named? */
+bool recover_is_minded(const struct recover_options *options, const struct record *r);
+
 /* recover_reach.c */
 /* This host's libvirt: the caller's, to host_close. */
 int recover_reach_host(const struct recover_options *options, struct host **out,

@@ -221,6 +221,11 @@ void record_judge(const struct guest_dir *d, struct record *r, bool ended)
 	r->never_ran = resumed == 0 && ended;
 }
 
+bool record_is_over(const struct record *r)
+{
+	return r->never_ran || r->settled || (r->resumed && (r->complete || !r->post_copy));
+}
+
 /* Outgoing: the guest is not here, so all that can be left is its memory, in post-copy. Incoming:
  * one that was never released cannot have run. */
 bool record_is_settled(enum record_kind kind, const struct record *r)
@@ -229,7 +234,7 @@ bool record_is_settled(enum record_kind kind, const struct record *r)
 		return true;
 	if (kind == RECORD_OUTGOING)
 		return !r->post_copy;
-	return r->never_ran || r->settled || (r->resumed && (r->complete || !r->post_copy));
+	return record_is_over(r);
 }
 
 /* ---- hosts ---- */

@@ -75,6 +75,9 @@ void record_remove(const struct guest_dir *d, enum record_kind kind);
  * has run. What it does not tell yet may change while a QEMU has the guest: then only that it ran
  * is noted if `ended` is false. */
 void record_judge(const struct guest_dir *d, struct record *r, bool ended);
+/* Incoming: it is known whether the guest has run here, or somebody has left it at that, and no
+ * memory is lacking. */
+bool record_is_over(const struct record *r);
 /* May the record of another migration take this one's place? Not while nobody has found out what
  * became of the guest: then this record is what an answer, or the guest's memory, depends on. Only
  * asked of a guest that no QEMU has here. */

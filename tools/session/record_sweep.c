@@ -17,11 +17,6 @@
 #include "monitor_log.h"
 #include "record.h"
 
-static bool is_over(const struct record *r)
-{
-	return r->never_ran || r->settled || (r->resumed && (!r->post_copy || r->complete));
-}
-
 static bool is_old(const struct guest_dir *d, uint64_t older_than_s)
 {
 	struct stat st;
@@ -64,7 +59,7 @@ static void sweep_one(const char *uuid, uint64_t older_than_s)
 	if (!is_old(&d, older_than_s) || guest_dir_open(&d, uuid, -1, -1, NULL) < 0)
 		return;
 	if (is_old(&d, older_than_s) && record_read(&d, RECORD_INCOMING, &r, NULL) == 0 &&
-	    is_over(&r))
+	    record_is_over(&r))
 		record_remove(&d, RECORD_INCOMING);
 	record_destroy(&r);
 	guest_dir_close(&d);
