@@ -284,6 +284,30 @@ Test(outgoing, the_destination_gives_up)
 	}
 }
 
+static void streams_break_before_the_word(uint64_t arg)
+{
+	(void)arg;
+	world_round_ends(-EPIPE, 0);
+	world_at(2000, world_says, WIRE_ABORT);
+}
+
+static void break_when_attached(const char *what)
+{
+	if (strcmp(what, "source") == 0)
+		world_at(100, streams_break_before_the_word, 0);
+}
+
+/* Its RAM streams and its word travel apart. */
+Test(outgoing, the_destination_gives_up_and_its_streams_break_first)
+{
+	world_setup();
+	world.abort_why = WIRE_ABORT_CANCELLED;
+	world.on_call = break_when_attached;
+	cr_expect_eq(go(plainly), EXIT_ABORTED);
+	cr_expect(strstr(world.result.reason, "out of memory there"), "%s", world.result.reason);
+	world_teardown();
+}
+
 /* ---- trouble at every moment ---- */
 
 /* Each says whether it came: some things are not there yet, or any more. */

@@ -18,6 +18,10 @@
 /* For a round that holds up nothing but the end. */
 #define SETTLE_MS 10000
 
+/* A destination that gives up says why and closes its sockets, in this order, but on different
+ * connections. */
+#define PEER_WORD_MS 500
+
 /* ---- made ---- */
 
 int outgoing_round_open_streams(struct outgoing *o)
@@ -179,12 +183,32 @@ void outgoing_round_hasten(struct outgoing *o)
 		uring_stream_hasten(o->rounds.streams[i]);
 }
 
+static bool has_failed(const struct outgoing *o)
+{
+	return o->failed;
+}
+
+/* A stream that broke is seldom the cause: the peer's own word is, if it has left one. */
+static void fail_round(struct outgoing *o, int result, const struct errtext *why)
+{
+	bool broke = result == -EPIPE || result == -ECONNRESET;
+
+	if (broke)
+		outgoing_await(o, has_failed, PEER_WORD_MS, NULL);
+	if (!broke || !o->failed)
+		outgoing_fail(o, result, "%s", why->text);
+}
+
 void outgoing_round_take_done(struct outgoing *o, struct mail *mail)
 {
+	struct errtext why = {0};
+
 	o->rounds.running = false;
 	o->rounds.pages = mail->a;
-	if (mail->result < 0)
-		outgoing_fail(o, mail->result, "%s", mail->text);
+	if (mail->result == 0)
+		return;
+	errtext_set(&why, mail->result, "%s", mail->text); /* lent until the next mail is taken */
+	fail_round(o, mail->result, &why);
 }
 
 void outgoing_round_take_synced(struct outgoing *o, struct wire_message *m)
