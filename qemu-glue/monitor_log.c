@@ -2,7 +2,6 @@
 // What a guest's QEMU has said on its private monitor, as QEMU itself writes it to a file.
 #include "monitor_log.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,11 +17,9 @@
 #include <unistd.h>
 #include <json-c/json.h>
 #include "cleanup.h"
-#include "clock.h"
 #include "process.h"
+#include "standstill.h"
 
-#define FREEZE_US 2000000
-#define POLL_US 1000
 #define DEATH_MS 5000
 #define QUIET_MS 500
 
@@ -76,67 +73,6 @@ int monitor_log_resumed(const char *monitor_path)
 
 /* ---- the process ---- */
 
-/* May this thread still run? One that waits in the kernel without being interrupted does not,
- * before it has been stopped. */
-static bool may_run(pid_t pid, const char *tid)
-{
-	char path[64], line[512] = "";
-	_cleanup_fclose_ FILE *f = NULL;
-	const char *rest;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/stat", pid, tid);
-	f = fopen(path, "re");
-	if (!f || !fgets(line, sizeof(line), f))
-		return false; /* it has ended */
-	rest = strrchr(line, ')');
-	return !rest || !rest[1] || !strchr("TtDZX", rest[2]);
-}
-
-static bool is_frozen(pid_t pid)
-{
-	char path[32];
-	const struct dirent *entry;
-	bool frozen = true;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	dir = opendir(path);
-	if (!dir)
-		return true;
-	while (frozen && (entry = readdir(dir)))
-		frozen = entry->d_name[0] == '.' || !may_run(pid, entry->d_name);
-	closedir(dir);
-	return frozen;
-}
-
-static int send_signal(int pidfd, int signal)
-{
-	return syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) < 0 ? -errno : 0;
-}
-
-static int freeze(int pidfd, pid_t pid, struct errtext *err)
-{
-	uint64_t deadline = clock_monotonic_us() + FREEZE_US;
-	int ret = send_signal(pidfd, SIGSTOP);
-
-	while (ret == 0 && !is_frozen(pid)) {
-		if (clock_monotonic_us() >= deadline)
-			return errtext_set(err, -ETIMEDOUT, "QEMU's process %d does not stop", pid);
-		usleep(POLL_US);
-	}
-	return ret;
-}
-
-static int end(int pidfd, pid_t pid, struct errtext *err)
-{
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-	int ret = send_signal(pidfd, SIGKILL);
-
-	if (ret == 0 && poll(&p, 1, DEATH_MS) <= 0)
-		ret = errtext_set(err, -ETIMEDOUT, "QEMU's process %d does not end", pid);
-	return ret;
-}
-
 /* 0: it never ran; of one that lives that is true only while it stands still. */
 static int judge(const char *monitor_path, struct errtext *err)
 {
@@ -159,23 +95,47 @@ static int open_process(pid_t pid, uint64_t started, int *pidfd, struct errtext 
 	return ret == 0 && now != started ? -ESRCH : ret;
 }
 
+struct ending {
+	const char *monitor_path;
+	int pidfd;
+};
+
+/* Of a process that stands still. */
+static int judge_and_end(void *arg, struct errtext *err)
+{
+	const struct ending *e = arg;
+	int ret = judge(e->monitor_path, err);
+
+	if (ret < 0)
+		return ret;
+	/* -ESRCH: it has ended, and never ran. */
+	ret = syscall(SYS_pidfd_send_signal, e->pidfd, SIGKILL, NULL, 0) < 0 ? -errno : 0;
+	return ret == -ESRCH ? 0 : ret;
+}
+
+static int await_death(int pidfd, pid_t pid, struct errtext *err)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	if (poll(&p, 1, DEATH_MS) <= 0)
+		return errtext_set(err, -ETIMEDOUT, "QEMU's process %d does not end", pid);
+	return 0;
+}
+
 int monitor_log_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
 				   struct errtext *err)
 {
 	_cleanup_close_ int pidfd = -1;
+	struct ending ending = {.monitor_path = monitor_path};
 	int ret = open_process(qemu, started, &pidfd, NULL);
 
 	if (ret == -ESRCH)
 		return judge(monitor_path, err);
 	if (ret < 0)
 		return errtext_set(err, ret, "QEMU's process %d: %s", qemu, strerror(-ret));
-	ret = freeze(pidfd, qemu, err);
-	if (ret == 0)
-		ret = judge(monitor_path, err);
-	if (ret == 0)
-		return end(pidfd, qemu, err);
-	send_signal(pidfd, SIGCONT);
-	return ret;
+	ending.pidfd = pidfd;
+	ret = standstill_run(qemu, judge_and_end, &ending, err);
+	return ret < 0 ? ret : await_death(pidfd, qemu, err);
 }
 
 /* ---- the socket ---- */

@@ -25,9 +25,10 @@ void monitor_log_keep_private(const char *monitor_path);
 int monitor_log_resumed(const char *monitor_path);
 /* Whose monitor that is, and when it was started (process.h). Negative errno: nobody listens. */
 int monitor_log_find_qemu(const char *monitor_path, pid_t *qemu, uint64_t *started);
-/* End the QEMU that has not run its guest. It stands still while that is looked up, so nothing can
- * resume it in between. 0: it never ran, and never will. -EALREADY: it has run; one that lives goes
- * on. Others: it cannot be told, and nothing was done. */
+/* End the QEMU that has not run its guest. It stands still while that is looked up (standstill.h),
+ * so nothing can resume it in between. 0: it never ran, and never will. -EALREADY: it has run; one
+ * that lives goes on. Others: it cannot be told, and nothing was done; whatever becomes of the
+ * caller, QEMU is not left standing. */
 int monitor_log_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
 				   struct errtext *err);
 /* The guest has arrived: nothing more is written, and what was goes. */

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -174,6 +175,30 @@ Test(monitor_log, another_process_of_that_number_is_left_alone)
 	say(&p, GREETING);
 	cr_assert_eq(end(&before, &p), 0);
 	cr_assert_eq(fate(&q), 0);
+	place_destroy(&p);
+}
+
+/* Whoever looks at the log, which is a pipe here, is killed while QEMU stands still. */
+Test(monitor_log, no_qemu_is_left_standing)
+{
+#ifdef __SANITIZE_THREAD__
+	cr_skip_test("TSan's runtime starts no threads after a fork");
+#endif
+	struct place p = place_new();
+	struct qemu q = qemu_new();
+	pid_t dray;
+	int fd;
+
+	cr_assert_eq(mkfifo(p.log, 0600), 0);
+	dray = fork();
+	if (dray == 0)
+		_exit(monitor_log_end_unless_resumed(q.pid, q.started, p.monitor, NULL) != 0);
+	fd = open(p.log, O_WRONLY); /* when it is opened at its other end */
+	cr_assert_geq(fd, 0);
+	kill(dray, SIGKILL);
+	cr_assert_eq(waitpid(dray, NULL, 0), dray);
+	cr_assert_eq(fate(&q), 0);
+	close(fd);
 	place_destroy(&p);
 }
 
