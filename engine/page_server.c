@@ -16,12 +16,9 @@
 #include "atomic_bitmap.h"
 #include "cleanup.h"
 #include "frame_writer.h"
-#include "hole.h"
 #include "prefetch.h"
-#include "ram_access.h"
 #include "ram_kept.h"
 #include "urgency.h"
-#include "zero.h"
 
 /* Everything below counts in the block's units: pages of the destination's. */
 struct served_block {
@@ -174,37 +171,6 @@ void page_server_owe(struct page_server *s, unsigned int block, const struct bit
 
 /* ---- sending ---- */
 
-/* A question about pages of one block. */
-struct zero_question {
-	const struct ram_block *block;
-	uint64_t first, count;
-	struct hole_window window;
-	bool zero; /* the answer */
-};
-
-static void look_for_zero(void *arg)
-{
-	struct zero_question *q = arg;
-
-	q->zero = true;
-	for (uint64_t page = q->first; page < q->first + q->count && q->zero; page++)
-		q->zero = hole_at(&q->window, page) ||
-			  zero_page(q->block->map + (page << RAM_PAGE_SHIFT));
-}
-
-/* The destination takes these pages in one piece, so they are all zero or not. */
-static int all_zero(const struct ram_block *b, uint64_t first, uint64_t count, bool *zero,
-		    struct errtext *err)
-{
-	struct zero_question q = {.block = b, .first = first, .count = count};
-	int ret = hole_look(&q.window, b, first, first + count, err);
-
-	if (ret == 0)
-		ret = ram_access(b, look_for_zero, &q, err);
-	*zero = q.zero;
-	return ret == 0 && q.zero ? ram_kept_check(b, err) : ret;
-}
-
 static int add_pages(struct page_server *s, struct frame_writer *w, unsigned int block,
 		     uint64_t first, uint64_t count, bool zero, struct errtext *err)
 {
@@ -212,6 +178,19 @@ static int add_pages(struct page_server *s, struct frame_writer *w, unsigned int
 		count_up(&s->zero, count);
 	return frame_writer_add(w, zero ? WIRE_FRAME_ZERO : WIRE_FRAME_PAGES, block, first, count,
 				err);
+}
+
+/* They could not be sent. */
+static int explain_batch(const struct page_server *s, const struct batch *batch, int why,
+			 struct errtext *err)
+{
+	const struct ram_block *b = &s->opt.ram->blocks[batch->block];
+	uint32_t unit = s->blocks[batch->block].unit;
+	int ret = why;
+
+	for (unsigned int i = 0; i < batch->count && ret == why; i++)
+		ret = ram_kept_explain(b, batch->units[i] * unit, unit, why, err);
+	return ret;
 }
 
 /* If nobody else has it already. */
@@ -272,7 +251,7 @@ static int add_guesses(struct page_server *s, struct frame_writer *w, const stru
 	int ret = 0;
 
 	for (unsigned int i = 0; i < guesses->count && ret == 0; i++) {
-		ret = all_zero(b, guesses->units[i] * unit, unit, &zero[i], err);
+		ret = ram_kept_zero(b, guesses->units[i] * unit, unit, &zero[i], err);
 		zeroes += zero[i];
 	}
 	if (ret == 0 && zeroes)
@@ -280,19 +259,20 @@ static int add_guesses(struct page_server *s, struct frame_writer *w, const stru
 	if (ret == 0 && zeroes < guesses->count)
 		ret = send_guesses(s, w, guesses, zero, false, false, err);
 	count_up(&s->prefetched, guesses->pages);
-	return ret;
+	return ret < 0 ? explain_batch(s, guesses, ret, err) : 0;
 }
 
 /* The guest waits for the page, so that goes out before the guesses are looked at and sent. */
 static int answer(struct page_server *s, struct frame_writer *w, const struct wire_page_request *r,
 		  struct errtext *err)
 {
+	const struct ram_block *b = &s->opt.ram->blocks[r->block];
 	struct served_block *state = &s->blocks[r->block];
 	uint64_t first = (r->first + state->unit - 1) / state->unit;
 	uint64_t end = (r->first + r->count) / state->unit;
 	struct batch guesses;
 	bool zero;
-	int ret = all_zero(&s->opt.ram->blocks[r->block], r->first, r->count, &zero, err);
+	int ret = ram_kept_zero(b, r->first, r->count, &zero, err);
 
 	if (ret < 0)
 		return ret;
@@ -305,9 +285,9 @@ static int answer(struct page_server *s, struct frame_writer *w, const struct wi
 	ret = add_pages(s, w, r->block, r->first, r->count, zero, err);
 	if (ret == 0)
 		ret = frame_writer_drain(w, err);
-	if (ret == 0 && guesses.count)
-		ret = add_guesses(s, w, &guesses, err);
-	return ret;
+	if (ret < 0)
+		return ram_kept_explain(b, r->first, r->count, ret, err);
+	return guesses.count ? add_guesses(s, w, &guesses, err) : 0;
 }
 
 static int serve(struct page_server *s, unsigned int index, struct byte_stream *stream,
@@ -411,12 +391,14 @@ static int send_batch(struct page_server *s, struct frame_writer *w, const struc
 		uint64_t first = batch->units[i] * unit;
 		bool zero;
 
-		ret = all_zero(b, first, unit, &zero, err);
+		ret = ram_kept_zero(b, first, unit, &zero, err);
 		if (ret == 0)
 			ret = add_pages(s, w, batch->block, first, unit, zero, err);
 	}
 	count_up(&s->pushed, batch->pages);
-	return ret < 0 ? ret : frame_writer_drain(w, err);
+	if (ret == 0)
+		ret = frame_writer_drain(w, err);
+	return ret < 0 ? explain_batch(s, batch, ret, err) : 0;
 }
 
 static int push(struct page_server *s, struct frame_writer *w, struct errtext *err)

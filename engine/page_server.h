@@ -58,8 +58,9 @@ void page_server_owe(struct page_server *s, unsigned int block, const struct bit
 void page_server_owe_run(struct page_server *s, unsigned int block, const struct wire_run *run);
 
 /* Body of a thread on a fault connection: answer requests until the destination closes it (0) or
- * it breaks. -EUCLEAN, also of the next: pages are not any more what they were; none such was sent.
- * Streams are borrowed, and must not be of a kind whose drain waits for the peer. */
+ * it breaks. -EUCLEAN, also of the next: pages are not any more what they were, or cannot be read
+ * any more (ram_kept.h); none such was sent. Streams are borrowed, and must not be of a kind whose
+ * drain waits for the peer. */
 int page_server_serve(struct page_server *s, unsigned int index, struct byte_stream *stream,
 		      struct errtext *err);
 /* Body of a thread on a RAM stream: push until nothing is unsent, then SYNC, and return 0. When all

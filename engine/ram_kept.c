@@ -18,7 +18,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "hole.h"
 #include "kernel_abi.h"
+#include "ram_access.h"
+#include "zero.h"
 
 static int blocks_of(const struct ram_block *b, uint64_t *blocks, struct errtext *err)
 {
@@ -50,6 +53,86 @@ int ram_kept_check(const struct ram_block *b, struct errtext *err)
 			   "RAM block %s: its file was emptied on the source after the guest had "
 			   "left: %" PRIu64 " of %" PRIu64 " KiB of its memory are gone",
 			   b->name, (b->kept - now) / 2, b->kept / 2);
+}
+
+/* ---- pages ---- */
+
+struct look {
+	const struct ram_block *block;
+	uint64_t first, count;
+	struct hole_window window;
+	volatile uint64_t at; /* the page that is being read */
+	bool zero;
+};
+
+static void look_for_zero(void *arg)
+{
+	struct look *l = arg;
+
+	l->zero = true;
+	for (uint64_t page = l->first; page < l->first + l->count && l->zero; page++) {
+		l->at = page;
+		l->zero = hole_at(&l->window, page) ||
+			  zero_page(l->block->map + (page << RAM_PAGE_SHIFT));
+	}
+}
+
+static void load_each(void *arg)
+{
+	struct look *l = arg;
+
+	for (uint64_t page = l->first; page < l->first + l->count; page++) {
+		l->at = page;
+		if (!hole_at(&l->window, page))
+			(void)*(const volatile uint8_t *)(l->block->map + (page << RAM_PAGE_SHIFT));
+	}
+}
+
+/* The sealed mapping needs no memory, so what fails by SIGBUS will fail again. */
+static int unreadable(const struct look *l, int why, struct errtext *err)
+{
+	int ret = ram_kept_check(l->block, err);
+
+	return ret < 0 ? ret
+		       : errtext_set(err, -EUCLEAN,
+				     "RAM block %s: page %" PRIu64
+				     " cannot be read on the source any more: %s",
+				     l->block->name, l->at,
+				     why == -EHWPOISON ? "it lies in broken memory"
+						       : "the kernel cannot bring it back");
+}
+
+static int run_look(struct look *l, void (*touch)(void *arg), struct errtext *err)
+{
+	int ret = hole_look(&l->window, l->block, l->first, l->first + l->count, err);
+
+	if (ret < 0)
+		return ret;
+	ret = ram_access(l->block, touch, l, NULL);
+	return ret < 0 ? unreadable(l, ret, err) : 0;
+}
+
+int ram_kept_zero(const struct ram_block *b, uint64_t first, uint64_t count, bool *zero,
+		  struct errtext *err)
+{
+	struct look look = {.block = b, .first = first, .count = count};
+	int ret = run_look(&look, look_for_zero, err);
+
+	*zero = look.zero;
+	return ret == 0 && look.zero ? ram_kept_check(b, err) : ret;
+}
+
+/* The kernel's word for a page that it could not read. */
+int ram_kept_explain(const struct ram_block *b, uint64_t first, uint64_t count, int why,
+		     struct errtext *err)
+{
+	struct look look = {.block = b, .first = first, .count = count};
+	struct errtext text = {0};
+
+	if (why != -EFAULT || run_look(&look, load_each, &text) != -EUCLEAN)
+		return why;
+	*err = text;
+	return -EUCLEAN;
 }
 
 /* ---- the mapping ---- */

@@ -16,6 +16,8 @@
 // Any thread.
 #pragma once
 
+#include <stdbool.h>
+#include <stdint.h>
 #include "errtext.h"
 #include "ram_map.h"
 
@@ -23,6 +25,15 @@
 int ram_kept_note(struct ram_map *ram, struct errtext *err);
 /* -EUCLEAN, with a text, if the file has lost any of it. */
 int ram_kept_check(const struct ram_block *b, struct errtext *err);
+
+/* Pages that leave in one piece: are all of them zero? -EUCLEAN, with a text: the file has lost
+ * pages, or one of these cannot be read, now or later. */
+int ram_kept_zero(const struct ram_block *b, uint64_t first, uint64_t count, bool *zero,
+		  struct errtext *err);
+/* A stream that was given these pages has failed by `why`, which *err tells. If that is because one
+ * of them cannot be read, now or later: -EUCLEAN, and *err tells that instead. Else `why`. */
+int ram_kept_explain(const struct ram_block *b, uint64_t first, uint64_t count, int why,
+		     struct errtext *err);
 
 /* Put others in place of the blocks' mappings, at the same addresses, by which holes cannot be read
  * (ram_access and the kernel's own accesses fail), for as long as *fd is open, which is the

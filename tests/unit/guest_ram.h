@@ -105,6 +105,33 @@ static inline void guest_punch(const struct ram_block *b, uint64_t first, uint64
 		     0);
 }
 
+#ifndef UFFDIO_POISON /* Linux 6.6 */
+struct uffdio_poison {
+	struct uffdio_range range;
+	__u64 mode;
+	__s64 updated;
+};
+#define UFFDIO_POISON _IOWR(0xAA, 0x08, struct uffdio_poison)
+#endif
+
+/* From now on the page cannot be read through our mapping, which is registered with this
+ * userfaultfd, as if it lay in broken memory. Others read the block meanwhile. */
+static inline void guest_poison(int uffd, const struct ram_block *b, uint64_t page)
+{
+	uint8_t *at = b->map + (page << RAM_PAGE_SHIFT);
+
+	for (;;) {
+		struct uffdio_poison poison = {.range = {(uintptr_t)at, RAM_PAGE_SIZE}};
+
+		cr_assert_eq(madvise(at, RAM_PAGE_SIZE, MADV_DONTNEED), 0);
+		if (ioctl(uffd, UFFDIO_POISON, &poison) == 0)
+			return;
+		if (errno == EINVAL || errno == ENOTTY)
+			cr_skip_test("UFFDIO_POISON: %s", strerror(errno));
+		cr_assert_eq(errno, EEXIST, "%s", strerror(errno)); /* it was read just then */
+	}
+}
+
 /* Pages that have memory behind them. */
 static inline uint64_t guest_allocated(const struct ram_block *b)
 {

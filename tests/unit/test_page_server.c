@@ -412,6 +412,38 @@ Test(page_server, pages_that_have_gone_are_not_sent)
 	teardown(&f);
 }
 
+/* Whoever asks for it, or is sent it, learns why it does not come. */
+Test(page_server, a_page_that_cannot_be_read_ends_it)
+{
+	const struct wire_page_request r = {.first = 7, .count = 1};
+	uint8_t request[WIRE_PAGE_REQUEST_SIZE];
+	static struct pusher p;
+	struct client c;
+	struct fixture f;
+	int seal;
+
+	ram_access_init();
+	setup(&f, (struct page_server_options){.grace_us = 1});
+	page_server_owe_run(f.server, 0, &(struct wire_run){0, PAGES});
+	cr_assert_eq(ram_kept_seal(&f.ram, &seal, NULL), 0);
+	guest_poison(seal, f.b, 7);
+	connect_client(&c, &f);
+	wire_page_request_encode(&r, request);
+	send_bytes(&c, request, sizeof(request));
+	pthread_join(c.thread, NULL);
+	cr_assert_eq(c.result, -EUCLEAN, "%s", c.err.text);
+	cr_assert(strstr(c.err.text, "page 7 cannot be read"), "%s", c.err.text);
+	c.streams[0]->ops->destroy(c.streams[0]);
+	c.streams[1]->ops->destroy(c.streams[1]);
+
+	start_pusher(&p, &f, 0);
+	end_pusher(&p);
+	cr_assert_eq(p.result, -EUCLEAN, "%s", p.err.text);
+	cr_assert_eq(p.seen[7], 0);
+	close(seal);
+	teardown(&f);
+}
+
 static uint32_t impossible[] = {0, 2048, 4097, 8u << 20, 3u << 20};
 
 ParameterizedTestParameters(page_server, impossible_pages_are_refused)

@@ -107,3 +107,56 @@ Test(ram_kept, without_a_note_nothing_is_known)
 	cr_assert_eq(ram_kept_check(b, NULL), 0);
 	teardown();
 }
+
+/* ---- pages that cannot be read ---- */
+
+static int is_zero(unsigned int unit, bool *zero, struct errtext *err)
+{
+	return ram_kept_zero(b, unit, 1, zero, err);
+}
+
+Test(ram_kept, a_page_that_cannot_be_read_is_named)
+{
+	struct errtext err = {0};
+	bool zero;
+
+	setup(RAM_PAGE_SIZE);
+	cr_assert_eq(is_zero(0, &zero, &err), 0, "%s", err.text);
+	cr_assert_not(zero);
+	cr_assert_eq(is_zero(3, &zero, &err), 0, "%s", err.text);
+	cr_assert(zero);
+	guest_poison(seal, b, 1);
+	cr_assert_eq(is_zero(1, &zero, &err), -EUCLEAN);
+	cr_assert(strstr(err.text, "RAM block pc.ram: page 1 cannot be read on the source any "
+				   "more: "),
+		  "%s", err.text);
+	teardown();
+}
+
+Test(ram_kept, it_is_found_when_the_kernel_could_not_read_it)
+{
+	struct errtext err = {.text = "Bad address"};
+
+	setup(RAM_PAGE_SIZE);
+	guest_poison(seal, b, 1);
+	cr_assert_eq(send_page(1), -EFAULT);
+	cr_assert_eq(ram_kept_explain(b, 0, 3, -EPIPE, &err), -EPIPE);
+	cr_assert_eq(ram_kept_explain(b, 2, 2, -EFAULT, &err), -EFAULT, "these can be read");
+	cr_assert_str_eq(err.text, "Bad address");
+	cr_assert_eq(ram_kept_explain(b, 0, 3, -EFAULT, &err), -EUCLEAN);
+	cr_assert(strstr(err.text, "page 1 cannot be read"), "%s", err.text);
+	teardown();
+}
+
+Test(ram_kept, what_was_emptied_is_not_called_unreadable)
+{
+	struct errtext err = {0};
+	bool zero;
+
+	setup(RAM_PAGE_SIZE);
+	punch(1);
+	cr_assert_eq(is_zero(0, &zero, &err), 0, "%s", err.text);
+	cr_assert_eq(is_zero(1, &zero, &err), -EUCLEAN);
+	cr_assert(strstr(err.text, "was emptied on the source"), "%s", err.text);
+	teardown();
+}
