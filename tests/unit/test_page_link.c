@@ -35,7 +35,8 @@ struct fixture {
 	/* under lock */
 	unsigned int states[PAGE_LINK_WAITING + 1]; /* how often each was told */
 	char text[WIRE_TEXT_MAX + 1];		    /* of the latest */
-	unsigned int finished, lost;
+	unsigned int finished, lost, given_up;
+	char why[WIRE_TEXT_MAX + 1]; /* of ABORT */
 	struct wire_message proven;
 };
 
@@ -78,6 +79,9 @@ static bool on_message(void *opaque, struct wire_message *m, uint64_t deadline_u
 	(void)deadline_us;
 	pthread_mutex_lock(&f->lock);
 	f->finished += m->type == WIRE_FINISH;
+	f->given_up += m->type == WIRE_ABORT;
+	if (m->type == WIRE_ABORT)
+		snprintf(f->why, sizeof(f->why), "%s", m->abort.text);
 	if (m->type == WIRE_PROVEN)
 		f->proven = *m;
 	pthread_cond_broadcast(&f->changed);
@@ -375,6 +379,42 @@ Test(page_link, ends_when_its_memory_was_emptied)
 	cr_assert_eq(socket_write_full(f.faults[0], request, sizeof(request), TIMEOUT_MS), 0);
 	await(&f, &f.states[PAGE_LINK_ENDED], 1);
 	cr_assert(strstr(f.text, "was emptied on the source"), "%s", f.text);
+	await(&f, &f.given_up, 1);
+	cr_assert_str_eq(f.why, f.text, "the destination knows, too");
+	teardown(&f);
+}
+
+/* The link has sealed its memory. */
+static int find_seal(void)
+{
+	char path[32], what[64];
+
+	for (int fd = 3; fd < 1024; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, what, sizeof(what) - 1);
+		what[n > 0 ? n : 0] = '\0';
+		if (strcmp(what, "anon_inode:[userfaultfd]") == 0)
+			return fd;
+	}
+	return -1;
+}
+
+/* Nobody asks for it: it is pushed. */
+Test(page_link, ends_when_a_page_cannot_be_read)
+{
+	struct fixture f;
+
+	ram_access_init();
+	setup(&f);
+	guest_poison(find_seal(), &f.ram.blocks[0], 150);
+	connect_all(&f, 100, 200);
+	await(&f, &f.states[PAGE_LINK_ENDED], 1);
+	cr_assert(strstr(f.text, "page 150 cannot be read on the source"), "%s", f.text);
+	await(&f, &f.given_up, 1);
+	cr_assert_str_eq(f.why, f.text, "the destination knows, too");
+	cr_assert_eq(now(&f, &f.states[PAGE_LINK_BROKEN]), 1, "dray ended");
 	teardown(&f);
 }
 

@@ -58,6 +58,7 @@ struct page_link {
 	struct wire_complete result;
 	struct proof_result proven;
 	bool owed_known, broken, complete, ended, quit;
+	bool damaged;		      /* ended by us: our pages cannot be served */
 	char text[WIRE_TEXT_MAX + 1]; /* why it broke, or ended */
 };
 
@@ -112,13 +113,13 @@ static void note_ended(struct page_link *l, const char *why)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* There is nothing more to be served. */
-static void note_emptied(struct page_link *l, const char *text)
+/* Memory is lost: to connect anew would not bring it back. */
+static void note_damaged(struct page_link *l, const char *text)
 {
 	pthread_mutex_lock(&l->lock);
 	if (!is_over(l)) {
 		snprintf(l->text, sizeof(l->text), "%s", text);
-		l->ended = true;
+		l->ended = l->damaged = true;
 	}
 	pthread_cond_broadcast(&l->changed);
 	pthread_mutex_unlock(&l->lock);
@@ -236,7 +237,7 @@ static void *page_stream_main(void *arg)
 		ret = page_server_push(l->server, ps->index, ps->stream, &err);
 	}
 	if (ret == -EUCLEAN)
-		note_emptied(l, err.text);
+		note_damaged(l, err.text);
 	else if (ret < 0 || ps->urgent)
 		note_stream_ended(l, ret < 0 ? err.text : "the destination closed a connection");
 	return NULL;
@@ -412,9 +413,14 @@ static void reconnect(struct page_link *l)
 	}
 }
 
-/* FINISH lets the destination go: it stays until it knows that COMPLETE has come. */
+/* FINISH lets the destination go: it stays until it knows that COMPLETE has come. After ABORT it
+ * stays, too, with a guest that waits, but its user knows why. */
 static void say_over(struct page_link *l)
 {
+	const struct wire_message sorry = {.type = WIRE_ABORT, .abort = {l->text}};
+
+	if (l->damaged && l->control)
+		control_send(l->control, &sorry);
 	if (l->complete && l->control)
 		control_send_type(l->control, WIRE_FINISH);
 	if (l->complete)

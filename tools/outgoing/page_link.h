@@ -24,7 +24,7 @@ enum page_link_state {
 	PAGE_LINK_RESUMED,  /* connected anew */
 	PAGE_LINK_COMPLETE, /* every page has arrived, and the destination has tidied up */
 	PAGE_LINK_ENDED,    /* the destination has no such guest (any more); or our pages are not
-			     * any more what they were, and cannot be served */
+			     * any more what they were, or cannot be read, and it was told so */
 	PAGE_LINK_WAITING,  /* the destination has no room for a page: text says where */
 };
 
