@@ -12,6 +12,7 @@
 //   R  RELEASE                S  a RAM stream is lost       .  nothing, for as long as may be
 //   F  FINISH                 q  whoever is ahead in the queue leaves it
 //   i  `dray status`          c  `dray cancel`
+//   g  the source gives up over the latest page link: part of its memory is lost
 //
 // and, of the source's other connections, which have come when the session goes on:
 //
@@ -115,6 +116,7 @@ struct fake_destination {
 	char why[1024]; /* the text of ABORT */
 	struct fake_link links[FAKE_LINKS];
 	unsigned int link_count;
+	char lacks[1024];    /* what the user of this host was told, the latest */
 	char states[256];    /* those that mail was asked for in, and how it ended */
 	size_t taken;	     /* letters of the script */
 	json_object *shown;  /* what the latest `dray status` got */
@@ -643,19 +645,35 @@ static inline char fake_next(struct fake_destination *d)
 	return d->idle == 1 || d->idle == 100 ? 'K' : '.';
 }
 
+/* What comes of it is in the real mailbox, which nobody else reads. */
+static inline void fake_source_gives_up(struct fake_destination *d, struct mailbox *m,
+					struct mail *mail)
+{
+	cr_assert_gt(d->link_count, 0);
+	fake_link_give_up(d->links[d->link_count - 1].fd, "page 7 of pc.ram cannot be read");
+	do {
+		mailbox_take(m, clock_monotonic_us() + 20000000, mail);
+		wire_message_destroy(&mail->message);
+		cr_assert_neq(mail->kind, MAIL_NONE, "script %s: ABORT is not heard", d->script);
+	} while (mail->kind != MAIL_GIVEN_UP);
+}
+
 static inline void fake_take_mail(struct mailbox *m, uint64_t deadline_us, struct mail *mail)
 {
 	struct fake_destination *d = fake_here;
 	char letter;
 
-	(void)m; /* what real threads post into it would come at any time */
+	/* What real threads post into the mailbox would come at any time. */
 	*mail = (struct mail){.kind = MAIL_NONE};
 	if (d->receiver->sessions) /* else it is a server's (test_server.c) */
 		fake_note_state(d, d->receiver->sessions->state);
 	do
 		letter = fake_next(d);
 	while (fake_connect(d, letter));
-	fake_happen(d, letter, mail);
+	if (letter == 'g')
+		fake_source_gives_up(d, m, mail);
+	else
+		fake_happen(d, letter, mail);
 	if (mail->kind == MAIL_NONE && deadline_us > d->now_us)
 		d->now_us = deadline_us;
 }
@@ -679,6 +697,13 @@ static const struct incoming_world fake_world = {
 
 /* ---- running it ---- */
 
+static inline void fake_waiting(void *opaque, const char *domain, const char *text)
+{
+	struct fake_destination *d = opaque;
+
+	snprintf(d->lacks, sizeof(d->lacks), "%s: %s", domain, text);
+}
+
 static inline struct fake_destination *fake_destination_new(void)
 {
 	struct fake_destination *d = calloc(1, sizeof(*d));
@@ -700,6 +725,8 @@ static inline struct fake_destination *fake_destination_new(void)
 	cr_assert_eq(ram_map_add(&d->shape, &block, NULL), 0);
 	options.libvirt_socket = d->socket;
 	options.bind = "";
+	options.waiting = fake_waiting;
+	options.opaque = d;
 	cr_assert_eq(receiver_new(&options, &d->receiver), 0);
 	fake_here = d;
 	return d;

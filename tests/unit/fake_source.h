@@ -128,6 +128,16 @@ static inline void fake_link_send(int fd, enum wire_type type)
 		return; /* it does not wait for an answer */
 }
 
+static inline void fake_link_give_up(int fd, const char *why)
+{
+	const struct wire_message m = {.type = WIRE_ABORT, .abort = {why}};
+	uint8_t buf[1024];
+	long len = wire_message_encode(&m, buf, sizeof(buf));
+
+	cr_assert_gt(len, 0);
+	cr_assert_eq(socket_write_full(fd, buf, (size_t)len, 1000), 0);
+}
+
 static inline void fake_link_answer(struct fake_link *l, const struct wire_message *m)
 {
 	if (m->type == WIRE_PING)

@@ -159,6 +159,19 @@ Test(incoming, a_source_comes_again)
 	fake_destination_destroy(d);
 }
 
+/* Its user learns it at once, and the guest waits: here for a source that has it after all. */
+Test(incoming, a_source_that_has_lost_memory_is_told_of)
+{
+	struct fake_destination *d = run(DOMAIN_RUNNING, "LslREgofK");
+
+	cr_assert(strstr(d->lacks, "web: part of its memory does not come: page 7 of pc.ram cannot "
+				   "be read."),
+		  "%s", d->lacks);
+	cr_assert(d->result.arrived);
+	cr_assert_str_eq(d->states, "ready listening owed fetching arrived");
+	fake_destination_destroy(d);
+}
+
 Test(incoming, nobody_confirms)
 {
 	struct fake_destination *d = run(DOMAIN_RUNNING, "LsREK");

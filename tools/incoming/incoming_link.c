@@ -22,6 +22,8 @@ static bool on_link_message(void *opaque, struct wire_message *m, uint64_t deadl
 	struct receiver *r = link->in->receiver;
 
 	(void)deadline_us;
+	if (m->type == WIRE_ABORT)
+		mailbox_note(link->in->mail, MAIL_GIVEN_UP, 0, m->abort.text);
 	pthread_mutex_lock(&r->lock);
 	link->confirmed |= m->type == WIRE_FINISH;
 	link->answers += m->type == WIRE_PROVEN;

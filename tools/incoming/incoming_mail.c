@@ -117,6 +117,11 @@ static void take_lacking(struct incoming *in, struct mail *mail)
 	incoming_lacking(in, mail->text);
 }
 
+static void take_given_up(struct incoming *in, struct mail *mail)
+{
+	incoming_lacking_for_good(in, mail->text);
+}
+
 /* After the release RAM streams are not needed any more. Page streams do not come this way. */
 static void take_stream_lost(struct incoming *in, struct mail *mail)
 {
@@ -131,7 +136,7 @@ static void (*const kinds[MAIL_LAST_ + 1])(struct incoming *in, struct mail *mai
 	[MAIL_MESSAGE] = take_message,	       [MAIL_CONTROL_LOST] = take_control_lost,
 	[MAIL_QEMU_EVENT] = take_qemu_event,   [MAIL_COMPLETE] = take_complete,
 	[MAIL_STREAM_LOST] = take_stream_lost, [MAIL_CANCEL] = take_cancel,
-	[MAIL_LACKING] = take_lacking,
+	[MAIL_LACKING] = take_lacking,	       [MAIL_GIVEN_UP] = take_given_up,
 };
 
 bool incoming_mail_take(struct incoming *in, uint64_t for_us)

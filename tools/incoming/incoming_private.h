@@ -102,6 +102,8 @@ bool incoming_mail_take(struct incoming *in, uint64_t for_us);
 /* incoming_lacking.c */
 /* There is no memory for a page; text says where. It may be called again and again. */
 void incoming_lacking(struct incoming *in, const char *text);
+/* The source has lost part of the guest's memory, and has said so. */
+void incoming_lacking_for_good(struct incoming *in, const char *why);
 
 /* incoming_prepare.c */
 /* From PREPARE to PREPARED: wait for a turn, take the guest's directory. fd becomes ours. */

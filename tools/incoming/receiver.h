@@ -24,7 +24,8 @@ struct receiver_options {
 	const char *bind;
 	struct door_host self;		    /* this host */
 	const struct incoming_world *world; /* NULL: the real one */
-	/* A guest that runs here waits for memory. By a session's thread; may be NULL. */
+	/* A guest that runs here waits for memory, which may never come. By a session's thread; may
+	 * be NULL. */
 	void (*waiting)(void *opaque, const char *domain, const char *text);
 	void *opaque;
 };

@@ -30,7 +30,8 @@ enum mail_kind {
 	MAIL_LINK,	  /* post-copy's connections: result = what of page_link_state, text */
 	MAIL_SET,	  /* limits have changed: text = how */
 	MAIL_LACKING,	  /* post-copy waits for memory: text = where there is none */
-	MAIL_LAST_ = MAIL_LACKING,
+	MAIL_GIVEN_UP,	  /* post-copy: the source cannot serve its memory any more: text = why */
+	MAIL_LAST_ = MAIL_GIVEN_UP,
 };
 
 /* A SYNCED of every stream, with some to spare. */
