@@ -29,8 +29,9 @@
 #define WORLD_EVENTS 64
 #define WORLD_RAM (4u << 20)
 #define WORLD_STREAMS 2u
-#define WORLD_EPOCH_US 1000000000ull /* CLOCK_REALTIME of the world's beginning */
-#define WORLD_NOBODY WIRE_STATE_END_ /* as an answer: there is none */
+#define WORLD_EPOCH_US 1000000000ull	     /* CLOCK_REALTIME of the world's beginning */
+#define WORLD_NOBODY WIRE_STATE_END_	     /* as an answer: there is none */
+#define WORLD_IGNORANT (WIRE_STATE_END_ + 1) /* ... the destination does not know */
 
 struct world_event {
 	uint64_t at_us;

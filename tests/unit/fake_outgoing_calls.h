@@ -226,6 +226,8 @@ static inline int world_ask(const struct peer *peer, enum wire_type question,
 		return world.fail_code;
 	if (world.answer == WORLD_NOBODY)
 		return errtext_set(err, -EHOSTUNREACH, "nobody answers");
+	if (world.answer == WORLD_IGNORANT)
+		return errtext_set(err, -ENODATA, "there does not know: it was shut off");
 	if (!world.answer && !world.lives_there)
 		world.given_up_there = true; /* whoever says so keeps to it */
 	*state = world.answer	     ? world.answer

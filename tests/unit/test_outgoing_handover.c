@@ -353,6 +353,24 @@ Test(outgoing_handover, in_post_copy_the_destination_is_asked_until_it_answers)
 	world_teardown();
 }
 
+/* Time does not make it know more; the guard has the memory, and asks on. */
+Test(outgoing_handover, in_post_copy_a_destination_that_does_not_know_needs_an_operator)
+{
+	setup_post_copy();
+	world.answer = WORLD_IGNORANT;
+	world.on_release = lose_all;
+	cr_expect_eq(world_run(&options), EXIT_OPERATOR);
+	world_judge(EXIT_OPERATOR);
+	cr_expect(world_said("\"message\":\"there does not know: it was shut off\""));
+	cr_expect(strstr(world.result.reason, "is paused here: there does not know: it was shut "
+					      "off. See whether it runs there"),
+		  "%s", world.result.reason);
+	cr_expect(strstr(world.result.reason, "Then run: dray recover web"), "%s",
+		  world.result.reason);
+	cr_expect(world.recorded && !world.guard_dismissed);
+	world_teardown();
+}
+
 /* ---- verify ---- */
 
 Test(outgoing_handover, memory_that_differs_is_not_handed_over)

@@ -37,9 +37,12 @@ static void teardown(void)
 
 /* ---- asking ---- */
 
+#define NOBODY WIRE_STATE_END_
+#define IGNORANT (WIRE_STATE_END_ + 1)
+
 /* What the destination answers, one after the other; the last one from then on. 0: nothing. */
 static const enum wire_state *answers;
-static unsigned int queries, discards;
+static unsigned int queries, discards, unknown;
 
 static int ask(const struct peer *peer, enum wire_type question, const uint8_t uuid[16],
 	       enum wire_state *state, struct errtext *err)
@@ -53,7 +56,16 @@ static int ask(const struct peer *peer, enum wire_type question, const uint8_t u
 		answers++;
 	if (*state == WIRE_STATE_UNKNOWN)
 		return errtext_set(err, -EOWNERDEAD, "b:7470 was started again since");
-	return *state == WIRE_STATE_END_ ? errtext_set(err, -ECONNREFUSED, "nobody listens") : 0;
+	if (*state == IGNORANT)
+		return errtext_set(err, -ENODATA, "b:7470 does not know: it was shut off");
+	return *state == NOBODY ? errtext_set(err, -ECONNREFUSED, "nobody listens") : 0;
+}
+
+static void on_unknown(void *opaque, const char *text)
+{
+	(void)opaque;
+	cr_assert_str_eq(text, "b:7470 does not know: it was shut off");
+	unknown++;
 }
 
 static int settle(const enum wire_state *script, uint32_t wait_ms, enum wire_state *state,
@@ -62,12 +74,17 @@ static int settle(const enum wire_state *script, uint32_t wait_ms, enum wire_sta
 	const struct peer peer = {.host = "b", .port = 7470};
 	const uint8_t uuid[16] = {0};
 
-	answers = script;
-	queries = discards = 0;
-	return ownership_settle(ask, &peer, uuid, wait_ms, state, err);
-}
+	const struct ownership_inquiry q = {.ask = ask,
+					    .peer = &peer,
+					    .uuid = uuid,
+					    .domain = "web",
+					    .wait_ms = wait_ms,
+					    .unknown = on_unknown};
 
-#define NOBODY WIRE_STATE_END_
+	answers = script;
+	queries = discards = unknown = 0;
+	return ownership_settle(&q, state, err);
+}
 
 Test(ownership, a_final_answer_ends_the_asking)
 {
@@ -115,6 +132,33 @@ Test(ownership, a_destination_that_was_started_again_is_not_asked_again)
 	cr_assert_eq(settle(script, 60000, &state, &err), -EOWNERDEAD);
 	cr_assert_eq(queries, 2);
 	cr_assert(strstr(err.text, "virsh destroy"), "%s", err.text);
+	cr_assert(strstr(err.text, ". Then run: dray recover web"), "%s", err.text);
+}
+
+/* Its user is told at once that it does not know, and only once. */
+Test(ownership, who_does_not_know_is_asked_ever_more_seldom)
+{
+	static const enum wire_state script[] = {IGNORANT, 0};
+	struct errtext err = {0};
+	enum wire_state state;
+
+	cr_assert_eq(settle(script, 1000, &state, &err), -ENODATA);
+	cr_assert(queries >= 3 && queries <= 6, "%u", queries);
+	cr_assert_eq(discards, 0);
+	cr_assert_eq(unknown, 1);
+	cr_assert(strstr(err.text, "it was shut off. See whether it runs there"), "%s", err.text);
+	cr_assert(strstr(err.text, ". Then run: dray recover web"), "%s", err.text);
+}
+
+Test(ownership, who_did_not_know_may_know_later)
+{
+	static const enum wire_state script[] = {IGNORANT, IGNORANT, WIRE_STATE_ABSENT, 0};
+	enum wire_state state;
+
+	cr_assert_eq(settle(script, 60000, &state, NULL), 0);
+	cr_assert_eq(state, WIRE_STATE_ABSENT);
+	cr_assert_eq(queries, 3);
+	cr_assert_eq(unknown, 1);
 }
 
 Test(ownership, an_incoming_guest_that_nobody_finishes_is_given_up_after_half_the_time)

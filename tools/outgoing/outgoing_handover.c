@@ -54,10 +54,8 @@ static int give_up(struct outgoing *o, int why, const struct errtext *text)
 	if (why == -EEXIST)
 		errtext_set(&o->err, why, "%s", text->text);
 	else if (why == -EOWNERDEAD || why == -ENODATA)
-		errtext_set(&o->err, why,
-			    "the guest was handed over, and is paused here: %s. Then run: dray "
-			    "recover %s",
-			    text->text, o->guest.info.name);
+		errtext_set(&o->err, why, "the guest was handed over, and is paused here: %s",
+			    text->text);
 	else
 		errtext_set(&o->err, why,
 			    "the guest was handed over, and the destination no longer answers "
@@ -86,9 +84,34 @@ static bool runs_here(struct outgoing *o)
 	       ownership_table_departure(info.state, true) == DEPARTURE_STAYED;
 }
 
+static void on_unknown(void *opaque, const char *text)
+{
+	struct outgoing *o = opaque;
+
+	report_event(o->report, "resolve", o->phase, text);
+}
+
+/* In post-copy to give up would be to give up the guest's memory, for as long as the destination
+ * may still answer. One that does not know leaves it to an operator; the guard holds the memory
+ * meanwhile, serves it, and asks on. */
+static bool must_ask_on(struct outgoing *o, int ret, const struct errtext *why)
+{
+	if (ret == -EOWNERDEAD || ret == -ENODATA || !o->postcopy.decided || runs_here(o))
+		return false;
+	report_event(o->report, "resolve", o->phase, why->text);
+	return true;
+}
+
 /* Ask until it is known. */
 static int resolve(struct outgoing *o)
 {
+	const struct ownership_inquiry inquiry = {.ask = o->world->ask,
+						  .peer = &o->peer.at,
+						  .uuid = o->guest.info.uuid_bytes,
+						  .domain = o->guest.info.name,
+						  .wait_ms = o->opt->resolve_ms,
+						  .unknown = on_unknown,
+						  .opaque = o};
 	struct errtext err = {0};
 	enum wire_state state;
 	int ret;
@@ -98,12 +121,10 @@ static int resolve(struct outgoing *o)
 	report_event(o->report, "resolve", o->phase,
 		     "the hand-over broke off; asking the destination who has the guest");
 	o->world->forward.cut(o->libvirt.tunnel); /* its half of libvirt must not wait for ours */
-	/* In post-copy to give up would be to give up the guest's memory. */
 	do {
 		err = (struct errtext){0};
-		ret = ownership_settle(o->world->ask, &o->peer.at, o->guest.info.uuid_bytes,
-				       o->opt->resolve_ms, &state, &err);
-	} while (ret < 0 && ret != -EOWNERDEAD && o->postcopy.decided && !runs_here(o));
+		ret = ownership_settle(&inquiry, &state, &err);
+	} while (ret < 0 && must_ask_on(o, ret, &err));
 	if (ret < 0)
 		return runs_here(o) ? take_back(o) : give_up(o, ret, &err);
 	if (state == WIRE_STATE_ABSENT)

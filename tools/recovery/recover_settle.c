@@ -41,11 +41,15 @@ static int ask_and_act(const struct recover_options *options, struct host *host,
 		       enum wire_state *state, struct errtext *told)
 {
 	struct peer peer;
+	const struct ownership_inquiry inquiry = {.ask = options->world->ask,
+						  .peer = &peer,
+						  .uuid = info->uuid_bytes,
+						  .domain = info->name,
+						  .wait_ms = options->wait_ms};
 	int ret;
 
 	recover_reach_peer(r, CONNECTION_ASK_MS, &peer);
-	ret = ownership_settle(options->world->ask, &peer, info->uuid_bytes, options->wait_ms,
-			       state, told);
+	ret = ownership_settle(&inquiry, state, told);
 	if (ret < 0)
 		return ret;
 	if (*state == WIRE_STATE_ABSENT)

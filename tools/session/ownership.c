@@ -13,6 +13,7 @@
 #include "ownership_table.h"
 
 #define POLL_US 50000
+#define PAUSE_MOST_US 5000000
 #define UNSTICK_MS 2000
 
 static void pause_a_little(void)
@@ -49,58 +50,73 @@ int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_
 }
 
 /* Whoever asks for the host that the guest went to, and finds it started again. */
-static int restarted(const struct errtext *why, struct errtext *err)
+static int restarted(const struct ownership_inquiry *q, const struct errtext *why,
+		     struct errtext *err)
 {
 	return errtext_set(
 		err, -EOWNERDEAD,
 		"%s, and so no guest that went there before runs there any more. "
 		"Whether it had run there is not known. If nothing has written its disks "
 		"since the hand-over, it may be resumed here (virsh resume); otherwise "
-		"end it here (virsh destroy), and start it from its disks",
-		why->text);
+		"end it here (virsh destroy), and start it from its disks. Then run: dray recover "
+		"%s",
+		why->text, q->domain);
 }
 
-static int nobody_knows(const struct errtext *why, struct errtext *err)
+static int nobody_knows(const struct ownership_inquiry *q, const struct errtext *why,
+			struct errtext *err)
 {
 	return errtext_set(err, -ENODATA,
 			   "%s. See whether it runs there (virsh list): if so, or if it has run "
 			   "there, end the one here (virsh destroy). If it never ran there, and "
 			   "nothing has written its disks since, it may be resumed here (virsh "
-			   "resume)",
-			   why->text);
+			   "resume). Then run: dray recover %s",
+			   why->text, q->domain);
 }
 
-int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8_t uuid[16],
-		     uint32_t wait_ms, enum wire_state *state, struct errtext *err)
+/* One that does not know will hardly know a moment later. */
+static uint64_t pause_after(const struct ownership_inquiry *q, int ret, const struct errtext *why,
+			    uint64_t before, struct errtext *told)
 {
-	uint64_t begun = clock_monotonic_us(), end = begun + wait_ms * 1000ull;
-	struct errtext last = {0};
+	if (ret != -ENODATA)
+		return POLL_US;
+	if (q->unknown && strcmp(told->text, why->text) != 0)
+		q->unknown(q->opaque, why->text);
+	*told = *why;
+	return 2 * before < PAUSE_MOST_US ? 2 * before : PAUSE_MOST_US;
+}
+
+int ownership_settle(const struct ownership_inquiry *q, enum wire_state *state, struct errtext *err)
+{
+	uint64_t begun = clock_monotonic_us(), end = begun + q->wait_ms * 1000ull, pause = POLL_US;
+	struct errtext last = {0}, told = {0};
 	bool answered = false;
 	int ret;
 
 	for (;;) {
 		uint64_t now = clock_monotonic_us();
 		enum wire_type question =
-			answered && now - begun > wait_ms * 500ull ? WIRE_DISCARD : WIRE_QUERY;
+			answered && now - begun > q->wait_ms * 500ull ? WIRE_DISCARD : WIRE_QUERY;
 
 		memset(&last, 0, sizeof(last));
-		ret = ask(peer, question, uuid, state, &last);
+		ret = q->ask(q->peer, question, q->uuid, state, &last);
 		if (ret == -EOWNERDEAD)
-			return restarted(&last, err);
+			return restarted(q, &last, err);
 		if (ret == 0 && *state != WIRE_STATE_INCOMING)
 			return 0;
 		answered = answered || ret == 0;
+		pause = pause_after(q, ret, &last, pause, &told);
 		if (now >= end)
 			break;
-		pause_a_little();
+		usleep((useconds_t)(pause < end - now ? pause : end - now));
 	}
 	if (ret == -ENODATA)
-		return nobody_knows(&last, err);
+		return nobody_knows(q, &last, err);
 	if (answered)
 		return errtext_set(err, -EBUSY,
 				   "the destination %s:%u neither starts the guest "
 				   "nor gives it up",
-				   peer->host, peer->port);
+				   q->peer->host, q->peer->port);
 	return errtext_set(err, -EHOSTUNREACH, "%s", last.text);
 }
 

@@ -20,12 +20,27 @@ typedef int ownership_ask_fn(const struct peer *peer, enum wire_type question,
 			     const uint8_t uuid[16], enum wire_state *state, struct errtext *err);
 /* Over the network. */
 ownership_ask_fn ownership_ask;
+
+/* What is asked, and of whom. All of it is borrowed. */
+struct ownership_inquiry {
+	ownership_ask_fn *ask;
+	const struct peer *peer;
+	const uint8_t *uuid; /* 16 bytes */
+	const char *domain;  /* its name, for texts */
+	uint32_t wait_ms;
+	/* The destination answers that it does not know, and is asked again. Once for each text;
+	 * may be NULL. */
+	void (*unknown)(void *opaque, const char *text);
+	void *opaque;
+};
+
 /* Ask until the answer is final (anything but INCOMING), for at most wait_ms; an incoming guest
  * that nobody finishes for half of that is given up. -EHOSTUNREACH if nobody answered who can;
- * -ENODATA: the destination has answered, last, that it does not know; -EOWNERDEAD, at once: nobody
- * ever will, as the destination was started again. Both say what an operator may do. */
-int ownership_settle(ownership_ask_fn *ask, const struct peer *peer, const uint8_t uuid[16],
-		     uint32_t wait_ms, enum wire_state *state, struct errtext *err);
+ * -ENODATA: the destination has answered, last, that it does not know, asked with growing pauses;
+ * -EOWNERDEAD, at once: nobody ever will, as the destination was started again. Both say what an
+ * operator may do. */
+int ownership_settle(const struct ownership_inquiry *q, enum wire_state *state,
+		     struct errtext *err);
 /* What this host, which is `self`, answers to a QUERY, by its libvirt and its records
  * (ownership_table.h). -ENODATA: nobody here can tell, and the text says why. */
 int ownership_answer(struct host *host, const struct wire_query *query,
