@@ -204,6 +204,66 @@ Test(recover_guard, waits_for_libvirt_to_answer)
 	fake_recovery_teardown();
 }
 
+/* The destination's, too, whatever is known of the guest by then. */
+Test(recover_guard, goes_on_until_a_guest_that_came_is_settled)
+{
+	static const int codes[] = {-EREMOTEIO, -EBUSY, -EIO};
+	static const struct record facts[] = {
+		{.released = false},
+		{.released = true},
+		{.released = true, .resumed = true},
+		{.released = true, .resumed = true, .post_copy = true, .complete = true},
+	};
+
+	for (size_t i = 0; i < sizeof(facts) / sizeof(*facts); i++) {
+		int code = codes[i % (sizeof(codes) / sizeof(*codes))];
+		struct record r = fake_recovery_record();
+
+		fake_recovery_setup(DOMAIN_RUNNING);
+		r.released = facts[i].released;
+		r.resumed = facts[i].resumed;
+		r.post_copy = facts[i].post_copy;
+		r.complete = facts[i].complete;
+		fake.web->ignore_shared = true;
+		fake.on_pause = libvirt_answers_at_the_third_pause;
+		fake_libvirt_fail(fake.libvirt, FAKE_SET_IGNORE_SHARED, 0, code);
+		fake_recovery_write(RECORD_INCOMING, &r);
+		cr_expect_eq(guard(), 0, "%zu", i);
+		cr_expect_eq(fake.pauses, 3, "%zu: %u", i, fake.pauses);
+		cr_expect_not(fake.web->ignore_shared, "%zu", i);
+		fake_recovery_teardown();
+	}
+}
+
+static void another_begins_at_the_third_pause(void)
+{
+	struct record r = fake_recovery_record();
+
+	strcpy(r.session, "ffeeddccbbaa99887766554433221100");
+	if (fake.pauses == 3)
+		fake_recovery_write(RECORD_INCOMING, &r);
+}
+
+/* ... or another migration has taken its place; the pauses grow. */
+Test(recover_guard, and_no_longer)
+{
+	struct recover_options options = fake_recovery_options(0);
+	struct record r = fake_recovery_record();
+	uint64_t begun;
+
+	fake_recovery_setup(DOMAIN_RUNNING);
+	r.released = r.post_copy = false;
+	options.session = r.session;
+	fake.on_pause = another_begins_at_the_third_pause;
+	fake_libvirt_fail(fake.libvirt, FAKE_GET_IGNORE_SHARED, 0, -EREMOTEIO);
+	fake_recovery_write(RECORD_INCOMING, &r);
+	begun = fake.now_us;
+	cr_expect_eq(recover_guard(&options), 0);
+	cr_expect_eq(fake.pauses, 3);
+	cr_expect_eq(fake.now_us - begun, 1000000 + 2000000 + 4000000);
+	fake_recovery_teardown();
+}
+
 /* There is no QEMU to give anything back to. */
 Test(recover_guard, ends_when_the_guest_that_it_was_borrowed_from_has)
 {

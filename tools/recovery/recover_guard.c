@@ -7,25 +7,26 @@
 #include <syslog.h>
 #include "recover_private.h"
 
-#define AGAIN_US 5000000
+#define AGAIN_FIRST_US 1000000
+#define AGAIN_MOST_US 10000000
 
-/* Is it not settled where the guest of this host is, or has something that was borrowed from its
- * QEMU to be given back? Or is memory to be fetched to here? */
-static bool is_needed(const struct recover_options *options)
+static bool has_record(const struct recover_options *options, enum record_kind kind)
 {
 	struct guest_dir dir;
-	struct record out = {0}, in = {0};
-	bool needed;
+	struct record r = {0};
+	bool has;
 
 	guest_dir_paths(&dir, options->domain);
-	needed = record_read(&dir, RECORD_OUTGOING, &out, NULL) == 0 &&
-		 recover_is_minded(options, &out);
-	needed = needed ||
-		 (record_read(&dir, RECORD_INCOMING, &in, NULL) == 0 &&
-		  recover_is_minded(options, &in) && !record_is_settled(RECORD_INCOMING, &in));
-	record_destroy(&out);
-	record_destroy(&in);
-	return needed;
+	has = record_read(&dir, kind, &r, NULL) == 0 && recover_is_minded(options, &r);
+	record_destroy(&r);
+	return has;
+}
+
+/* Something has failed. Whatever is known by now of who has the guest, or of its memory: something
+ * that was borrowed from its QEMU may still have to be given back, or an incoming QEMU be ended. */
+static bool is_needed(const struct recover_options *options)
+{
+	return has_record(options, RECORD_OUTGOING) || has_record(options, RECORD_INCOMING);
 }
 
 /* Time will not help: it is for an operator to decide, and nothing is left to be done afterwards. A
@@ -53,10 +54,13 @@ static int try(const struct recover_options *options, struct errtext *last)
 int recover_guard(const struct recover_options *options)
 {
 	struct errtext last = {0};
+	uint64_t pause = AGAIN_FIRST_US;
 	int ret;
 
 	while ((ret = try(options, &last)) < 0 && !is_final(ret) &&
-	       (ret == -ENOTCONN || ret == -EIO || is_needed(options)))
-		options->world->pause(AGAIN_US);
+	       (ret == -ENOTCONN || ret == -EIO || is_needed(options))) {
+		options->world->pause(pause);
+		pause = 2 * pause < AGAIN_MOST_US ? 2 * pause : AGAIN_MOST_US;
+	}
 	return ret;
 }
