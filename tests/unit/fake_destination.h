@@ -100,7 +100,7 @@ struct fake_destination {
 	bool libvirt_is_silent;		/* no look but the first is answered */
 	enum fake_step failing;
 	unsigned int ahead;	   /* in the queue */
-	unsigned int monitor_late; /* so many tries */
+	unsigned int monitor_late; /* so many tries; under lock */
 	enum wire_type odd;	   /* X; PREPARED if not set */
 	/* of a session that another process began */
 	enum domain_state libvirt_said; /* at the first look */
@@ -130,7 +130,8 @@ struct fake_destination {
 	/* private */
 	const char *script;
 	char path[64], socket[108];
-	uint64_t now_us, idle;
+	atomic_uint_least64_t now_us; /* a server's threads tell the time, too */
+	uint64_t idle;
 	bool lost, released;
 	int source, guard_pipe, tunnel, libvirtd, fault_fd, qemu_stream, qemu_stream_fd;
 	pthread_t qemu;
@@ -138,8 +139,10 @@ struct fake_destination {
 	struct slot *others[4];
 	struct ram_map shape; /* of the source */
 	void *qemu_ram;
+	pthread_mutex_t lock; /* a server looks for guests while it serves others */
+	/* under lock, also qemu_stream */
 	struct fake_monitor monitors[FAKE_MONITORS];
-	unsigned int monitor_count;
+	unsigned int monitor_count, monitors_ended;
 	struct receiver *receiver;
 	uint8_t session[WIRE_SESSION_SIZE];
 
@@ -214,16 +217,15 @@ static inline const char *fake_stream_path(const struct fake_destination *d)
 	return path;
 }
 
-static inline int fake_open_monitor(const char *path, int timeout_ms, struct qmp **out,
-				    struct errtext *err)
+/* Under lock: our end, or -1. */
+static inline int fake_new_monitor(struct fake_destination *d)
 {
-	struct fake_destination *d = fake_here;
 	struct fake_monitor *m = &d->monitors[d->monitor_count];
 	int pair[2];
 
 	if (d->failing == FAKE_STEP_MONITOR || d->monitor_late) {
 		d->monitor_late -= d->monitor_late > 0;
-		return errtext_set(err, -ENOENT, "%s: no such file", path);
+		return -1;
 	}
 	cr_assert_lt(d->monitor_count++, FAKE_MONITORS);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
@@ -231,7 +233,34 @@ static inline int fake_open_monitor(const char *path, int timeout_ms, struct qmp
 	if (d->qemu_stream < 0)
 		cr_assert_eq(socket_unix_listen(fake_stream_path(d), 1, &d->qemu_stream, NULL), 0);
 	cr_assert_eq(pthread_create(&m->thread, NULL, fake_monitor_main, &m->fd), 0);
-	return qmp_adopt(pair[0], path, timeout_ms, out, err);
+	return pair[0];
+}
+
+static inline int fake_open_monitor(const char *path, int timeout_ms, struct qmp **out,
+				    struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+	int fd;
+
+	pthread_mutex_lock(&d->lock);
+	fd = fake_new_monitor(d);
+	pthread_mutex_unlock(&d->lock);
+	return fd < 0 ? errtext_set(err, -ENOENT, "%s: no such file", path)
+		      : qmp_adopt(fd, path, timeout_ms, out, err);
+}
+
+/* Those that there have been. */
+static inline void fake_end_monitors(struct fake_destination *d)
+{
+	pthread_mutex_lock(&d->lock);
+	for (; d->monitors_ended < d->monitor_count; d->monitors_ended++) {
+		struct fake_monitor *m = &d->monitors[d->monitors_ended];
+
+		shutdown(m->fd, SHUT_RDWR);
+		pthread_join(m->thread, NULL);
+		close(m->fd);
+	}
+	pthread_mutex_unlock(&d->lock);
 }
 
 /* ---- QEMU's memory ---- */
@@ -712,6 +741,7 @@ static inline struct fake_destination *fake_destination_new(void)
 		.name = "pc.ram", .size = FAKE_RAM_BYTES, .page_size = RAM_PAGE_SIZE, .fd = -1};
 
 	cr_assert_not_null(d);
+	pthread_mutex_init(&d->lock, NULL);
 	d->now_us = 1000000;
 	d->source = d->guard_pipe = d->tunnel = d->fault_fd = -1;
 	d->qemu_stream = d->qemu_stream_fd = -1;
@@ -748,6 +778,7 @@ static inline void fake_remove(const char *path)
 
 static inline void fake_destination_destroy(struct fake_destination *d)
 {
+	fake_end_monitors(d); /* of a server's sessions */
 	for (unsigned int i = 0; i < d->ahead; i++)
 		slot_leave(d->others[i]);
 	cleanup_close(&d->libvirtd);
@@ -758,6 +789,7 @@ static inline void fake_destination_destroy(struct fake_destination *d)
 		munmap(d->qemu_ram, FAKE_RAM_BYTES);
 	fake_remove(d->path);
 	free(d->receiver);
+	pthread_mutex_destroy(&d->lock);
 	free(d);
 }
 
@@ -838,11 +870,7 @@ static inline void fake_end_connections(struct fake_destination *d)
 		fake_qemu_has_it(d);
 	cleanup_close(&d->qemu_stream);
 	cleanup_close(&d->tunnel);
-	for (unsigned int i = 0; i < d->monitor_count; i++) {
-		shutdown(d->monitors[i].fd, SHUT_RDWR);
-		pthread_join(d->monitors[i].thread, NULL);
-		close(d->monitors[i].fd);
-	}
+	fake_end_monitors(d);
 }
 
 static inline void fake_read_record(struct fake_destination *d)

@@ -134,12 +134,24 @@ static inline struct fake_libvirt *fake_libvirt_new(const char *socket)
 	return l;
 }
 
+/* Connections that are open now. */
+static inline unsigned int fake_libvirt_open(struct fake_libvirt *l)
+{
+	unsigned int open;
+
+	pthread_mutex_lock(&l->lock);
+	open = l->open;
+	pthread_mutex_unlock(&l->lock);
+	return open;
+}
+
 /* All connections must be closed: that is checked. */
 static inline void fake_libvirt_destroy(struct fake_libvirt *l)
 {
 	struct fake_libvirt **at = &fake_libvirts;
+	unsigned int open = fake_libvirt_open(l);
 
-	cr_expect_eq(l->open, 0, "%u connections to %s were left open", l->open, l->socket);
+	cr_expect_eq(open, 0, "%u connections to %s were left open", open, l->socket);
 	while (*at != l)
 		at = &(*at)->next;
 	*at = l->next;

@@ -159,7 +159,7 @@ Test(server, listens_although_libvirt_hangs)
 	close(fd);
 	sem_post(&libvirt_answers);
 	cr_assert_eq(stopped(&f), 0);
-	while (f.d->libvirt->open)
+	while (fake_libvirt_open(f.d->libvirt))
 		usleep(1000);
 	done(&f);
 }
