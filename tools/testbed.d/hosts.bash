@@ -53,7 +53,8 @@ libvirtd_answers() {
 }
 
 libvirtd_start() {
-	local host=$1 deadline=$((SECONDS + ANSWER_TIMEOUT_S))
+	local host=$1 deadline=$((SECONDS + ANSWER_TIMEOUT_S)) reaper
+	reaper=$(realpath "$PARTS/reaper")
 	rm -f "$STATE/$host/run/libvirtd.pid"
 	# A clean environment and umask, as from an init system; --daemon also does what setsid does.
 	(
@@ -65,7 +66,7 @@ libvirtd_start() {
 			((fd <= 2 || fd == 255)) || eval "exec $fd>&-"
 		done
 		on_host "$host" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin \
-			libvirtd --daemon --pid-file /run/libvirtd.pid </dev/null >/dev/null 2>&1
+			"$reaper" libvirtd --daemon --pid-file /run/libvirtd.pid </dev/null >/dev/null 2>&1
 	) || die "host $host: libvirtd does not start; read $DATA/$host/log/libvirtd.log"
 	until libvirtd_answers "$host"; do
 		((SECONDS < deadline)) ||
