@@ -121,14 +121,15 @@ mount_namespace_make() {
 }
 
 namespaces_make() {
-	local host=$1 directory=$STATE/$1 libvirt_cache=$CACHE/libvirt-$RELEASE-$1$SUFFIX
+	local host=$1 directory=$STATE/$1 libvirt_cache=$CACHE/libvirt-${RELEASE[$1]}-$1$SUFFIX
 	mkdir -p "$directory"/{run,etc,lib} "$DATA/$host/log" "$libvirt_cache"
 	touch "$directory"/{net,mnt,uts}
 	"$PARTS/host-config" "$host" "$directory" "$DATA" "$INSTANCE"
 	unshare --net="$directory/net" --uts="$directory/uts" true 9<&- ||
 		die "host $host: cannot make its namespaces (message above)"
 	mount_namespace_make "$directory/mnt"
-	on_host "$host" "$PARTS/host-populate" "$host" "$STATE" "$DATA" "$libvirt_cache" "$(release_directory)" ||
+	on_host "$host" "$PARTS/host-populate" "$host" "$STATE" "$DATA" "$libvirt_cache" \
+		"$(release_usr "${RELEASE[$host]}")" ||
 		die "host $host: cannot be furnished (message above)"
 }
 
@@ -165,20 +166,20 @@ hosts_make() {
 	for host in a b; do
 		say "host $host: making namespaces"
 		namespaces_make "$host"
+		printf '%s\n' "${RELEASE[$host]}" >"$STATE/$host/release"
 	done
 	link_make mgmt0 10.77.0
 	link_make mig0 10.78.0
-	printf '%s\n' "$RELEASE" >"$STATE/release"
 	touch "$STATE/built"
 }
 
 cmd_up() {
 	local host
 	lock
-	release_check
+	releases_choose "$@"
 	packages_install testbed
 	images_make
-	release_make
+	releases_make
 	if [[ ! -e $STATE/built ]]; then
 		hosts_end # what a broken-off `up` may have left
 		hosts_make
