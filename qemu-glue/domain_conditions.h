@@ -15,6 +15,7 @@
 
 #define CONDITION_LIVE_MIGRATABLE "LiveMigratable"
 #define CONDITION_DIRECT_LANE "DirectLane"
+#define CONDITION_DESTINATION "Destination"
 
 /* What the running guest tells about its RAM. Texts may be NULL: nothing wrong. */
 struct lane_facts {

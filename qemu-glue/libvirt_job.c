@@ -44,11 +44,24 @@ static virDomainPtr migrate(struct libvirt_job *job, virDomainPtr dom, virConnec
 	return arrived;
 }
 
-/* "Canceled by client": libvirt notes an abort while Perform has not been called, and tells of it
- * only then. */
 static int failure(void)
 {
-	return virGetLastErrorCode() == VIR_ERR_OPERATION_ABORTED ? -ECANCELED : -EIO;
+	/* An error of the connection itself, as opposed to one that a daemon has sent. */
+	if (virGetLastErrorDomain() == VIR_FROM_RPC)
+		return -ECONNRESET;
+	switch (virGetLastErrorCode()) {
+	case VIR_ERR_OPERATION_ABORTED: /* noted while Perform has not been called, and told only
+					 * then */
+		return -ECANCELED;
+	case VIR_ERR_RPC:
+	case VIR_ERR_NO_CONNECT:
+		return -ECONNRESET;
+	case VIR_ERR_OPERATION_TIMEOUT:
+	case VIR_ERR_RESOURCE_BUSY:
+		return -EAGAIN;
+	default:
+		return -EPERM;
+	}
 }
 
 static void *job_main(void *arg)

@@ -18,8 +18,9 @@ struct libvirt_job_options {
 	const char *persistent_xml;  /* stored definition there, or NULL for a transient guest;
 				      * the source's is then removed */
 	const char *stream_path;     /* UNIX socket of QEMU's stream, same path on both hosts */
-	/* The migration has ended: 0 or a negative errno and libvirt's text; -ECANCELED: its job
-	 * was aborted by a client of libvirt's. From the thread. */
+	/* The migration has ended: 0 or a negative errno and libvirt's text. From the thread.
+	 * -ECANCELED: its job was aborted by a client of libvirt's. -ECONNRESET: a connection to a
+	 * daemon broke. -EAGAIN: a daemon is busy. -EPERM: a daemon said no. */
 	void (*done)(void *opaque, int result, const char *text);
 	void *opaque;
 };

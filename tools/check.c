@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray check: can this guest be migrated, by which lane, and if not, why not.
+//
+// What only the other host can tell is found out by trying: a migration's first steps, up to the
+// start of a QEMU there, which are then undone. libvirt knows no other way to ask that would tell
+// all that it may refuse a guest for.
+#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
@@ -7,12 +12,40 @@
 #include <stdlib.h>
 #include <string.h>
 #include "commands.h"
-#include "domain_arguments.h"
 #include "domain_conditions.h"
 #include "exit_status.h"
 #include "guest_check.h"
+#include "guest_dir.h"
 #include "lane.h"
 #include "libvirt_host.h"
+#include "outgoing_arguments.h"
+#include "signals.h"
+
+/* For a turn at the destination, whose own migrations come first. */
+#define TURN_S 30
+
+enum { /* options without a letter; below those of settings_options.h */
+       OPT_JSON = 256,
+       OPT_SOCKET,
+       OPT_DESTINATION,
+};
+
+struct arguments {
+	struct outgoing_options out; /* domain, destination (NULL: none), libvirt_socket, ... */
+	struct settings_input settings;
+	bool json;
+};
+
+static const struct argp_option options[] = {
+	{"json", OPT_JSON, NULL, 0, "JSON on standard output", 1},
+	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 1},
+	{"destination", OPT_DESTINATION, "HOST[:PORT]", 0,
+	 "Ask this host, too, where `dray receive` runs: its libvirt starts a QEMU for the guest "
+	 "and ends it again. The guest runs on here. What follows is as for dray migrate",
+	 1},
+	{NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0},
+	{0},
+};
 
 /* ---- output ---- */
 
@@ -99,7 +132,7 @@ static void print_text(const char *domain, int ret, const struct guest_facts *f)
 
 /* ---- the command ---- */
 
-static int check(const struct domain_arguments *a, struct host **host, struct guest_facts *facts,
+static int check(const struct outgoing_options *out, struct host **host, struct guest_facts *facts,
 		 struct errtext *err)
 {
 	struct errtext kernel = {0};
@@ -109,13 +142,13 @@ static int check(const struct domain_arguments *a, struct host **host, struct gu
 	/* What the kernel lacks is a condition among others. */
 	if (ret < 0 && ret != -ENOTSUP)
 		return errtext_set(err, ret, "%s", kernel.text);
-	ret = host_socket_path(a->libvirt_socket, socket, err);
+	ret = host_socket_path(out->libvirt_socket, socket, err);
 	if (ret == 0)
 		ret = host_library_init(err);
 	if (ret == 0)
 		ret = host_open(socket, host, err);
 	if (ret == 0)
-		ret = guest_check(*host, a->domain, facts, err);
+		ret = guest_check(*host, out->domain, facts, err);
 	return ret;
 }
 
@@ -128,30 +161,126 @@ static void add_failure(struct conditions *c, const char *why)
 		       CONDITION_UNKNOWN, "CheckFailed", "%s", why);
 }
 
+/* Returns the exit status; *sure is false where another attempt might come out otherwise. */
+static int run_trial(const struct outgoing_options *out, struct report_result *result, bool *sure,
+		     struct errtext *err)
+{
+	struct report report = {0}; /* warnings, on standard error */
+	struct steering *steering;
+	bool may_pass;
+	int status;
+
+	if (steering_new(false, &out->limits, &steering, err) < 0)
+		return EXIT_FAILED;
+	status = outgoing_run(out, steering, &report, result, &may_pass);
+	*sure = status == EXIT_COMPLETED || (status == EXIT_REFUSED && !may_pass);
+	steering_destroy(steering);
+	if (result->uuid[0])
+		guest_dir_tidy(result->uuid);
+	if (status != EXIT_COMPLETED)
+		errtext_set(err, 0, "%s", result->reason);
+	return status;
+}
+
+static int ask_destination(struct outgoing_options *out, struct conditions *c, struct errtext *err)
+{
+	struct report_result result = {0};
+	bool sure = false;
+	int status;
+
+	out->trial = true;
+	out->queue_s = TURN_S;
+	status = run_trial(out, &result, &sure, err);
+	if (status == EXIT_COMPLETED)
+		conditions_add(c, CONDITION_DESTINATION, CONDITION_TRUE, "Accepted",
+			       "%s would take domain %s: libvirt there has started a QEMU for it, "
+			       "and ended it again",
+			       out->destination, result.domain);
+	else
+		conditions_add(c, CONDITION_DESTINATION,
+			       sure ? CONDITION_FALSE : CONDITION_UNKNOWN,
+			       sure ? "Refused" : "CheckFailed", "%s", err->text);
+	return status;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *a = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &a->settings;
+		break;
+	case OPT_JSON:
+		a->json = true;
+		break;
+	case OPT_SOCKET:
+		a->out.libvirt_socket = arg;
+		break;
+	case OPT_DESTINATION:
+		a->out.destination = arg;
+		break;
+	case 'h':
+		argp_state_help(state, state->out_stream, ARGP_HELP_STD_HELP);
+		break;
+	case ARGP_KEY_ARG:
+		if (a->out.domain)
+			argp_error(state, "%s: too many arguments", arg);
+		a->out.domain = arg;
+		break;
+	case ARGP_KEY_END:
+		if (!a->out.domain)
+			argp_error(state, "a domain is needed");
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+static void read_arguments(int argc, char **argv, struct arguments *a)
+{
+	static const struct argp_child children[] = {{&settings_argp, 0, NULL, 0}, {0}};
+	static const struct argp argp = {
+		options,
+		parse,
+		"DOMAIN",
+		"Tell whether the guest DOMAIN can be migrated. Changes nothing.\v"
+		"Exit status: 0 it can, 1 it cannot, or not to that destination.",
+		children,
+		NULL,
+		NULL};
+
+	outgoing_defaults(&a->out);
+	argp_err_exit_status = EXIT_REFUSED;
+	argv[0] = (char *)"dray check";
+	argp_parse(&argp, argc, argv, 0, NULL, a);
+}
+
 int command_check(int argc, char **argv)
 {
-	static const struct domain_command command = {
-		.name = "dray check",
-		.usage = "DOMAIN",
-		.help = "Tell whether the guest DOMAIN can be migrated. Changes nothing.\v"
-			"Exit status: 0 it can, 1 it cannot.",
-		.least = 1,
-		.most = 1,
-		.options = DOMAIN_JSON | DOMAIN_LIBVIRT_SOCKET};
-	struct domain_arguments a;
+	struct arguments a = {0};
 	struct guest_facts facts = {0};
 	struct errtext err = {0};
+	struct report report;
 	struct host *host = NULL;
 	int ret;
 
-	domain_arguments_parse(&command, argc, argv, &a);
-	ret = check(&a, &host, &facts, &err);
+	read_arguments(argc, argv, &a);
+	report_init(&report, false);
+	if (a.out.destination && outgoing_arguments_resolve(&a.settings, &a.out, &report))
+		return EXIT_REFUSED;
+	if (a.out.destination)
+		signals_block();
+	ret = check(&a.out, &host, &facts, &err);
 	if (ret < 0 && conditions_count(&facts.conditions, NULL, CONDITION_FALSE) == 0)
 		add_failure(&facts.conditions, err.text);
+	if (ret == 0 && a.out.destination && ask_destination(&a.out, &facts.conditions, &err))
+		ret = -ENOTSUP;
 	if (a.json)
-		print_json(a.domain, ret, &facts, err.text);
+		print_json(a.out.domain, ret, &facts, err.text);
 	else
-		print_text(a.domain, ret, &facts);
+		print_text(a.out.domain, ret, &facts);
 	guest_facts_destroy(&facts);
 	host_close(host);
 	return ret < 0 ? EXIT_REFUSED : 0;

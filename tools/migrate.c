@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "exit_status.h"
 #include "lane.h"
+#include "outgoing_arguments.h"
 #include "settings_options.h"
 #include "signals.h"
 #include "wire.h"
@@ -169,55 +170,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-static void take_settings(const struct settings *s, struct outgoing_options *o)
-{
-	o->limits = (struct steering_limits){
-		.bandwidth = settings_number(s, SETTING_BANDWIDTH),
-		.max_downtime_ms = (uint32_t)settings_number(s, SETTING_MAX_DOWNTIME),
-		.post_copy = settings_bool(s, SETTING_ALLOW_POST_COPY),
-	};
-	o->completion_s_per_gib = (uint32_t)settings_number(s, SETTING_COMPLETION_TIMEOUT);
-	o->progress_s = (uint32_t)settings_number(s, SETTING_PROGRESS_TIMEOUT);
-	o->disruption = settings_bool(s, SETTING_ALLOW_WORKLOAD_DISRUPTION);
-	o->auto_converge = settings_bool(s, SETTING_ALLOW_AUTO_CONVERGE);
-	o->max_outbound = (uint32_t)settings_number(s, SETTING_MAX_OUTBOUND);
-	o->post_copy_now = s->post_copy_now;
-	snprintf(o->socket.bind, sizeof(o->socket.bind), "%s", settings_text(s, SETTING_NETWORK));
-}
-
-/* Which policy it was is part of the record. */
-static void tell_policy(const struct settings *s, struct report *report)
-{
-	char text[SETTING_NAME_SIZE + 64];
-
-	if (s->policies == 0)
-		return;
-	if (s->policy[0])
-		snprintf(text, sizeof(text), "MigrationPolicy %s applies", s->policy);
-	else
-		snprintf(text, sizeof(text), "none of %u MigrationPolicies matches", s->policies);
-	report_event(report, "policy", PHASE_CONNECT, text);
-}
-
-static int resolve(struct arguments *a, struct report *report)
-{
-	struct settings settings;
-	struct errtext err = {0};
-
-	if (settings_resolve(&a->settings, &settings, &err) < 0) {
-		report_error(report, err.text);
-		return EXIT_REFUSED;
-	}
-	tell_policy(&settings, report);
-	take_settings(&settings, &a->out);
-	if (settings_bool(&settings, SETTING_DISABLE_TLS))
-		return 0;
-	report_error(report, "this version has no TLS yet: guest memory, passwords and keys in it, "
-			     "would cross the network in the clear. If that network is trusted, "
-			     "say --disable-tls");
-	return EXIT_REFUSED;
-}
-
 /* The guest may stand still by our doing: a terminal must not stop us. */
 static void ignore_terminal(void)
 {
@@ -249,7 +201,7 @@ int command_migrate(int argc, char **argv)
 	argv[0] = (char *)"dray migrate";
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
 	report_init(&report, a.json);
-	status = resolve(&a, &report);
+	status = outgoing_arguments_resolve(&a.settings, &a.out, &report);
 	if (status)
 		return status;
 	signals_block();

@@ -210,6 +210,38 @@ unfit() {
 	untouched calm
 }
 
+# asked DESTINATION-OPTIONS...: of calm's condition Destination, status and reason; exit status in $status.
+asked() {
+	run "$TESTBED" exec a "$DRAY" check --disable-tls --json --destination 10.78.0.2 "$@" calm
+	jq -r '.conditions[] | select(.type == "Destination") | .status, .reason' <<<"$output" | paste -sd' '
+}
+
+@test "check asks the destination: it would work, and the guest runs on" {
+	[ "$(asked)" = 'Unknown CheckFailed' ] # nobody is there
+	receive b
+	[ "$(asked)" = 'True Accepted' ]
+	untouched calm
+	[ "$("$TESTBED" where calm)" = 'a=running b=absent' ]
+}
+
+@test "the destination has not the guest's bridge: check knows, and it is a refusal" {
+	"$TESTBED" exec a ip link add draybridge type bridge
+	cat >"$BATS_TEST_TMPDIR/nic.xml" <<-END
+		<interface type='bridge'><mac address='52:54:00:64:72:79'/><source bridge='draybridge'/></interface>
+	END
+	"$TESTBED" exec a virsh -q attach-device calm "$BATS_TEST_TMPDIR/nic.xml"
+	receive b
+	local asked
+	asked=$(asked)
+	migrate a calm --retries 2
+	"$TESTBED" exec a virsh -q detach-device calm "$BATS_TEST_TMPDIR/nic.xml"
+	"$TESTBED" exec a ip link delete draybridge
+	[ "$asked" = 'False Refused' ]
+	refused calm draybridge
+	! grep -q '"event":"attempt"' "$TX_LOG" || false
+	untouched calm
+}
+
 @test "io_uring is forbidden" {
 	DRAY_FAULT=io-uring=fail migrate_start a calm
 	migrate_wait

@@ -69,21 +69,22 @@ static int run(struct outgoing *o, const struct outgoing_lane *lane, struct repo
 	outgoing_lane_walk(o, lane);
 	for_operator = o->postcopy.damaged || o->libvirt.stands;
 	status = outgoing_result_status(o->phase, for_operator);
-	/* A receiver that cannot be reached, or will not do, is found before anything is touched.
-	 */
-	refused = status == EXIT_FAILED && !o->peer.accepted;
+	/* A receiver that cannot be reached, or will not do, is found before anything is touched;
+	 * and what libvirt refuses has been undone. */
+	refused = status == EXIT_FAILED && (!o->peer.accepted || o->libvirt.refused);
 	*may_pass = status == EXIT_FAILED && !o->guest.ended &&
 		    (!refused || outgoing_result_is_passing(o->failed));
 	outgoing_result_fill(o, outgoing_result_word(o->phase, for_operator), result);
 	if (refused)
 		return EXIT_REFUSED;
-	return status;
+	return status == EXIT_ABORTED && o->libvirt.tried ? EXIT_COMPLETED : status;
 }
 
 int outgoing_run(const struct outgoing_options *options, struct steering *steering,
 		 struct report *report, struct report_result *result, bool *may_pass)
 {
-	const struct outgoing_lane *lane = find_lane(options->lane);
+	const struct outgoing_lane *lane =
+		options->trial ? &outgoing_direct_trial : find_lane(options->lane);
 	struct outgoing *o = calloc(1, sizeof(*o));
 	int status;
 

@@ -35,6 +35,8 @@ struct outgoing_options {
 	uint32_t resolve_ms; /* asking the destination after a broken hand-over */
 	bool verify;
 	bool no_prefetch;
+	bool trial; /* end when the destination's QEMU has been started: EXIT_COMPLETED if it was,
+		     * with the guest where it is */
 };
 
 void outgoing_defaults(struct outgoing_options *o);

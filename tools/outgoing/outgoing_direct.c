@@ -8,11 +8,13 @@
 // it is made sure that it runs here as it did before.
 #include "outgoing_direct.h"
 
+#include <errno.h>
 #include "lane.h"
 #include "outgoing_end.h"
 #include "outgoing_handover.h"
 #include "outgoing_private.h"
 #include "outgoing_setup.h"
+#include "outgoing_state.h"
 
 static bool wants_verify(const struct outgoing *o)
 {
@@ -63,10 +65,30 @@ static const struct outgoing_step steps[] = {
 	{PHASE_FINISH, NULL, outgoing_end_finish, NULL},
 };
 
+/* All that has begun is undone from here, as by a cancel. */
+static int end_trial(struct outgoing *o)
+{
+	o->libvirt.tried = true;
+	o->cancelled = true;
+	return outgoing_fail(o, -ECANCELED, "this was a trial, by dray check: it would work");
+}
+
+static const struct outgoing_step trial[] = {
+	{PHASE_CONNECT, NULL, outgoing_setup_connect, undo_connect},
+	{PHASE_PREPARE, NULL, outgoing_setup_prepare, undo_prepare},
+	{OUTGOING_SAME_PHASE, NULL, end_trial, NULL},
+};
+
 _Static_assert(sizeof(steps) / sizeof(*steps) <= OUTGOING_STEPS_MAX, "a bit for each step");
 
 const struct outgoing_lane outgoing_direct = {
 	.name = LANE_DIRECT,
 	.steps = steps,
 	.count = sizeof(steps) / sizeof(*steps),
+};
+
+const struct outgoing_lane outgoing_direct_trial = {
+	.name = LANE_DIRECT,
+	.steps = trial,
+	.count = sizeof(trial) / sizeof(*trial),
 };

@@ -5,3 +5,6 @@
 #include "outgoing_lane.h"
 
 extern const struct outgoing_lane outgoing_direct;
+/* Its first steps only, until libvirt there has started the guest's QEMU; then all is undone, and
+ * the guest has noticed nothing. Whatever the destination would refuse has been asked by then. */
+extern const struct outgoing_lane outgoing_direct_trial;

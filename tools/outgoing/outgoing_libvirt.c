@@ -101,6 +101,14 @@ static void take_cancel(struct outgoing *o, const char *text)
 		      text);
 }
 
+/* At Begin or Prepare, by the daemon here or there: nothing has moved yet. */
+static void take_refusal(struct outgoing *o, const char *text)
+{
+	o->libvirt.refused = true;
+	outgoing_fail(o, -EPERM, "libvirt will not have domain %s moved: %s", o->guest.info.name,
+		      text);
+}
+
 void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail)
 {
 	o->libvirt.done = true;
@@ -110,6 +118,8 @@ void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail)
 		return;
 	if (mail->result == -ECANCELED && !o->libvirt.aborted)
 		take_cancel(o, mail->text);
+	if (mail->result == -EPERM && !o->libvirt.perform_held)
+		take_refusal(o, mail->text);
 	outgoing_fail(o, mail->result ? mail->result : -EPROTO, "libvirt: %s",
 		      mail->result ? mail->text : "the migration ended before its time");
 }
