@@ -30,6 +30,11 @@ int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, s
 	return h->ops->versions(h, libvirt, qemu, err);
 }
 
+int host_confinement(struct host *h, char name[HOST_CONFINEMENT_SIZE], struct errtext *err)
+{
+	return h->ops->confinement(h, name, err);
+}
+
 int host_find(struct host *h, const char *name_or_uuid, struct domain_info *info,
 	      struct errtext *err)
 {

@@ -50,6 +50,8 @@ struct domain_blockers {
 };
 
 /* One function for each of those below. */
+#define HOST_CONFINEMENT_SIZE 16
+
 struct host_ops {
 	void (*close)(struct host *h);
 	int (*reopen)(struct host *h, struct errtext *err);
@@ -57,6 +59,7 @@ struct host_ops {
 	int (*qemu_owner)(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err);
 	int (*versions)(struct host *h, unsigned long *libvirt, unsigned long *qemu,
 			struct errtext *err);
+	int (*confinement)(struct host *h, char name[HOST_CONFINEMENT_SIZE], struct errtext *err);
 	int (*find)(struct host *h, const char *name_or_uuid, struct domain_info *info,
 		    struct errtext *err);
 	int (*state)(struct host *h, const char *uuid, struct domain_info *info,
@@ -99,6 +102,9 @@ int host_uuid(struct host *h, uint8_t uuid[16], struct errtext *err);
 int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err);
 /* Versions as libvirt encodes them: major * 1000000 + minor * 1000 + release. */
 int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, struct errtext *err);
+
+/* By what libvirt confines its QEMUs besides their user: "apparmor", "selinux", or "none". */
+int host_confinement(struct host *h, char name[HOST_CONFINEMENT_SIZE], struct errtext *err);
 
 /* By name, or else by UUID or by the number of a domain that runs. -ENOENT with a text that names
  * the way out. */

@@ -184,6 +184,20 @@ static int libvirt_versions(struct host *host, unsigned long *libvirt, unsigned 
 	return 0;
 }
 
+static int libvirt_confinement(struct host *host, char name[HOST_CONFINEMENT_SIZE],
+			       struct errtext *err)
+{
+	_cleanup_free_ char *model = capability_text(
+		of(host),
+		"string(/capabilities/host/secmodel[model='apparmor' or model='selinux']/model)",
+		err);
+
+	if (!model)
+		return errtext_set(err, -EIO, "libvirt does not tell what confines its QEMUs");
+	snprintf(name, HOST_CONFINEMENT_SIZE, "%s", *model ? model : "none");
+	return 0;
+}
+
 /* ---- domains ---- */
 
 static void domain_free(virDomainPtr *dom)
@@ -726,6 +740,7 @@ static const struct host_ops libvirt_ops = {
 	.uuid = libvirt_uuid,
 	.qemu_owner = libvirt_qemu_owner,
 	.versions = libvirt_versions,
+	.confinement = libvirt_confinement,
 	.find = libvirt_find,
 	.state = libvirt_state,
 	.domain_xml = libvirt_domain_xml,

@@ -197,8 +197,7 @@ static int ask_destination(struct outgoing_options *out, struct conditions *c, s
 			       "and ended it again",
 			       out->destination, result.domain);
 	else
-		conditions_add(c, CONDITION_DESTINATION,
-			       sure ? CONDITION_FALSE : CONDITION_UNKNOWN,
+		conditions_add(c, CONDITION_DESTINATION, sure ? CONDITION_FALSE : CONDITION_UNKNOWN,
 			       sure ? "Refused" : "CheckFailed", "%s", err->text);
 	return status;
 }

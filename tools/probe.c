@@ -11,6 +11,7 @@
 #include "cleanup.h"
 #include "commands.h"
 #include "domain_arguments.h"
+#include "guest_dir.h"
 #include "kernel_abi.h"
 #include "libvirt_host.h"
 #include "socket.h"
@@ -18,6 +19,9 @@
 #include "uffd_device.h"
 #include "uring_stream.h"
 #include "wire.h"
+
+/* Debian's profile of libvirt's QEMUs reads what its administrator has added here. */
+#define APPARMOR_LOCAL "/etc/apparmor.d/local/abstractions/libvirt-qemu"
 
 static uint64_t userfaultfd_features(void)
 {
@@ -58,6 +62,45 @@ static void probe_kernel(json_object *o)
 			       json_object_new_string(kernel_faults_name(kernel_faults_probe())));
 }
 
+/* Which part of a migration this kernel lets dray play. */
+static void probe_roles(json_object *o)
+{
+	uint64_t f = userfaultfd_features();
+	const uint64_t track = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
+			       UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
+	bool sends = uring_stream_supported(NULL) == 0;
+
+	add_flag(o, "role_source", sends && tracker_supported(NULL) == 0 && (f & track) == track);
+	add_flag(o, "role_destination", sends);
+	add_flag(o, "role_destination_post_copy",
+		 sends && f & UFFD_FEATURE_MISSING_SHMEM &&
+			 kernel_faults_probe() != KERNEL_FAULTS_NO);
+}
+
+/* Does it let QEMU make what dray asks it for? Whoever has given leave has named our directory. */
+static bool apparmor_lets(void)
+{
+	_cleanup_fclose_ FILE *f = fopen(APPARMOR_LOCAL, "re");
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+
+	while (f && getline(&line, &size, f) > 0)
+		if (line[strspn(line, " \t")] != '#' && strstr(line, GUEST_DIR_ROOT))
+			return true;
+	return false;
+}
+
+static void probe_confinement(json_object *o, struct host *host)
+{
+	char name[HOST_CONFINEMENT_SIZE];
+
+	if (host_confinement(host, name, NULL) < 0)
+		return;
+	json_object_object_add(o, "qemu_confined_by", json_object_new_string(name));
+	if (strcmp(name, "apparmor") == 0)
+		add_flag(o, "apparmor_rule", apparmor_lets());
+}
+
 static void probe_libvirt(json_object *o, const char *socket_path)
 {
 	struct errtext err = {0};
@@ -70,6 +113,7 @@ static void probe_libvirt(json_object *o, const char *socket_path)
 	    host_versions(host, &libvirt, &qemu, &err) == 0) {
 		add_version(o, "libvirt", libvirt);
 		add_version(o, "qemu", qemu);
+		probe_confinement(o, host);
 	} else {
 		json_object_object_add(o, "libvirt", NULL);
 		json_object_object_add(o, "libvirt_error", json_object_new_string(err.text));
@@ -105,6 +149,7 @@ int command_probe(int argc, char **argv)
 	json_object_object_add(o, "dray", json_object_new_string(DRAY_VERSION));
 	json_object_object_add(o, "protocol", json_object_new_int(WIRE_VERSION_MAX));
 	probe_kernel(o);
+	probe_roles(o);
 	probe_libvirt(o, a.libvirt_socket);
 	if (a.json)
 		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));

@@ -210,9 +210,9 @@ unfit() {
 	untouched calm
 }
 
-# asked DESTINATION-OPTIONS...: of calm's condition Destination, status and reason; exit status in $status.
+# asked: of calm's condition Destination, status and reason.
 asked() {
-	run "$TESTBED" exec a "$DRAY" check --disable-tls --json --destination 10.78.0.2 "$@" calm
+	run "$TESTBED" exec a "$DRAY" check --disable-tls --json --destination 10.78.0.2 calm
 	jq -r '.conditions[] | select(.type == "Destination") | .status, .reason' <<<"$output" | paste -sd' '
 }
 
@@ -288,7 +288,8 @@ asked() {
 	"$TESTBED" exec a "$DRAY" probe --libvirt-socket /nowhere | grep -qE '^libvirt +not known$'
 	"$TESTBED" exec a "$DRAY" check --json calm | jq -e '.migratable and .lane == "direct"'
 	"$TESTBED" exec a "$DRAY" check --json calm | jq -e '[.conditions[] | .status] == ["True", "True"]'
-	"$TESTBED" exec a "$DRAY" probe --json | jq -e '.pagemap_scan and .userfaultfd_wp_async'
+	"$TESTBED" exec a "$DRAY" probe --json | jq -e '.pagemap_scan and .userfaultfd_wp_async
+		and .role_source and .role_destination and .qemu_confined_by == "none"'
 	untouched calm
 }
 

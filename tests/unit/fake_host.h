@@ -394,6 +394,15 @@ static inline int fake_qemu_owner(struct host *host, uid_t *uid, gid_t *gid, str
 	return fake_end(l, ret);
 }
 
+static inline int fake_confinement(struct host *host, char name[HOST_CONFINEMENT_SIZE],
+				   struct errtext *err)
+{
+	(void)host;
+	(void)err;
+	strcpy(name, "none");
+	return 0;
+}
+
 static inline int fake_versions(struct host *host, unsigned long *libvirt, unsigned long *qemu,
 				struct errtext *err)
 {
@@ -685,6 +694,7 @@ static const struct host_ops fake_ops = {
 	.uuid = fake_uuid,
 	.qemu_owner = fake_qemu_owner,
 	.versions = fake_versions,
+	.confinement = fake_confinement,
 	.find = fake_find,
 	.state = fake_state,
 	.domain_xml = fake_domain_xml,

@@ -37,6 +37,7 @@ static enum domain_state look(void)
 
 Test(host, facts)
 {
+	char confined[HOST_CONFINEMENT_SIZE];
 	unsigned long lv, qemu;
 	uint8_t uuid[16];
 	uid_t uid;
@@ -49,6 +50,8 @@ Test(host, facts)
 	cr_assert_eq(memcmp(uuid, libvirt->uuid, 16), 0);
 	cr_assert_eq(host_qemu_owner(host, &uid, &gid, NULL), 0);
 	cr_assert(uid == 64055 && gid == 109);
+	cr_assert_eq(host_confinement(host, confined, NULL), 0);
+	cr_assert_str_eq(confined, "none");
 	cr_assert_eq(host_versions(host, &lv, &qemu, NULL), 0);
 	cr_assert(lv == 9000000 && qemu == 7002000);
 	teardown();

@@ -77,7 +77,9 @@ static int run(struct outgoing *o, const struct outgoing_lane *lane, struct repo
 	outgoing_result_fill(o, outgoing_result_word(o->phase, for_operator), result);
 	if (refused)
 		return EXIT_REFUSED;
-	return status == EXIT_ABORTED && o->libvirt.tried ? EXIT_COMPLETED : status;
+	if (status == EXIT_ABORTED && o->libvirt.tried)
+		return EXIT_COMPLETED;
+	return status;
 }
 
 int outgoing_run(const struct outgoing_options *options, struct steering *steering,

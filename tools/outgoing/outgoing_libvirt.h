@@ -30,7 +30,7 @@ struct outgoing_libvirt {
 	bool left_behind;   /* the guest has arrived, and libvirt here still has it */
 	bool stands;	    /* the guest stays, and libvirt here does not let it run */
 	/* what it has come to */
-	bool refused; /* at Begin or Prepare: libvirt here or there will not have this guest moved */
+	bool refused; /* at Begin or Prepare: a libvirt will not have this guest moved */
 	bool tried;   /* it would work: end of a trial */
 	bool perform_held, confirm_held; /* by the gate */
 	bool done;			 /* the job, with this result and libvirt's words */
