@@ -24,6 +24,7 @@
 
 #define PAUSE_FIRST_MS 50
 #define PAUSE_MOST_MS 5000
+#define SET_LASTS_US 1000000
 #define REASON_MS 3000
 /* Of the SYNC that ends the push; nobody counts rounds here. */
 #define PUSH_ROUND UINT32_MAX
@@ -49,6 +50,8 @@ struct page_link {
 	struct control *control;
 	struct proof *proof; /* its reader's; NULL until asked for one */
 	struct page_stream streams[2 * PAGE_LINK_STREAMS_MAX];
+	uint64_t made_us;  /* the set: CLOCK_MONOTONIC */
+	uint64_t pause_ms; /* before the next one */
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* CLOCK_MONOTONIC */
@@ -392,24 +395,33 @@ static bool connect_anew(struct page_link *l)
 	return false;
 }
 
+/* Before the next try; longer each time. False: it is over. */
+static bool pause_before_try(struct page_link *l)
+{
+	bool over;
+
+	pthread_mutex_lock(&l->lock);
+	over = wait_until(l, is_over, l->pause_ms);
+	pthread_mutex_unlock(&l->lock);
+	l->pause_ms = l->pause_ms ? 2 * l->pause_ms : PAUSE_FIRST_MS;
+	if (l->pause_ms > PAUSE_MOST_MS)
+		l->pause_ms = PAUSE_MOST_MS;
+	return !over;
+}
+
+/* At once, but a set that breaks as soon as it is made is no better than none: the destination may
+ * be undoing the guest, or have no room for it. */
 static void reconnect(struct page_link *l)
 {
-	uint64_t pause = PAUSE_FIRST_MS;
-
-	for (;;) {
-		bool over;
-
-		if (connect_anew(l)) {
-			l->opt.changed(l->opt.opaque, PAGE_LINK_RESUMED,
-				       "connected to the destination again");
-			return;
-		}
-		pthread_mutex_lock(&l->lock);
-		over = wait_until(l, is_over, pause);
-		pthread_mutex_unlock(&l->lock);
-		if (over)
-			return;
-		pause = 2 * pause < PAUSE_MOST_MS ? 2 * pause : PAUSE_MOST_MS;
+	if (clock_monotonic_us() - l->made_us > SET_LASTS_US)
+		l->pause_ms = 0;
+	while (pause_before_try(l)) {
+		if (!connect_anew(l))
+			continue;
+		l->made_us = clock_monotonic_us();
+		l->opt.changed(l->opt.opaque, PAGE_LINK_RESUMED,
+			       "connected to the destination again");
+		return;
 	}
 }
 
