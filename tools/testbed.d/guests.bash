@@ -39,7 +39,7 @@ on_libvirt() {
 declare -A GUEST=()
 
 options_default() {
-	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [period]=8
+	GUEST=([monitor]='' [name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [period]=8
 		[disk]='' [ram]=file [discard]='' [reporting]=off [xml-only]='' [virtio-mem]=0)
 }
 
@@ -56,6 +56,7 @@ options_read() {
 		--discard) GUEST[discard]='<discard/>' ;;
 		--reporting) GUEST[reporting]=on ;;
 		--xml-only) GUEST[xml-only]=yes ;;
+		--monitor) GUEST[monitor]=yes ;;
 		*) die "guest: $1: no such option; see tools/testbed --help" ;;
 		esac
 		shift
@@ -162,10 +163,11 @@ xml_disk() {
 	END
 }
 
-# loglevel keeps the kernel off the witness' line unless it is dying; nowatchdog, because a guest that is
-# stopped for long is nothing to report here.
+# loglevel keeps the kernel off the witness' line unless it is dying; nowatchdog, because a guest that is stopped for long
+# is nothing to report here. A panic ends the guest, on_reboot being what it is, and an NMI makes it panic: so can a test
+# have it end, or boot again, from inside.
 kernel_arguments() {
-	printf 'console=ttyS0 loglevel=3 nowatchdog panic=0 mitigations=off '
+	printf 'console=ttyS0 loglevel=3 nowatchdog panic=-1 unknown_nmi_panic mitigations=off '
 	printf 'witness.fill=%d witness.dirty=%d witness.rate=%d ' "${GUEST[fill]}" "${GUEST[dirty]}" "${GUEST[rate]}"
 	printf 'witness.threads=%d witness.nodes=%d ' "${GUEST[vcpus]}" "${GUEST[numa]}"
 	printf 'witness.touch=%d witness.stride=%d ' "${GUEST[touch]}" "${GUEST[stride]}"
@@ -173,11 +175,21 @@ kernel_arguments() {
 	[[ -z ${GUEST[disk]} ]] || printf 'witness.disk=1'
 }
 
+xml_monitor() {
+	[[ -n ${GUEST[monitor]} ]] || return 0
+	cat <<-END
+		  <qemu:commandline>
+		    <qemu:arg value='-qmp'/>
+		    <qemu:arg value='unix:/var/lib/libvirt/qemu/${GUEST[name]}.monitor,server=on,wait=off'/>
+		  </qemu:commandline>
+	END
+}
+
 # Neither seclabel lets libvirt give the file back to root when a guest leaves, as the other host is using it.
 xml() {
 	local total=$((GUEST[memory] + ${GUEST[virtio-mem]}))
 	cat <<-END
-		<domain type='qemu'>
+		<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
 		  <name>${GUEST[name]}</name>
 		$(xml_max_memory)
 		  <memory unit='MiB'>$total</memory>
@@ -205,6 +217,7 @@ xml() {
 		$(xml_virtio_mem)
 		    <memballoon model='virtio' freePageReporting='${GUEST[reporting]}'/>
 		  </devices>
+		$(xml_monitor)
 		</domain>
 	END
 }
