@@ -12,6 +12,12 @@
 //             was called, until gate_permit: after the hand-over a broken connection must never
 //             lead to a guest running twice.
 //
+// Once Perform has passed, QEMU's migration must never wait for anything: the RAM that it would
+// send is the direct lane's, so what is left is quickly sent, and QEMU 10 then spins, with more
+// than 10,000 MIGRATION_PASS events a second, until it may stop the guest. What each version, and
+// machine type, waits for before it does stands in switchover_ack.h; who tells it, in
+// return_path.h.
+//
 // Everything else passes untouched, in order. A held call is the library's own message, forwarded
 // later; libvirt allows calls to overtake each other. One connection per gate.
 #pragma once

@@ -5,10 +5,11 @@
 // dray holds the stream back from its first byte until all memory has arrived. The source's QEMU
 // waits for two words of the destination's meanwhile, and gets both from here:
 //
-//   SWITCHOVER_ACK  at the head. With the capability switchover-ack, which libvirt turns on by
-//                   itself where both QEMUs have it, QEMU does not stop the guest before it; QEMU
-//                   10 spins meanwhile. It exists for devices that must prepare the destination
-//                   (VFIO), which the direct lane refuses; nobody else has anything against it.
+//   SWITCHOVER_ACK  at the head, if QEMU waits for it (switchover_ack.h): with the capability
+//                   switchover-ack, which libvirt turns on by itself where both QEMUs have it, it
+//                   does not stop the guest before; QEMU 10 spins meanwhile. It exists for devices
+//                   that must prepare the destination (VFIO), which the direct lane refuses; nobody
+//                   else has anything against it. QEMU that does not wait for it must not get it.
 //   SHUT, no error  when the stream has come to its end (stream_end.h). It makes the source's QEMU
 //                   complete its migration. That must be so BEFORE the release: until then
 //                   migrate_cancel (virsh domjobabort, a libvirt client that goes away) lets the
@@ -17,10 +18,6 @@
 //                   does, which the gate keeps back (gate.h). And a device may write guest memory
 //                   until its state has been saved, so the last look at memory comes after it. It
 //                   must not come earlier: QEMU 7.2 closes the whole connection when it reads it.
-//
-//   QEMU 7.2              does not know SWITCHOVER_ACK: it must not be sent (the caller asks)
-//   QEMU 8.1 to 10        waits for it in any case
-//   QEMU 11.1             waits for it with machine types before 11.1; else only if a device asks
 //
 // What the destination's QEMU says after the release is dropped. Messages are be16 type, be16
 // length, body (QEMU, migration/migration.c, enum mig_rp_message_type).
@@ -36,7 +33,7 @@
 
 /* Zeroed, but for what the caller sets: the beginning of a stream. Belongs to one thread. */
 struct return_path {
-	bool acknowledge; /* set by the caller: QEMU knows SWITCHOVER_ACK */
+	bool acknowledge; /* set by the caller: QEMU waits for SWITCHOVER_ACK */
 	bool acked, shut; /* have been said */
 	struct stream_end end;
 };

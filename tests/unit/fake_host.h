@@ -24,6 +24,7 @@
 #include <string.h>
 #include <uuid/uuid.h>
 #include "fake_backends.h"
+#include "fake_machine.h"
 #include "host.h"
 #include "libvirt_host.h"
 
@@ -63,6 +64,7 @@ struct fake_domain {
 	bool ignore_shared;
 	struct fake_backend backends[FAKE_BACKENDS];
 	bool switchover_ack; /* its QEMU knows the capability */
+	struct fake_machine machine;
 	struct domain_blockers blockers;
 	pid_t qemu;
 	bool stuck;		      /* its job ends only if it is suspended */
@@ -484,6 +486,8 @@ static inline int fake_monitor_command(struct host *host, const char *uuid, cons
 	if (ret == 0)
 		ret = fake_monitor(d, err);
 	if (ret == 0)
+		value = fake_machine_command(&d->machine, command);
+	if (ret == 0 && !value)
 		value = fake_backend_command(d->backends, command, &changed);
 	if (ret == 0 && !value)
 		ret = errtext_set(err, -EREMOTEIO, "QEMU's monitor refuses %s", command);

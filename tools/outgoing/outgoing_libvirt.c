@@ -16,6 +16,7 @@
 #include "ownership.h"
 #include "ownership_table.h"
 #include "ram_discard.h"
+#include "switchover_ack.h"
 
 /* For libvirt to wind up by itself before its connections are cut. */
 #define WIND_UP_MS 3000
@@ -168,8 +169,8 @@ static int open_sockets(struct outgoing *o)
 	qemu_stream.kind = WIRE_KIND_QEMU_STREAM;
 	qemu_stream.ended = on_qemu_stream_end;
 	if (ret == 0)
-		ret = host_knows_capability(o->libvirt.host, o->guest.info.uuid, "switchover-ack",
-					    &qemu_stream.acknowledge, &o->err);
+		ret = switchover_ack_is_awaited(o->libvirt.host, o->guest.info.uuid,
+						&qemu_stream.acknowledge, &o->err);
 	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
 	if (ret == 0 && strcmp(o->peer.stream_path, o->place.dir.stream) != 0)
 		ret = outgoing_fail(o, -EPROTO,
