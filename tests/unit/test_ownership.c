@@ -441,6 +441,37 @@ Test(ownership, a_question_that_is_for_another_host_or_migration)
 	teardown();
 }
 
+static void release_and_end(void *opaque, struct fake_libvirt *l, enum fake_call call)
+{
+	const struct answer_row *row = opaque;
+
+	(void)l;
+	if (call == FAKE_STATE)
+		write_record(row);
+}
+
+/* It is released while libvirt is asked, runs, and has ended when libvirt answers. */
+Test(ownership, what_happens_while_libvirt_is_asked_is_not_missed)
+{
+	const struct answer_row before = {.record = true};
+	struct answer_row after = {.record = true, .released = true};
+	const struct door_host self = this_one();
+	const struct wire_query q = question();
+	enum wire_state answer;
+
+	own_run();
+	setup(DOMAIN_ABSENT, true);
+	write_record(&before);
+	libvirt->before = release_and_end;
+	libvirt->opaque = &after;
+	cr_expect_eq(ownership_answer(host, &q, &self, &answer, NULL), -ENODATA);
+	write_record(&before);
+	after.resumed = true;
+	cr_expect_eq(ownership_answer(host, &q, &self, &answer, NULL), 0);
+	cr_expect_eq(answer, WIRE_STATE_ENDED);
+	teardown();
+}
+
 Test(ownership, no_answer_without_libvirt)
 {
 	const struct answer_row row = {.record = true};

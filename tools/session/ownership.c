@@ -165,24 +165,42 @@ static bool is_leaving(const struct guest_dir *dir)
 	return true;
 }
 
+/* Is there such a record at all? */
+static int check_query(const struct wire_query *query, const struct door_host *self,
+		       struct errtext *err)
+{
+	struct guest_dir dir;
+	struct record r;
+	int ret = ownership_record(query, self, &dir, &r, err);
+
+	if (ret == 0)
+		record_destroy(&r);
+	return ret;
+}
+
+/* The record is read after libvirt was asked: a guest that libvirt had no more, or not yet, and
+ * that was not released until later, has not run. The other way round it could have been released,
+ * have run, and have ended in between. */
 int ownership_answer(struct host *host, const struct wire_query *query,
 		     const struct door_host *self, enum wire_state *answer, struct errtext *err)
 {
 	struct guest_dir dir;
 	struct domain_info info;
 	struct record r;
+	char uuid[37];
 	enum ownership_evidence found;
-	int ret = ownership_record(query, self, &dir, &r, err);
+	int ret = check_query(query, self, err);
 
+	uuid_unparse_lower(query->uuid, uuid);
+	if (ret == 0)
+		ret = host_state(host, uuid, &info, err);
+	if (ret == 0)
+		ret = ownership_record(query, self, &dir, &r, err);
 	if (ret < 0)
 		return ret;
-	ret = host_state(host, r.uuid, &info, err);
-	if (ret == 0)
-		record_judge(&dir, &r, ownership_table_arrival(info.state) == ARRIVAL_NONE);
+	record_judge(&dir, &r, ownership_table_arrival(info.state) == ARRIVAL_NONE);
 	found = evidence(&r);
 	record_destroy(&r);
-	if (ret < 0)
-		return ret;
 	if (ownership_table_answer(info.state, found, is_leaving(&dir), answer))
 		return 0;
 	return errtext_set(err, -ENODATA,
