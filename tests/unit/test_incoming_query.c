@@ -121,3 +121,102 @@ Test(incoming_query, libvirt_does_not_answer)
 	cr_assert_eq(ask(d, WIRE_QUERY), WIRE_STATE_RUNNING);
 	fake_destination_destroy(d);
 }
+
+/* ---- the record alone ---- */
+
+struct silence {
+	bool released, has_run, locked;
+	bool session, ending, let_go; /* there is one in this process */
+	bool answered;
+};
+
+ParameterizedTestParameters(incoming_query, silences)
+{
+	static struct silence rows[] = {
+		{.answered = true},
+		{.released = true},
+		{.has_run = true},
+		{.locked = true},
+		{.session = true, .locked = true},
+		{.session = true, .locked = true, .ending = true, .answered = true},
+		{.session = true, .locked = true, .ending = true, .let_go = true},
+	};
+
+	return cr_make_param_array(struct silence, rows, sizeof(rows) / sizeof(*rows));
+}
+
+static struct incoming *session_of(struct fake_destination *d, const struct silence *row)
+{
+	const struct record about = {.session = SESSION};
+	struct incoming *in = calloc(1, sizeof(*in));
+
+	cr_assert_not_null(in);
+	in->receiver = d->receiver;
+	record_session_bytes(&about, in->session);
+	in->joined.ending = row->ending;
+	in->joined.released = row->let_go;
+	cr_assert_eq(receiver_add(in), 0);
+	return in;
+}
+
+/* What was never released is not here, once nobody can release it any more. */
+ParameterizedTest(struct silence *row, incoming_query, silences)
+{
+	const struct question written = {.not_released = !row->released, .has_run = row->has_run};
+	struct incoming *in = NULL;
+	struct fake_destination *d;
+
+	own_run();
+	d = fake_destination_new();
+	d->locked = row->locked;
+	write_record(&written);
+	if (row->session)
+		in = session_of(d, row);
+	fake_libvirt_add(d->libvirt, "web", FAKE_UUID, DOMAIN_INCOMING);
+	fake_libvirt_fail(d->libvirt, FAKE_OPEN, 1, -EIO);
+	cr_expect_eq(ask(d, WIRE_QUERY), row->answered ? WIRE_STATE_ABSENT : 0);
+	fake_libvirt_fail(d->libvirt, FAKE_STATE, 1, -EIO);
+	cr_expect_eq(ask(d, WIRE_DISCARD), row->answered ? WIRE_STATE_ABSENT : 0);
+	cr_expect_eq(d->ended, row->answered, "its QEMU");
+	cr_expect_eq(ask(d, WIRE_QUERY), row->answered ? WIRE_STATE_ABSENT : WIRE_STATE_INCOMING,
+		     "libvirt's word counts");
+	if (in)
+		receiver_remove(in);
+	free(in);
+	fake_destination_destroy(d);
+}
+
+static int asked_meanwhile;
+
+static void hang(void *opaque, struct fake_libvirt *l, enum fake_call call)
+{
+	struct fake_destination *d = opaque;
+
+	if (call != FAKE_STATE)
+		return;
+	l->before = NULL;
+	d->now_us += 1000000;
+	cr_expect_eq(ask(d, WIRE_QUERY), WIRE_STATE_INCOMING, "it may just be slow");
+	d->now_us += 2500000;
+	fake_libvirt_fail(l, FAKE_OPEN, 0, -EIO); /* nobody asks it */
+	asked_meanwhile = ask(d, WIRE_QUERY);
+	fake_libvirt_heal(l);
+}
+
+Test(incoming_query, libvirt_hangs)
+{
+	for (int released = 0; released < 2; released++) {
+		const struct question row = {.not_released = !released};
+		struct fake_destination *d;
+
+		own_run();
+		d = fake_destination_new();
+		write_record(&row);
+		fake_libvirt_add(d->libvirt, "web", FAKE_UUID, DOMAIN_INCOMING);
+		d->libvirt->before = hang;
+		d->libvirt->opaque = d;
+		cr_expect_eq(ask(d, WIRE_QUERY), WIRE_STATE_INCOMING);
+		cr_expect_eq(asked_meanwhile, released ? 0 : WIRE_STATE_ABSENT);
+		fake_destination_destroy(d);
+	}
+}

@@ -5,12 +5,21 @@
 // has not run, which is made sure of with its QEMU standing still: libvirt's Finish may come at any
 // moment (monitor_log.h, by way of the world). The record itself is the session's, or recovery's,
 // to write.
+//
+// libvirt's word counts first: somebody may have started the guest here by hand. Where libvirt does
+// not answer, or hangs, the record alone is enough for a guest that was never released, once nobody
+// is left who could release it: no session in this process, and nobody, who would hold the guest's
+// lock, in another. What QEMU lacked of its stream has gone with that session.
 #include "incoming_private.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include "cleanup.h"
 #include "connection.h"
 #include "ownership.h"
+
+/* Longer than a daemon takes that does answer, shorter than CONNECTION_ASK_MS. */
+#define LIBVIRT_HANGS_US 2000000
 
 /* If its session is under way: Finish, which may be on its way, does not come through. */
 static void cut_tunnels(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
@@ -39,6 +48,29 @@ static void discard(struct receiver *r, const struct wire_query *query)
 	record_destroy(&record);
 }
 
+/* ---- libvirt ---- */
+
+/* One question hangs in it already. */
+static bool libvirt_hangs(struct receiver *r)
+{
+	bool hangs;
+
+	pthread_mutex_lock(&r->lock);
+	hangs = r->waiting_for_libvirt &&
+		r->opt.world->now_us() - r->libvirt_heard_us > LIBVIRT_HANGS_US;
+	pthread_mutex_unlock(&r->lock);
+	return hangs;
+}
+
+static void note_waiting(struct receiver *r, bool begins)
+{
+	pthread_mutex_lock(&r->lock);
+	if (!begins || r->waiting_for_libvirt == 0)
+		r->libvirt_heard_us = r->opt.world->now_us();
+	r->waiting_for_libvirt += begins ? 1 : -1;
+	pthread_mutex_unlock(&r->lock);
+}
+
 /* -ENODATA: STATE says why there is no answer. */
 static int answer(struct receiver *r, struct host *host, const struct wire_message *question,
 		  struct wire_message *m, struct errtext *err)
@@ -55,19 +87,72 @@ static int answer(struct receiver *r, struct host *host, const struct wire_messa
 	return ret == -ENODATA ? 0 : ret;
 }
 
+static int answer_by_libvirt(struct receiver *r, const struct wire_message *question,
+			     struct wire_message *m, struct errtext *err)
+{
+	struct host *host = NULL;
+	int ret;
+
+	if (libvirt_hangs(r))
+		return -ETIMEDOUT;
+	note_waiting(r, true);
+	ret = r->opt.world->open_host(r->opt.libvirt_socket, &host, err);
+	if (ret == 0)
+		ret = answer(r, host, question, m, err);
+	note_waiting(r, false);
+	host_close(host);
+	return ret;
+}
+
+/* ---- the record ---- */
+
+static bool says_never_released(struct receiver *r, const struct wire_query *query, char uuid[37])
+{
+	struct guest_dir dir;
+	struct record record;
+	bool says;
+
+	if (ownership_record(query, &r->opt.self, &dir, &record, NULL) < 0)
+		return false;
+	says = !record.released && !record.resumed;
+	snprintf(uuid, 37, "%s", record.uuid);
+	record_destroy(&record);
+	return says;
+}
+
+/* Nobody can release it: so what the record says then is final. */
+static bool is_over(struct receiver *r, const struct wire_query *query, const char *uuid)
+{
+	return !receiver_may_release(r, query->session) &&
+	       (receiver_knows(r, query->session) ||
+		incoming_world_try_dir(r->opt.world, uuid, NULL) == 0);
+}
+
+static int answer_by_record(struct receiver *r, const struct wire_message *question,
+			    struct wire_message *m)
+{
+	char uuid[37];
+
+	if (!says_never_released(r, &question->query, uuid) ||
+	    !is_over(r, &question->query, uuid) || !says_never_released(r, &question->query, uuid))
+		return -ENODATA;
+	if (question->type == WIRE_DISCARD)
+		discard(r, &question->query);
+	m->state.state = WIRE_STATE_ABSENT;
+	m->state.text = "";
+	return 0;
+}
+
 void incoming_query(struct receiver *r, int fd)
 {
 	_cleanup_close_ int own = fd;
 	_cleanup_message_ struct wire_message m = {0};
 	struct wire_message state = {.type = WIRE_STATE};
 	struct errtext err = {0};
-	struct host *host = NULL;
 
 	if (control_read_one(fd, CONNECTION_FIRST_MS, &m, &err) < 0 ||
-	    (m.type != WIRE_QUERY && m.type != WIRE_DISCARD) ||
-	    r->opt.world->open_host(r->opt.libvirt_socket, &host, &err) < 0)
+	    (m.type != WIRE_QUERY && m.type != WIRE_DISCARD))
 		return;
-	if (answer(r, host, &m, &state, &err) == 0)
+	if (answer_by_libvirt(r, &m, &state, &err) == 0 || answer_by_record(r, &m, &state) == 0)
 		control_write_one(fd, CONNECTION_FIRST_MS, &state, NULL);
-	host_close(host);
 }

@@ -71,6 +71,18 @@ bool receiver_knows(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]
 	return known;
 }
 
+bool receiver_may_release(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
+{
+	const struct incoming *in;
+	bool may;
+
+	pthread_mutex_lock(&r->lock);
+	in = find(r, session);
+	may = in && (!in->joined.ending || in->joined.released);
+	pthread_mutex_unlock(&r->lock);
+	return may;
+}
+
 struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
 {
 	struct incoming *in;

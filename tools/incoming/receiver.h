@@ -38,6 +38,10 @@ struct receiver {
 	pthread_cond_t changed;
 	/* under lock */
 	struct incoming *sessions; /* list */
+	/* Answers to questions that wait for libvirt, and when the latest began to, or ended:
+	 * incoming_query.c. */
+	unsigned int waiting_for_libvirt;
+	uint64_t libvirt_heard_us;
 };
 
 int receiver_new(const struct receiver_options *options, struct receiver **out);
@@ -47,6 +51,9 @@ int receiver_add(struct incoming *in);
 void receiver_remove(struct incoming *in);
 /* Is this session under way here? Any thread. */
 bool receiver_knows(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);
+/* May this session, if it is under way here, still let its guest run? Not any more once it ends
+ * without having done so. Any thread. */
+bool receiver_may_release(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);
 /* The session, for one of its other connections; NULL: there is none, or it ends. It stays until
  * receiver_leave. Any thread. */
 struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);
