@@ -20,6 +20,7 @@
 #include "process.h"
 #include "standstill.h"
 
+#define RESERVE 65536 /* bytes: a hundred times what QEMU says before it runs its guest */
 #define DEATH_MS 5000
 #define QUIET_MS 500
 
@@ -37,21 +38,78 @@ void monitor_log_keep_private(const char *monitor_path)
 	chmod(path, 0600);
 }
 
+/* There may be no such file system call, as on NFS: then a full disk is not excluded. */
+int monitor_log_reserve(const char *monitor_path, struct errtext *err)
+{
+	char path[MONITOR_LOG_PATH_MAX];
+	_cleanup_close_ int fd = -1;
+
+	monitor_log_path(monitor_path, path);
+	fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == ENOENT)
+		return 0;
+	if (fd < 0 || (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, RESERVE) < 0 && errno != EOPNOTSUPP))
+		return errtext_set(err, -errno,
+				   "%s: there is no room for what QEMU says on the destination: %s",
+				   path, strerror(errno));
+	return 0;
+}
+
 /* ---- the file ---- */
 
-/* A line that QEMU could not write to its end may be that of RESUME, too. */
-static bool is_resume(const char *line)
-{
-	json_object *o, *event = NULL;
-	bool is;
+struct reading {
+	bool resumed; /* RESUME was said */
+	bool broken;  /* something is missing */
+	bool greeted; /* there was a greeting */
+	bool first;   /* the latest was the first */
+	bool knows;   /* RESUME would have been said from here on, and was not before */
+};
 
-	if (!strstr(line, "RESUME"))
-		return false;
-	o = json_tokener_parse(line);
-	is = !o || (json_object_object_get_ex(o, "event", &event) &&
-		    strcmp(json_object_get_string(event), "RESUME") == 0);
+/* QEMU tells a client of events only once that has negotiated. The first client does so before
+ * anything can have let the guest run. A later one has missed what was between its greeting and
+ * that, unless it has asked, and QEMU still waited for its stream. */
+static void take_answer(struct reading *r, json_object *answer)
+{
+	json_object *status = NULL;
+
+	if (json_object_object_get_ex(answer, "status", &status) &&
+	    strcmp(json_object_get_string(status), "inmigrate") == 0)
+		r->knows = true;
+}
+
+static void take_object(struct reading *r, json_object *o)
+{
+	json_object *member = NULL;
+
+	if (json_object_object_get_ex(o, "QMP", &member)) {
+		r->first = !r->greeted;
+		r->greeted = true;
+		r->knows = false;
+	} else if (json_object_object_get_ex(o, "return", &member)) {
+		r->knows |= r->first;
+		take_answer(r, member);
+	} else if (json_object_object_get_ex(o, "event", &member)) {
+		r->resumed |= strcmp(json_object_get_string(member), "RESUME") == 0;
+	}
+	r->broken |= !r->greeted;
+}
+
+/* A line that QEMU could not write to its end may be that of RESUME, too. */
+static void take_line(struct reading *r, const char *line, size_t len)
+{
+	json_tokener *tok = json_tokener_new();
+	json_object *o = tok ? json_tokener_parse_ex(tok, line, (int)len) : NULL;
+	bool whole = o && json_object_is_type(o, json_type_object) && line[len - 1] == '\n' &&
+		     strspn(line + json_tokener_get_parse_end(tok), " \r\n") ==
+			     len - json_tokener_get_parse_end(tok);
+
+	if (whole)
+		take_object(r, o);
+	else
+		r->broken = true;
+	r->resumed |= !whole && strstr(line, "RESUME");
 	json_object_put(o);
-	return is;
+	json_tokener_free(tok);
 }
 
 int monitor_log_resumed(const char *monitor_path)
@@ -59,25 +117,36 @@ int monitor_log_resumed(const char *monitor_path)
 	char path[MONITOR_LOG_PATH_MAX];
 	_cleanup_fclose_ FILE *f = NULL;
 	_cleanup_free_ char *line = NULL;
+	struct reading r = {0};
 	size_t size = 0;
-	bool resumed = false;
+	ssize_t len;
 
 	monitor_log_path(monitor_path, path);
 	f = fopen(path, "re");
 	if (!f)
 		return -errno;
-	while (!resumed && getline(&line, &size, f) >= 0)
-		resumed = is_resume(line);
-	return resumed ? 1 : ferror(f) ? -EIO : 0;
+	while (!r.resumed && (len = getline(&line, &size, f)) > 0)
+		take_line(&r, line, (size_t)len);
+	if (r.resumed)
+		return 1;
+	if (ferror(f))
+		return -EIO;
+	return r.knows && !r.broken ? 0 : -ENODATA;
 }
 
 /* ---- the process ---- */
 
 /* 0: it never ran; of one that lives that is true only while it stands still. */
-static int judge(const char *monitor_path, struct errtext *err)
+static int judge(const char *monitor_path, bool released, struct errtext *err)
 {
 	int resumed = monitor_log_resumed(monitor_path);
 
+	if (resumed == -ENODATA && !released)
+		return 0;
+	if (resumed == -ENODATA)
+		return errtext_set(err, -ENODATA,
+				   "%s.log is not whole: the guest may have run before it ended",
+				   monitor_path);
 	if (resumed < 0)
 		return errtext_set(err, -ENODATA, "%s.log: %s: nothing tells whether the guest ran",
 				   monitor_path, strerror(-resumed));
@@ -97,6 +166,7 @@ static int open_process(pid_t pid, uint64_t started, int *pidfd, struct errtext 
 
 struct ending {
 	const char *monitor_path;
+	bool released;
 	int pidfd;
 };
 
@@ -104,7 +174,7 @@ struct ending {
 static int judge_and_end(void *arg, struct errtext *err)
 {
 	const struct ending *e = arg;
-	int ret = judge(e->monitor_path, err);
+	int ret = judge(e->monitor_path, e->released, err);
 
 	if (ret < 0)
 		return ret;
@@ -123,14 +193,14 @@ static int await_death(int pidfd, pid_t pid, struct errtext *err)
 }
 
 int monitor_log_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
-				   struct errtext *err)
+				   bool released, struct errtext *err)
 {
 	_cleanup_close_ int pidfd = -1;
-	struct ending ending = {.monitor_path = monitor_path};
+	struct ending ending = {.monitor_path = monitor_path, .released = released};
 	int ret = open_process(qemu, started, &pidfd, NULL);
 
 	if (ret == -ESRCH)
-		return judge(monitor_path, err);
+		return judge(monitor_path, released, err);
 	if (ret < 0)
 		return errtext_set(err, ret, "QEMU's process %d: %s", qemu, strerror(-ret));
 	ending.pidfd = pidfd;

@@ -422,9 +422,11 @@ static inline int fake_start_guard(const char *uuid, const char *session,
 
 /* The guest's QEMU is this process, which is not to be ended. */
 static inline int fake_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
-					  struct errtext *err)
+					  bool released, struct errtext *err)
 {
 	struct fake_destination *d = fake_here;
+
+	(void)released;
 
 	(void)started;
 	cr_expect_gt(qemu, 0);

@@ -135,8 +135,9 @@ static inline int fake_find_qemu(const char *monitor_path, pid_t *qemu, uint64_t
 }
 
 static inline int fake_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
-					  struct errtext *err)
+					  bool released, struct errtext *err)
 {
+	cr_expect_not(released);
 	(void)started;
 	(void)err;
 	cr_expect_eq(qemu, fake.web->qemu);

@@ -10,18 +10,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "own_run.h"
 #include "process.h"
 
 TestSuite(monitor_log, .timeout = 20);
 
-#define GREETING "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\n{\"return\": {}}\n"
-#define RESUME "{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": \"RESUME\"}\n"
+#define HELLO "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\r\n"
+#define DONE "{\"return\": {}, \"id\": 1}\r\n"
+#define GREETING HELLO DONE
+#define MIGRATION                                                                                  \
+	"{\"timestamp\": {}, \"event\": \"MIGRATION\", \"data\": {\"status\": \"active\"}}\r\n"
+#define STATUS(word) "{\"return\": {\"status\": \"" word "\", \"running\": false}, \"id\": 2}\r\n"
+#define RESUME "{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": \"RESUME\"}\r\n"
 
 struct place {
 	char dir[32], monitor[64], log[MONITOR_LOG_PATH_MAX];
@@ -54,22 +61,46 @@ static void say(const struct place *p, const char *text)
 }
 
 struct log_row {
-	char text[400];
+	char text[600];
 	int resumed;
 };
 
 ParameterizedTestParameters(monitor_log, logs)
 {
 	static struct log_row rows[] = {
-		{"", 0},
 		{GREETING, 0},
-		{GREETING "{\"timestamp\": {}, \"event\": \"MIGRATION\"}\n", 0},
+		{GREETING MIGRATION, 0},
+		{GREETING MIGRATION DONE MIGRATION, 0},
 		{GREETING "{\"return\": {\"name\": \"RESUME\"}}\n", 0},
+		{HELLO "{\"error\": {\"class\": \"CommandNotFound\"}}\n" DONE, 0},
+		/* nobody has listened, or not from the beginning on */
+		{"", -ENODATA},
+		{HELLO, -ENODATA},
+		{HELLO "{\"error\": {\"class\": \"CommandNotFound\"}}\n", -ENODATA},
+		{GREETING MIGRATION HELLO, -ENODATA},
+		{GREETING MIGRATION GREETING MIGRATION, -ENODATA},
+		{GREETING HELLO DONE STATUS("paused"), -ENODATA},
+		{GREETING HELLO DONE STATUS("inmigrate"), 0},
+		{GREETING HELLO DONE STATUS("inmigrate") HELLO, -ENODATA},
+		{GREETING HELLO DONE STATUS("inmigrate") RESUME, 1},
+		{HELLO MIGRATION, -ENODATA},
+		/* the disk was full: at the beginning, in the middle, at the end */
+		{MIGRATION, -ENODATA},
+		{DONE MIGRATION, -ENODATA},
+		{"ties\": []}}\r\n" DONE MIGRATION, -ENODATA},
+		{"\r\n" GREETING, -ENODATA},
+		{GREETING "{\"timestamp\": {\"sec" MIGRATION, -ENODATA},
+		{GREETING "{\"timestamp\": {}, \"event\": \"MIGRATION\"}" MIGRATION, -ENODATA},
+		{GREETING "conds\": 1}, \"event\": \"STOP\"}\r\n" MIGRATION, -ENODATA},
+		{GREETING "[]\r\n", -ENODATA},
+		{GREETING "{\"timestamp\": {}, \"event\": \"MIGRATION\"}", -ENODATA},
+		{GREETING "{\"timestamp\": {\"sec", -ENODATA},
+		{GREETING MIGRATION "{\"timestamp\": {\"sec" RESUME, 1},
 		{GREETING RESUME, 1},
 		{GREETING RESUME "{\"timestamp\": {}, \"event\": \"STOP\"}\n", 1},
 		/* QEMU was killed while it wrote this */
 		{GREETING "{\"timestamp\": {\"seconds\": 1}, \"event\": \"RESUME", 1},
-		{GREETING "{\"timestamp\": {\"sec", 0},
+		{RESUME, 1},
 	};
 
 	return cr_make_param_array(struct log_row, rows, sizeof(rows) / sizeof(*rows));
@@ -123,13 +154,18 @@ static int fate(const struct qemu *q)
 	return 0;
 }
 
-static int end(const struct qemu *q, const struct place *p)
+static int end_guest(const struct qemu *q, const struct place *p, bool released)
 {
 	struct errtext err = {0};
-	int ret = monitor_log_end_unless_resumed(q->pid, q->started, p->monitor, &err);
+	int ret = monitor_log_end_unless_resumed(q->pid, q->started, p->monitor, released, &err);
 
 	cr_expect_eq(ret < 0, err.text[0] != 0, "%d: %s", ret, err.text);
 	return ret;
+}
+
+static int end(const struct qemu *q, const struct place *p)
+{
+	return end_guest(q, p, true);
 }
 
 Test(monitor_log, who_has_not_run_its_guest_is_ended)
@@ -154,6 +190,55 @@ Test(monitor_log, who_has_run_its_guest_goes_on)
 	cr_assert_eq(fate(&q), 0);
 	cr_assert_eq(end(&q, &p), -EALREADY, "it has gone, and ran");
 	place_destroy(&p);
+}
+
+/* Without the end of its stream no guest runs; after the release only the log can tell. */
+Test(monitor_log, a_log_that_is_not_whole)
+{
+	struct place p = place_new();
+	struct qemu q = qemu_new(), other = qemu_new();
+
+	say(&p, GREETING HELLO);
+	cr_assert_eq(end_guest(&q, &p, true), -ENODATA);
+	cr_assert_eq(fate(&q), 0);
+	cr_assert_eq(end_guest(&q, &p, true), -ENODATA, "it has gone, and may have run");
+	cr_assert_eq(end_guest(&q, &p, false), 0);
+	cr_assert_eq(end_guest(&other, &p, false), 0);
+	cr_assert_eq(fate(&other), SIGKILL);
+	say(&p, RESUME);
+	cr_assert_eq(end_guest(&q, &p, false), -EALREADY, "whatever is thought");
+	place_destroy(&p);
+}
+
+/* ---- room ---- */
+
+Test(monitor_log, has_room)
+{
+	struct place p = place_new();
+	struct errtext err = {0};
+	struct stat st;
+
+	cr_assert_eq(monitor_log_reserve(p.monitor, &err), 0, "%s: there is none", err.text);
+	say(&p, GREETING);
+	cr_assert_eq(monitor_log_reserve(p.monitor, &err), 0, "%s", err.text);
+	cr_assert_eq(stat(p.log, &st), 0);
+	cr_assert_eq(st.st_size, strlen(GREETING));
+	cr_assert_geq(st.st_blocks * 512, 65536);
+	cr_assert_eq(monitor_log_resumed(p.monitor), 0);
+	place_destroy(&p);
+}
+
+Test(monitor_log, has_no_room)
+{
+	struct place p = {.monitor = "/run/monitor", .log = "/run/monitor.log"};
+	struct errtext err = {0};
+
+	own_run();
+	cr_assert_eq(mount("none", "/run", "tmpfs", 0, "size=16k"), 0);
+	say(&p, GREETING);
+	cr_assert_eq(monitor_log_reserve(p.monitor, &err), -ENOSPC);
+	cr_assert(strstr(err.text, "/run/monitor.log: there is no room for what QEMU says"), "%s",
+		  err.text);
 }
 
 Test(monitor_log, without_a_log_nothing_is_done)
@@ -192,7 +277,7 @@ Test(monitor_log, no_qemu_is_left_standing)
 	cr_assert_eq(mkfifo(p.log, 0600), 0);
 	dray = fork();
 	if (dray == 0)
-		_exit(monitor_log_end_unless_resumed(q.pid, q.started, p.monitor, NULL) != 0);
+		_exit(monitor_log_end_unless_resumed(q.pid, q.started, p.monitor, true, NULL) != 0);
 	fd = open(p.log, O_WRONLY); /* when it is opened at its other end */
 	cr_assert_geq(fd, 0);
 	kill(dray, SIGKILL);

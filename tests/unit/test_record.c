@@ -240,3 +240,47 @@ ParameterizedTest(struct text_row *row, record, odd_records)
 		     err.text);
 	guest_dir_close(&d);
 }
+
+/* ---- what QEMU's log tells ---- */
+
+#define GREETING "{\"QMP\": {}}\r\n{\"return\": {}}\r\n"
+
+struct judge_row {
+	const char *log; /* NULL: there is none */
+	bool released, ended;
+	bool resumed, never_ran; /* as judged */
+};
+
+/* A log that is not whole denies nothing: only that it was not released tells then. */
+Test(record, is_judged_by_qemus_log)
+{
+	static const struct judge_row rows[] = {
+		{GREETING, .released = true, .ended = true, .never_ran = true},
+		{GREETING, .released = true},
+		{GREETING "{\"event\": \"RESUME\"}\r\n", .released = true, .resumed = true},
+		{"", .released = true, .ended = true},
+		{"{\"QMP\": {}}\r\n", .released = true, .ended = true},
+		{"{\"QMP\": {}}\r\n", .ended = true, .never_ran = true},
+		{"{\"QMP\": {}}\r\n"},
+		{NULL, .released = true, .ended = true},
+		{NULL, .ended = true},
+	};
+	struct guest_dir d = {.monitor = "/run/monitor"};
+
+	own_run();
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const struct judge_row *row = &rows[i];
+		struct record r = {.released = row->released};
+		FILE *f = row->log ? fopen("/run/monitor.log", "w") : NULL;
+
+		if (f) {
+			fputs(row->log, f);
+			fclose(f);
+		} else {
+			remove("/run/monitor.log");
+		}
+		record_judge(&d, &r, row->ended);
+		cr_expect_eq(r.resumed, row->resumed, "%zu", i);
+		cr_expect_eq(r.never_ran, row->never_ran, "%zu", i);
+	}
+}

@@ -49,7 +49,9 @@ int incoming_attach(struct incoming *in)
 	if (ret < 0)
 		return ret;
 	pid = qmp_peer_pid(in->monitor.qmp);
-	ret = incoming_place_note_qemu(in, pid);
+	ret = monitor_log_reserve(in->place.dir.monitor, &in->err);
+	if (ret == 0)
+		ret = incoming_place_note_qemu(in, pid);
 	if (ret == 0)
 		ret = qmp_set_capability(in->monitor.qmp, "x-ignore-shared", true, &in->err);
 	if (ret == 0)

@@ -75,7 +75,7 @@ static void give_up_guest(struct incoming *in)
 	if (r->resumed || !find_qemu(in))
 		return;
 	ret = in->world->end_unless_resumed(r->qemu, r->qemu_started, in->place.dir.monitor,
-					    &in->err);
+					    r->released, &in->err);
 	r->never_ran = ret == 0;
 	r->resumed = ret == -EALREADY;
 	if (r->never_ran || r->resumed)

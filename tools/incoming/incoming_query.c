@@ -43,7 +43,7 @@ static void discard(struct receiver *r, const struct wire_query *query)
 	if (!record.resumed && !record.never_ran && record.qemu > 0) {
 		cut_tunnels(r, query->session);
 		r->opt.world->end_unless_resumed(record.qemu, record.qemu_started, dir.monitor,
-						 NULL);
+						 record.released, NULL);
 	}
 	record_destroy(&record);
 }

@@ -42,7 +42,7 @@ struct incoming_world {
 
 	/* monitor_log.h: monitor_log_end_unless_resumed */
 	int (*end_unless_resumed)(pid_t qemu, uint64_t started, const char *monitor_path,
-				  struct errtext *err);
+				  bool released, struct errtext *err);
 
 	/* CLOCK_MONOTONIC, in microseconds */
 	uint64_t (*now_us)(void);

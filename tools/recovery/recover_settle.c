@@ -187,7 +187,7 @@ static void end_unreleased(const struct recover_options *options, const struct g
 
 	if (!r->released && !r->resumed &&
 	    (qemu > 0 || options->world->find_qemu(dir->monitor, &qemu, &started) == 0))
-		options->world->end_unless_resumed(qemu, started, dir->monitor, NULL);
+		options->world->end_unless_resumed(qemu, started, dir->monitor, false, NULL);
 }
 
 int recover_settle_arrival(const struct recover_options *options, struct host *host,
@@ -197,8 +197,8 @@ int recover_settle_arrival(const struct recover_options *options, struct host *h
 	struct domain_info info;
 	int ret = await_arrival(options, host, r, r->released ? all_us : all_us / 4, &info, told);
 
-	if (!r->released && (ret == -EBUSY || (ret == 0 && ownership_table_arrival(info.state) ==
-								   ARRIVAL_PENDING))) {
+	if (!r->released && (ret == 0 || ret == -EBUSY) &&
+	    ownership_table_arrival(info.state) == ARRIVAL_PENDING) {
 		*told = (struct errtext){0};
 		end_unreleased(options, dir, r);
 		ret = await_arrival(options, host, r, all_us / 4, &info, told);

@@ -37,7 +37,7 @@ struct recover_world {
 	/* monitor_log.h: monitor_log_find_qemu, monitor_log_end_unless_resumed */
 	int (*find_qemu)(const char *monitor_path, pid_t *qemu, uint64_t *started);
 	int (*end_unless_resumed)(pid_t qemu, uint64_t started, const char *monitor_path,
-				  struct errtext *err);
+				  bool released, struct errtext *err);
 
 	/* CLOCK_MONOTONIC, in microseconds */
 	uint64_t (*now_us)(void);

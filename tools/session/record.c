@@ -218,7 +218,7 @@ void record_judge(const struct guest_dir *d, struct record *r, bool ended)
 		return;
 	resumed = monitor_log_resumed(d->monitor);
 	r->resumed = resumed > 0;
-	r->never_ran = resumed == 0 && ended;
+	r->never_ran = ended && (resumed == 0 || (resumed == -ENODATA && !r->released));
 }
 
 bool record_is_over(const struct record *r)
