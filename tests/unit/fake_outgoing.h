@@ -96,7 +96,7 @@ static struct world {
 	struct source_stats stats;
 	struct page_link_options link;
 	int guard[2];
-	bool guard_dismissed;
+	bool guard_dismissed, guard_begins; /* as soon as the attempt has ended */
 
 	/* How it came out. */
 	struct steering *steering;

@@ -65,8 +65,12 @@ static inline int world_run(const struct outgoing_options *options)
 	status = outgoing_run(options, world.steering, &world.report, &world.result,
 			      &world.may_pass);
 	stdout = standard;
-	if (world.guard[0] >= 0)
-		world.guard_dismissed = read(world.guard[0], done, sizeof(done)) == 4;
+	if (world.guard[0] >= 0) {
+		ssize_t n = read(world.guard[0], done, sizeof(done));
+
+		world.guard_dismissed = n == 4;
+		world.guard_begins = n == 0;
+	}
 	return status;
 }
 
@@ -103,8 +107,10 @@ static inline void world_judge(int status)
 		cr_expect_str_eq(world.result.result, "lost");
 	}
 	/* The guard takes over exactly what is still on record. */
-	if (guarded)
+	if (guarded) {
 		cr_expect_eq(world.guard_dismissed, !world.recorded, "%s", world.trace);
+		cr_expect_eq(world.guard_begins, world.recorded, "%s", world.trace);
+	}
 	/* Nothing of a migration that has been settled stays behind. */
 	if (!world.recorded && !gone) {
 		cr_expect_not(world.web->ignore_shared, "%s", world.trace);
@@ -136,8 +142,6 @@ static inline void world_teardown(void)
 		fake_libvirt_destroy(world.libvirt);
 	}
 	cleanup_close(&world.guard[0]);
-	if (world.guard[0] >= 0 && !world.guard_dismissed)
-		close(world.guard[1]);
 	fclose(world.out);
 	free(world.said);
 	snprintf(outbound, sizeof(outbound), "%s/outbound", world.dir);

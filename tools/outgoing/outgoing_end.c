@@ -93,11 +93,11 @@ bool outgoing_end_release_all(struct outgoing *o)
 	outgoing_postcopy_release(o);
 	outgoing_round_release(o);
 	outgoing_libvirt_end_job(o);
-	/* A library that hangs in a dead daemon still has our mailbox in its hands: leave all to
-	 * the end of the process, which is near. */
+	/* A library that hangs in a dead daemon still has our mailbox in its hands: leave all but
+	 * the guest to the end of the process. */
 	if (outgoing_libvirt_hangs(o)) {
 		outgoing_queue_leave(o);
-		outgoing_place_close(o);
+		outgoing_place_dismiss(o, false);
 		return false;
 	}
 	outgoing_libvirt_disconnect(o);

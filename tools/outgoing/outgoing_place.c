@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "cleanup.h"
 #include "guard.h"
 #include "outgoing_private.h"
 #include "ownership_table.h"
@@ -154,15 +155,14 @@ void outgoing_place_forget(struct outgoing *o)
 	o->place.debts = false;
 }
 
-void outgoing_place_close(struct outgoing *o)
-{
-	guest_dir_close(&o->place.dir);
-}
-
 void outgoing_place_dismiss(struct outgoing *o, bool tidy)
 {
+	int guard = steal_fd(&o->place.guard);
+
 	record_destroy(&o->place.record);
 	guest_dir_close(&o->place.dir);
-	if (tidy || o->place.guard < 0)
-		guard_done(o->place.guard);
+	if (tidy)
+		guard_done(guard);
+	else
+		cleanup_close(&guard);
 }

@@ -33,8 +33,7 @@ void outgoing_place_note_running(struct outgoing *o);
 int outgoing_place_note_discard(struct outgoing *o, const char *ids, struct errtext *err);
 /* This migration has left nothing to settle: remove its record, if it has written one. */
 void outgoing_place_forget(struct outgoing *o);
-/* Give the lock back; the guard needs it if it is to tidy up. */
-void outgoing_place_close(struct outgoing *o);
-/* tidy: the guard has nothing to do. Otherwise it reads the end of the pipe when this process
- * ends, and takes over. */
+/* Give the lock back, which the guard needs if it is to tidy up. tidy: it has nothing to do.
+ * Otherwise it reads the end of the pipe, and takes over, whether or not this process goes on to
+ * another attempt, which then waits for the lock. */
 void outgoing_place_dismiss(struct outgoing *o, bool tidy);
