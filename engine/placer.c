@@ -39,7 +39,7 @@ struct placer {
 
 	pthread_mutex_t lock;
 	pthread_cond_t hurried; /* CLOCK_MONOTONIC */
-	bool hurry;		/* under lock */
+	unsigned int hurries;	/* under lock: so many want it */
 
 	atomic_bool completed;
 	/* relaxed: independent counters */
@@ -131,7 +131,7 @@ int placer_begin(struct placer *p, struct errtext *err)
 void placer_hurry(struct placer *p, bool hurry)
 {
 	pthread_mutex_lock(&p->lock);
-	p->hurry = hurry;
+	p->hurries += hurry ? 1 : -1;
 	pthread_cond_broadcast(&p->hurried);
 	pthread_mutex_unlock(&p->lock);
 }
@@ -144,9 +144,9 @@ static bool pause_us(struct placer *p, uint64_t us)
 	int ret = 0;
 
 	pthread_mutex_lock(&p->lock);
-	while (!p->hurry && ret == 0)
+	while (!p->hurries && ret == 0)
 		ret = pthread_cond_timedwait(&p->hurried, &p->lock, &end);
-	hurry = p->hurry;
+	hurry = p->hurries;
 	pthread_mutex_unlock(&p->lock);
 	return !hurry;
 }

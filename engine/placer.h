@@ -70,7 +70,7 @@ int placer_frame(struct placer *p, const struct wire_frame *f, enum placer_cause
 int placer_hole(struct placer *p, unsigned int block, uint64_t page, struct errtext *err);
 
 /* From now on, or no longer: whoever lacks memory, or waits for it, gives up at once. For those who
- * have to wait for the threads inside. */
+ * have to wait for the threads inside, each for itself: for as long as one of them wants it. */
 void placer_hurry(struct placer *p, bool hurry);
 
 void placer_stats(const struct placer *p, struct placer_stats *stats);

@@ -249,3 +249,25 @@ ParameterizedTest(const uint32_t *page_size, placer, is_hurried)
 	cr_assert_eq(f.result, -ENOMEM);
 	cr_assert(strstr(f.err.text, "there is no memory for it"), "%s", f.err.text);
 }
+
+/* One of two who wait for its threads has them out: the other one still waits. */
+Test(placer, is_hurried_for_as_long_as_anybody_wants_it)
+{
+	struct full f;
+
+	start_full(&f, RAM_PAGE_SIZE);
+	placer_hurry(f.placer, true);
+	placer_hurry(f.placer, true);
+	placer_hurry(f.placer, false);
+	cr_assert_eq(pthread_create(&f.thread, NULL, place_all, &f), 0);
+	pthread_join(f.thread, NULL);
+	cr_assert_eq(f.result, -ENOMEM);
+	placer_hurry(f.placer, false);
+	f.err = (struct errtext){0};
+	f.result = 0;
+	cr_assert_eq(pthread_create(&f.thread, NULL, place_all, &f), 0);
+	await_lack(&f, 3);
+	guest_punch(&f.ram.blocks[0], 0, 4);
+	end_full(&f);
+	cr_assert_eq(f.result, 0, "%s", f.err.text);
+}

@@ -121,7 +121,7 @@ static int replace_link(struct incoming *in, struct incoming_link *link, struct 
 		incoming_stream_cut_pages(in);
 		while (incoming_stream_has_pages(in))
 			pthread_cond_wait(&r->changed, &r->lock);
-		placer_hurry(in->postcopy.placer, in->joined.ending);
+		placer_hurry(in->postcopy.placer, false);
 		if (!in->joined.ending)
 			ret = incoming_postcopy_renew_handler(in, err);
 	}
