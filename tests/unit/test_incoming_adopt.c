@@ -83,6 +83,20 @@ Test(incoming_adopt, a_guest_that_may_have_run_is_not_ended)
 	fake_destination_destroy(d);
 }
 
+/* ... and nobody listens to QEMU before it is known to run, or its log would not be whole. */
+Test(incoming_adopt, qemus_log_stays_whole_until_the_guest_runs)
+{
+	struct fake_destination *d = left(&released);
+
+	d->libvirt_said = DOMAIN_INCOMING;
+	d->libvirt_says = DOMAIN_ABSENT;
+	d->libvirt_hesitates = 5;
+	cr_assert_eq(fake_destination_carry_on(d, "......."), 0);
+	cr_assert_str_eq(d->states, "owed");
+	cr_assert_eq(d->monitor_count, 0);
+	fake_destination_destroy(d);
+}
+
 /* ---- it does not ---- */
 
 static void expect(struct fake_destination *d, int result, const char *said)

@@ -21,7 +21,7 @@ static struct fake_destination *left(const struct record *record)
 Test(incoming_leftover, the_capability_goes_off)
 {
 	struct fake_destination *d = left(&running);
-	struct incoming_leftover *l = incoming_leftover_start(&fake_world);
+	struct incoming_leftover *l = incoming_leftover_start(&fake_world, d->socket);
 
 	fake_capability_is_off(d);
 	incoming_leftover_end(l);
@@ -32,7 +32,7 @@ Test(incoming_leftover, the_capability_goes_off)
 
 static void expect_nothing(struct fake_destination *d, const char *why)
 {
-	struct incoming_leftover *l = incoming_leftover_start(&fake_world);
+	struct incoming_leftover *l = incoming_leftover_start(&fake_world, d->socket);
 
 	incoming_leftover_end(l);
 	cr_expect_eq(d->off, 0, "%s", why);
@@ -55,4 +55,38 @@ Test(incoming_leftover, others_are_left_alone)
 	d = left(&running);
 	d->failing = FAKE_STEP_MONITOR;
 	expect_nothing(d, "its QEMU has ended");
+}
+
+static void libvirt_is_asked_thrice(void *opaque, struct fake_libvirt *l, enum fake_call call)
+{
+	(void)l;
+	if (call == FAKE_STATE && atomic_fetch_add((atomic_uint *)opaque, 1) == 2)
+		cr_expect_eq(fake_here->monitor_count, 0);
+}
+
+/* Nobody may listen to QEMU before its guest has run: its log would not be whole. */
+Test(incoming_leftover, a_guest_that_may_not_run_yet_is_waited_for)
+{
+	static const enum domain_state before[] = {DOMAIN_INCOMING, DOMAIN_PAUSED_MIGRATION};
+
+	for (size_t i = 0; i < sizeof(before) / sizeof(*before); i++) {
+		struct record record = running;
+		struct incoming_leftover *l;
+		struct fake_destination *d;
+		atomic_uint looks = 0;
+
+		record.resumed = false;
+		d = left(&record);
+		d->libvirt->before = libvirt_is_asked_thrice;
+		d->libvirt->opaque = &looks;
+		fake_libvirt_fail(d->libvirt, FAKE_STATE, 1, -EIO);
+		fake_domain_then(fake_libvirt_add(d->libvirt, "web", FAKE_UUID, before[i]), 3,
+				 DOMAIN_RUNNING);
+		l = incoming_leftover_start(&fake_world, d->socket);
+		fake_capability_is_off(d);
+		incoming_leftover_end(l);
+		cr_expect_eq(atomic_load(&looks), 4);
+		cr_expect_eq(d->off, 1);
+		fake_destination_destroy(d);
+	}
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include "ownership_table.h"
 
 #define GUESTS_MAX 64u
 #define MONITOR_MS 500
@@ -17,6 +18,7 @@
 
 struct incoming_leftover {
 	const struct incoming_world *world;
+	const char *libvirt_socket;
 	pthread_t thread;
 	atomic_bool quit;
 	/* the thread's own: the first `done` need not be looked at again, the others not in this
@@ -49,6 +51,23 @@ static bool is_incoming(struct qmp *q)
 	return incoming;
 }
 
+/* Until it has run, QEMU's log must tell whether it does: no client may come to the monitor before
+ * (monitor_log.h). libvirt knows without. */
+static enum ownership_arrival arrival(const struct incoming_leftover *l, const struct record *r)
+{
+	struct host *host = NULL;
+	struct domain_info info;
+	int ret;
+
+	if (r->resumed)
+		return ARRIVAL_LIVES;
+	ret = l->world->open_host(l->libvirt_socket, &host, NULL);
+	if (ret == 0)
+		ret = host_state(host, r->uuid, &info, NULL);
+	host_close(host);
+	return ret < 0 ? ARRIVAL_PENDING : ownership_table_arrival(info.state);
+}
+
 /* 0: there is nothing left to be done. */
 static int give_back(const struct incoming_leftover *l, const struct guest_dir *dir,
 		     const struct record *r)
@@ -59,6 +78,8 @@ static int give_back(const struct incoming_leftover *l, const struct guest_dir *
 
 	if (incoming_world_try_dir(l->world, r->uuid, NULL) == -EBUSY)
 		return 0; /* another has it in hand */
+	if (arrival(l, r) == ARRIVAL_PENDING)
+		return -EAGAIN;
 	ret = l->world->open_monitor(dir->monitor, MONITOR_MS, &q, &err);
 	if (ret == -ENOENT || ret == -ECONNREFUSED) /* its QEMU has ended */
 		return 0;
@@ -105,13 +126,15 @@ static void *leftover_main(void *arg)
 	return NULL;
 }
 
-struct incoming_leftover *incoming_leftover_start(const struct incoming_world *world)
+struct incoming_leftover *incoming_leftover_start(const struct incoming_world *world,
+						  const char *libvirt_socket)
 {
 	struct incoming_leftover *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return NULL;
 	l->world = world;
+	l->libvirt_socket = libvirt_socket;
 	if (pthread_create(&l->thread, NULL, leftover_main, l) == 0)
 		return l;
 	free(l);

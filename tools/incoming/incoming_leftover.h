@@ -11,7 +11,9 @@
 struct incoming_leftover;
 
 /* Looks at the records that there are now, each again until it is done; a guest that has a session,
- * in whichever process, is left to that. NULL if there is no thread to be had. */
-struct incoming_leftover *incoming_leftover_start(const struct incoming_world *world);
+ * in whichever process, is left to that. libvirt_socket is borrowed. NULL if there is no thread to
+ * be had. */
+struct incoming_leftover *incoming_leftover_start(const struct incoming_world *world,
+						  const char *libvirt_socket);
 /* Ends the thread, done or not. NULL is fine. */
 void incoming_leftover_end(struct incoming_leftover *l);

@@ -411,7 +411,7 @@ int server_run(const struct server_options *options, struct errtext *err)
 	}
 	snprintf(text, sizeof(text), "waiting for guests on port %u", s->opt.port);
 	report_event(&s->report, "listening", PHASE_CONNECT, text);
-	leftover = incoming_leftover_start(s->opt.world);
+	leftover = incoming_leftover_start(s->opt.world, s->opt.libvirt_socket);
 	ret = accept_all(s, listen_fd); /* threads may use s: it stays */
 	incoming_leftover_end(leftover);
 	return ret;
