@@ -22,7 +22,6 @@ struct proof {
 	const struct ram_map *ram;
 	struct tracker *tracker;
 	uint64_t zero; /* hash of a page of zeroes */
-	bool gives_back;
 
 	struct proof_result result;
 	bool lost;	    /* what is here proves nothing any more */
@@ -32,8 +31,8 @@ struct proof {
 	uint8_t chunk[CHUNK_PAGES * RAM_PAGE_SIZE];
 };
 
-int proof_new(const struct ram_map *ram, struct tracker *tracker, bool gives_back,
-	      struct proof **out, struct errtext *err)
+int proof_new(const struct ram_map *ram, struct tracker *tracker, struct proof **out,
+	      struct errtext *err)
 {
 	struct proof *p = calloc(1, sizeof(*p));
 
@@ -41,7 +40,6 @@ int proof_new(const struct ram_map *ram, struct tracker *tracker, bool gives_bac
 		return errtext_set(err, -ENOMEM, "out of memory");
 	p->ram = ram;
 	p->tracker = tracker;
-	p->gives_back = gives_back;
 	p->zero = XXH3_64bits(p->chunk, RAM_PAGE_SIZE);
 	*out = p;
 	return 0;
@@ -164,6 +162,12 @@ static bool is_written(const struct wire_proof *piece, uint32_t page)
 	return piece->written[page / 8] & 1u << page % 8;
 }
 
+static void note_place(struct proof_place *place, const struct wire_proof *piece, uint32_t i)
+{
+	place->block = piece->block;
+	place->page = piece->first + i;
+}
+
 static void compare_page(struct proof *p, const struct wire_proof *piece, uint32_t i)
 {
 	struct proof_result *r = &p->result;
@@ -172,11 +176,11 @@ static void compare_page(struct proof *p, const struct wire_proof *piece, uint32
 		r->written++;
 	} else if (piece->hash[i] == p->ours[i]) {
 		r->equal++;
-	} else if (p->gives_back && (piece->hash[i] == p->zero || p->ours[i] == p->zero)) {
-		r->given_back++;
+	} else if (piece->hash[i] == p->zero || p->ours[i] == p->zero) {
+		if (r->given_back++ == 0)
+			note_place(&r->first_given_back, piece, i);
 	} else if (r->unequal++ == 0) {
-		r->block = piece->block;
-		r->page = piece->first + i;
+		note_place(&r->first_unequal, piece, i);
 	}
 }
 
@@ -205,4 +209,12 @@ int proof_compare(struct proof *p, const struct wire_proof *piece, struct errtex
 void proof_result(const struct proof *p, struct proof_result *result)
 {
 	*result = p->result;
+}
+
+void proof_deny_giving_back(struct proof_result *r)
+{
+	if (r->given_back && !r->unequal)
+		r->first_unequal = r->first_given_back;
+	r->unequal += r->given_back;
+	r->given_back = 0;
 }

@@ -15,9 +15,10 @@
 //   h        zero        given back before, when its content was on its way already
 //   h        other h     unequal: not the guest's doing
 //
-// So a page taken for unequal is damaged, and one taken for equal is not. A guest that has no way
-// to give memory back, neither balloon nor virtio-mem, has no page of the middle kinds: there they
-// are unequal.
+// So a page taken for unequal is damaged, and one taken for equal is not. A guest that has given
+// nothing back has no page of the middle kinds: there they are unequal (proof_deny_giving_back).
+// Nearly every guest could do it, as libvirt gives each a balloon; that it did is what counts: it
+// has virtio-mem or free page reporting, or its balloon was inflated, or has moved meanwhile.
 //
 // Belongs to one thread at a time.
 #pragma once
@@ -31,18 +32,23 @@
 
 struct proof;
 
+/* Page of a block. */
+struct proof_place {
+	unsigned int block;
+	uint64_t page;
+};
+
 /* What came of it, in pages of 4 KiB. */
 struct proof_result {
 	uint64_t equal, written, given_back, unequal;
-	unsigned int block; /* the first unequal page, if there is one */
-	uint64_t page;
+	struct proof_place first_given_back, first_unequal; /* if there is one */
 	bool complete; /* every page is in one of the counts; not if our own were lost meanwhile */
 };
 
 /* `ram` is borrowed: mapped. tracker: at the destination, over QEMU's memory; NULL at the source.
- * gives_back: the guest can give memory back; of the source's. */
-int proof_new(const struct ram_map *ram, struct tracker *tracker, bool gives_back,
-	      struct proof **out, struct errtext *err);
+ */
+int proof_new(const struct ram_map *ram, struct tracker *tracker, struct proof **out,
+	      struct errtext *err);
 void proof_destroy(struct proof *p); /* NULL is fine */
 
 /* Destination: the next piece, in order. 1: *out has it; 0: there is none left. */
@@ -52,3 +58,5 @@ int proof_next(struct proof *p, struct wire_proof *out, struct errtext *err);
  * that is not the next one (-EPROTO), is an error. */
 int proof_compare(struct proof *p, const struct wire_proof *piece, struct errtext *err);
 void proof_result(const struct proof *p, struct proof_result *result);
+/* The guest has given nothing back: what would be given back is unequal. */
+void proof_deny_giving_back(struct proof_result *r);

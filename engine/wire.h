@@ -243,6 +243,7 @@ struct wire_complete {
 	uint64_t faults, fault_p50_us, fault_p99_us, fault_max_us;
 	uint64_t pages_fault, pages_push, pages_prefetch, holes;
 	uint64_t duration_us; /* since the release */
+	bool balloon_still;   /* for certain: the guest's balloon has not moved there */
 };
 
 #define WIRE_PROOF_PAGES_MAX 4096u /* in one piece: 16 MiB */

@@ -327,13 +327,13 @@ static void put_complete(struct wire_writer *w, const struct wire_message *m)
 	wire_put_u64(w, c->pages_prefetch);
 	wire_put_u64(w, c->holes);
 	wire_put_u64(w, c->duration_us);
+	wire_put_u8(w, c->balloon_still);
 }
 
 static int get_complete(struct wire_reader *r, struct wire_message *m, struct errtext *err)
 {
 	struct wire_complete *c = &m->complete;
 
-	(void)err;
 	c->faults = wire_get_u64(r);
 	c->fault_p50_us = wire_get_u64(r);
 	c->fault_p99_us = wire_get_u64(r);
@@ -343,7 +343,7 @@ static int get_complete(struct wire_reader *r, struct wire_message *m, struct er
 	c->pages_prefetch = wire_get_u64(r);
 	c->holes = wire_get_u64(r);
 	c->duration_us = wire_get_u64(r);
-	return 0;
+	return get_flag(r, &c->balloon_still, err);
 }
 
 static void put_proof(struct wire_writer *w, const struct wire_message *m)

@@ -186,7 +186,8 @@ static void read_shmem(const xmlNode *shmem, struct domain_facts *f)
 
 static void read_balloon(const xmlNode *balloon, struct domain_facts *f)
 {
-	f->gives_back |= !attr_is(balloon, "model", "none");
+	f->balloon |= !attr_is(balloon, "model", "none");
+	f->gives_back |= f->balloon && attr_is(balloon, "freePageReporting", "on");
 }
 
 static void read_dimm(const xmlNode *memory, struct domain_facts *f)
@@ -217,6 +218,14 @@ static void read_devices(const xmlNode *root, struct domain_facts *f)
 	}
 }
 
+/* libvirt asks QEMU for what the balloon leaves to the guest. */
+static void read_current_memory(const xmlNode *root, struct domain_facts *f)
+{
+	const xmlNode *current = domain_xml_child(root, "currentMemory");
+
+	f->gives_back |= f->balloon && current && memory_bytes(current) < f->memory_bytes;
+}
+
 static void read_launch_security(const xmlNode *root, struct domain_facts *f)
 {
 	const xmlNode *node = domain_xml_child(root, "launchSecurity");
@@ -241,6 +250,7 @@ int domain_xml_facts(const char *xml, struct domain_facts *f, struct errtext *er
 	read_backing(root, f);
 	read_cells(root, f);
 	read_devices(root, f);
+	read_current_memory(root, f);
 	read_launch_security(root, f);
 	f->monitor = domain_xml_find_monitor(doc, path, sizeof(path)) != -ENOENT;
 	return 0;

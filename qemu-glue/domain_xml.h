@@ -59,8 +59,9 @@ struct domain_facts {
 	char unseen_writer[DOMAIN_DEVICE_MAX]; /* the first of them, in words */
 	char launch_security[32];	       /* "sev", ...; empty: none */
 	bool monitor;			       /* has our private monitor */
-	bool gives_back; /* memory: it has a balloon, which free page reporting needs too, or
-			  * virtio-mem */
+	/* Memory: it has virtio-mem, free page reporting, or a balloon that is inflated now. */
+	bool gives_back;
+	bool balloon; /* it has one, which may be inflated any time */
 };
 
 int domain_xml_facts(const char *xml, struct domain_facts *f, struct errtext *err);

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <string.h>
 
-/* QEMU's QAPI schema: run-state.json for STOP and RESUME, migration.json for MIGRATION. */
+/* QEMU's QAPI schema: run-state.json for STOP and RESUME, migration.json for MIGRATION,
+ * machine.json for BALLOON_CHANGE. */
 static const struct {
 	const char *name, *status;
 	enum qemu_event event;
@@ -17,11 +18,13 @@ static const struct {
 	{"MIGRATION", "completed", QEMU_EVENT_COMPLETED},
 	{"MIGRATION", "cancelling", QEMU_EVENT_CANCELLED},
 	{"MIGRATION", "cancelled", QEMU_EVENT_CANCELLED},
+	{"BALLOON_CHANGE", NULL, QEMU_EVENT_BALLOON},
 };
 
 const char *qemu_event_word(unsigned int index)
 {
-	static const char *const words[QEMU_EVENT_WORDS] = {"STOP", "RESUME", "MIGRATION"};
+	static const char *const words[QEMU_EVENT_WORDS] = {"STOP", "RESUME", "MIGRATION",
+							    "BALLOON_CHANGE"};
 
 	return words[index];
 }
@@ -44,6 +47,7 @@ const char *qemu_event_name(enum qemu_event event)
 		[QEMU_EVENT_COMPLETED] = "MIGRATION completed",
 		[QEMU_EVENT_CANCELLED] = "MIGRATION cancelled",
 		[QEMU_EVENT_RESUME] = "RESUME",
+		[QEMU_EVENT_BALLOON] = "BALLOON_CHANGE",
 		[QEMU_EVENT_GONE] = "monitor lost",
 		[QEMU_EVENT_UNSEEN] = "libvirt lost",
 	};

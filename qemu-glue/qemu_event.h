@@ -11,6 +11,7 @@ enum qemu_event {
 	QEMU_EVENT_COMPLETED, /* all has been sent: nothing in QEMU lets the guest run any more */
 	QEMU_EVENT_CANCELLED, /* somebody has had the migration cancelled: the guest runs on */
 	QEMU_EVENT_RESUME,    /* the vCPUs run */
+	QEMU_EVENT_BALLOON,   /* the guest has given memory back, or taken some again */
 	QEMU_EVENT_GONE,      /* not QEMU's own: its monitor was lost, and so perhaps was QEMU */
 	QEMU_EVENT_UNSEEN,    /* nor this: libvirt's daemon has gone, and shows no event any more */
 	QEMU_EVENT_END_
@@ -19,7 +20,7 @@ enum qemu_event {
 /* QEMU's name for an event, and the text of data.status if it has one, else NULL. */
 enum qemu_event qemu_event_of(const char *name, const char *status);
 /* The words of QEMU's that qemu_event_of knows, each once: index 0 to QEMU_EVENT_WORDS - 1. */
-#define QEMU_EVENT_WORDS 3
+#define QEMU_EVENT_WORDS 4
 const char *qemu_event_word(unsigned int index);
 /* As QEMU names it, for reports. */
 const char *qemu_event_name(enum qemu_event event);

@@ -21,6 +21,7 @@
 //   p  a push stream with it      t  libvirt's tunnel
 //   u  QEMU's stream, of one byte w  (QEMU has taken that byte)
 //                                 b  (QEMU has its capability back)
+//   B  QEMU says BALLOON_CHANGE
 //
 //   struct fake_destination *d = fake_destination_new();
 //   d->libvirt_says = DOMAIN_RUNNING;      when the guest is looked for later on
@@ -542,9 +543,27 @@ static inline void fake_tunnel_comes(struct fake_destination *d)
 	d->tunnel = fd;
 }
 
+/* The same. */
+static inline void fake_balloon_moves(struct fake_destination *d)
+{
+	static const char event[] =
+		"{\"timestamp\": {\"seconds\": 1, \"microseconds\": 2}, \"event\": "
+		"\"BALLOON_CHANGE\", \"data\": {\"actual\": 1}}\r\n";
+	uint64_t end = clock_monotonic_us() + 20000000;
+	const struct incoming *in = d->receiver->sessions;
+
+	cr_assert_gt(send(d->monitors[0].fd, event, strlen(event), MSG_NOSIGNAL), 0);
+	while (!atomic_load(&in->monitor.balloon_moved) && clock_monotonic_us() < end)
+		usleep(1000);
+	cr_assert(atomic_load(&in->monitor.balloon_moved));
+}
+
 static inline bool fake_connect(struct fake_destination *d, char letter)
 {
 	switch (letter) {
+	case 'B':
+		fake_balloon_moves(d);
+		return true;
 	case 'r':
 		fake_stream(d->receiver, d->session, WIRE_KIND_RAM, WIRE_FRAME_PAGES);
 		return true;

@@ -95,6 +95,7 @@ static struct world {
 	struct source_options source;
 	struct source_stats stats;
 	struct page_link_options link;
+	bool gives_back; /* as the link was told */
 	int guard[2];
 	bool guard_dismissed, guard_begins; /* as soon as the attempt has ended */
 

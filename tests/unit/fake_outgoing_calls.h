@@ -650,10 +650,12 @@ static inline int world_link_new(const struct page_link_options *options, struct
 	return 0;
 }
 
-static inline int world_link_serve(struct page_link *l, struct source *source, struct errtext *err)
+static inline int world_link_serve(struct page_link *l, struct source *source, bool gives_back,
+				   struct errtext *err)
 {
 	(void)l;
 	(void)source;
+	world.gives_back = world.link.gives_back || gives_back;
 	return world_fails("serve pages", err) ? world.fail_code : 0;
 }
 

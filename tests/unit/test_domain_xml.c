@@ -300,26 +300,34 @@ Test(domain_xml, every_obstacle_is_told)
 	cr_assert_str_eq(reasons, "");
 }
 
+#define CURRENT(kib) "<currentMemory unit='KiB'>" kib "</currentMemory>"
+
 Test(domain_xml, who_can_give_memory_back)
 {
 	static const struct {
-		const char *devices;
-		bool gives_back;
+		const char *current, *devices;
+		bool gives_back, balloon;
 	} rows[] = {
-		{"", false},
-		{"<memballoon model='none'/><memory model='dimm'/>", false},
-		{"<memballoon model='virtio'/>", true},
-		{"<memballoon model='virtio-non-transitional'/>", true},
-		{"<memballoon model='none'/><memory model='virtio-mem'/>", true},
+		{"", "", false, false},
+		{"", "<memballoon model='none'/><memory model='dimm'/>", false, false},
+		{"", "<memballoon model='virtio'/>", false, true},
+		{CURRENT("1048576"), "<memballoon model='virtio-non-transitional'/>", false, true},
+		{CURRENT("1048575"), "<memballoon model='virtio'/>", true, true},
+		{CURRENT("524288"), "<memballoon model='none'/>", false, false},
+		{"", "<memballoon model='virtio' freePageReporting='off'/>", false, true},
+		{"", "<memballoon model='virtio' freePageReporting='on'/>", true, true},
+		{"", "<memballoon model='none'/><memory model='virtio-mem'/>", true, false},
 	};
 
 	for (unsigned int i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
 		struct domain_facts f;
-		char devices[128];
+		char devices[256];
 
-		snprintf(devices, sizeof(devices), "<devices>%s</devices>", rows[i].devices);
+		snprintf(devices, sizeof(devices), "%s<devices>%s</devices>", rows[i].current,
+			 rows[i].devices);
 		cr_assert_eq(domain_xml_facts(domain("", devices), &f, NULL), 0);
-		cr_expect_eq(f.gives_back, rows[i].gives_back, "%s", rows[i].devices);
+		cr_expect_eq(f.gives_back, rows[i].gives_back, "%s", devices);
+		cr_expect_eq(f.balloon, rows[i].balloon, "%s", devices);
 	}
 }
 

@@ -192,6 +192,18 @@ Test(incoming, memory_is_proven)
 	fake_destination_destroy(d);
 }
 
+/* Only a balloon that was watched all the time is known not to have moved. */
+Test(incoming, whether_a_balloon_has_moved_is_told)
+{
+	struct fake_destination *d = run(DOMAIN_RUNNING, "VslREpKo");
+
+	cr_assert(d->result.arrived && d->result.told.balloon_still);
+	fake_destination_destroy(d);
+	d = run(DOMAIN_RUNNING, "VslRBEpKo");
+	cr_assert(d->result.arrived && !d->result.told.balloon_still);
+	fake_destination_destroy(d);
+}
+
 /* The guest is here with all of its memory: it does without a proof. */
 Test(incoming, a_proof_is_given_up)
 {

@@ -35,6 +35,7 @@ Test(incoming_adopt, what_is_owed_is_fetched)
 	cr_assert(d->record.resumed && d->record.complete);
 	cr_assert_eq(d->inside, 0);
 	cr_assert_eq(d->off, 1, "the capability is forgotten");
+	cr_assert_not(d->result.told.balloon_still, "nobody can know");
 	cr_assert_eq(d->guard, FAKE_GUARD_DONE);
 	fake_destination_destroy(d);
 }

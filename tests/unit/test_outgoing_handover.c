@@ -288,6 +288,32 @@ Test(outgoing_handover, post_copy_that_ends_early_needs_an_operator)
 	world_teardown();
 }
 
+static void inflate(uint64_t arg)
+{
+	(void)arg;
+	fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_BALLOON, WORLD_EPOCH_US);
+}
+
+static void inflate_in_pre_copy(const char *what)
+{
+	if (strcmp(what, "page link") == 0)
+		world_at(0, inflate, 0);
+}
+
+/* A balloon that moves while the guest is still here: its memory may be given back. */
+Test(outgoing_handover, memory_that_a_balloon_has_given_back_is_known_of)
+{
+	for (int moves = 0; moves < 2; moves++) {
+		setup_post_copy();
+		if (moves)
+			world.on_call = inflate_in_pre_copy;
+		cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+		cr_expect_eq(world.gives_back, moves, "%d: %s", moves, world.trace);
+		cr_expect_eq(world.record.gives_back, moves);
+		world_teardown();
+	}
+}
+
 /* It runs, and must not be trusted. */
 Test(outgoing_handover, memory_that_was_damaged_needs_an_operator)
 {

@@ -4,9 +4,11 @@
 #include "page_link.h"
 
 #include <criterion/criterion.h>
+#include <criterion/parameterized.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sys/socket.h>
+#include <xxhash.h>
 #include "clock.h"
 #include "control.h"
 #include "guest_ram.h"
@@ -166,7 +168,7 @@ static void drop_set(struct fixture *f)
 	f->control = NULL;
 }
 
-static void setup(struct fixture *f)
+static void setup_guest(struct fixture *f, bool gives_back, bool balloon)
 {
 	const struct socket_options loopback = {.bind = "127.0.0.1"};
 	struct page_link_options options = {.peer = &f->peer,
@@ -174,6 +176,8 @@ static void setup(struct fixture *f)
 					    .faults = FAULTS,
 					    .pushes = PUSHES,
 					    .silence_ms = TIMEOUT_MS,
+					    .gives_back = gives_back,
+					    .balloon = balloon,
 					    .changed = on_changed,
 					    .opaque = f};
 	struct errtext err = {0};
@@ -191,6 +195,11 @@ static void setup(struct fixture *f)
 		     0);
 	cr_assert_eq(socket_port(f->listen_fd, &f->peer.port), 0);
 	cr_assert_eq(page_link_resume(&options, &f->link, &err), 0, "%s", err.text);
+}
+
+static void setup(struct fixture *f)
+{
+	setup_guest(f, false, false);
 }
 
 static void teardown(struct fixture *f)
@@ -456,5 +465,49 @@ Test(page_link, compares_what_is_to_be_proven)
 	complete(&f);
 	cr_assert_eq(page_link_judge(f.link, "guest", "there", &err), -EBADMSG);
 	cr_assert(strstr(err.text, "page 4095 of RAM block pc.ram"), "%s", err.text);
+	teardown(&f);
+}
+
+struct giving_row {
+	bool gives_back, balloon, still; /* the last: so the destination says at the end */
+	bool damaged;
+};
+
+ParameterizedTestParameters(page_link, zeroes_in_the_place_of_content)
+{
+	static struct giving_row rows[] = {
+		{false, false, false, true}, {false, false, true, true},
+		{true, false, true, false},  {true, true, true, false},
+		{false, true, false, false}, {false, true, true, true},
+	};
+
+	return cr_make_param_array(struct giving_row, rows, sizeof(rows) / sizeof(*rows));
+}
+
+/* They are damage if the guest has given nothing back, for certain. */
+ParameterizedTest(struct giving_row *row, page_link, zeroes_in_the_place_of_content)
+{
+	static const uint8_t zeroes[RAM_PAGE_SIZE];
+	struct wire_proof proof = {.count = PAGES};
+	const struct wire_message m = {.type = WIRE_PROOF, .proof = &proof};
+	const struct wire_message last = {.type = WIRE_COMPLETE,
+					  .complete = {.balloon_still = row->still}};
+	struct proof_result r;
+	struct errtext err = {0};
+	struct fixture f;
+
+	setup_guest(&f, row->gives_back, row->balloon);
+	connect_all(&f, 0, 1);
+	memset(proof.written, 0xff, PAGES / 8);
+	proof.written[0] = 0xfb;
+	proof.hash[2] = XXH3_64bits(zeroes, sizeof(zeroes));
+	cr_assert_eq(control_send(f.control, &m), 0);
+	cr_assert_eq(control_send(f.control, &last), 0);
+	await(&f, &f.states[PAGE_LINK_COMPLETE], 1);
+	page_link_proof(f.link, &r);
+	cr_expect_eq(r.given_back, !row->damaged);
+	cr_expect_eq(r.unequal, row->damaged);
+	cr_expect_eq(page_link_judge(f.link, "guest", "there", &err), row->damaged ? -EBADMSG : 0);
+	cr_expect(!row->damaged || strstr(err.text, "page 2 of RAM block pc.ram"), "%s", err.text);
 	teardown(&f);
 }

@@ -16,7 +16,6 @@ struct fixture {
 	struct ram_block *b; /* the destination's */
 	int uffd;
 	struct tracker *tracker;
-	bool gives_back; /* setup: it does */
 };
 
 /* The last 2048 pages are zero, as holes where that is possible. */
@@ -24,8 +23,7 @@ static void setup(struct fixture *f, uint32_t page_size)
 {
 	struct errtext err = {0};
 
-	*f = (struct fixture){.uffd = postcopy_userfaultfd(MISSING_TRACKED_FEATURES),
-			      .gives_back = true};
+	*f = (struct fixture){.uffd = postcopy_userfaultfd(MISSING_TRACKED_FEATURES)};
 	guest_ram_add(&f->from, "pc.ram", PAGES * RAM_PAGE_SIZE, page_size);
 	guest_ram_add(&f->to, "pc.ram", PAGES * RAM_PAGE_SIZE, page_size);
 	f->b = &f->to.blocks[0];
@@ -66,8 +64,8 @@ static void prove(struct fixture *f, struct proof_result *result)
 	unsigned int pieces = 0;
 	int ret;
 
-	cr_assert_eq(proof_new(&f->to, f->tracker, true, &theirs, &err), 0);
-	cr_assert_eq(proof_new(&f->from, NULL, f->gives_back, &ours, &err), 0);
+	cr_assert_eq(proof_new(&f->to, f->tracker, &theirs, &err), 0);
+	cr_assert_eq(proof_new(&f->from, NULL, &ours, &err), 0);
 	for (; (ret = proof_next(theirs, &piece, &err)) > 0; pieces++)
 		cr_assert_eq(proof_compare(ours, &piece, &err), 0, "%s", err.text);
 	cr_assert_eq(ret, 0, "%s", err.text);
@@ -134,7 +132,7 @@ static void expect_unequal(struct fixture *f, uint64_t page)
 	f->from.blocks[0].map[page * RAM_PAGE_SIZE + 4095] ^= 1;
 	prove(f, &r);
 	cr_assert_eq(r.unequal, 1);
-	cr_assert_eq(r.page, page);
+	cr_assert_eq(r.first_unequal.page, page);
 	f->from.blocks[0].map[page * RAM_PAGE_SIZE + 4095] ^= 1;
 }
 
@@ -176,16 +174,16 @@ Test(proof, who_gives_nothing_back_has_no_zeroes_in_the_place_of_content)
 	struct fixture f;
 
 	setup(&f, RAM_PAGE_SIZE);
-	f.gives_back = false;
 	fetch(&f);
 	prove(&f, &r);
 	cr_assert_eq(r.equal, PAGES);
 	guest_punch(f.b, 10, 20);
 	guest_punch(&f.from.blocks[0], 100, 5);
 	prove(&f, &r);
+	proof_deny_giving_back(&r);
 	cr_assert_eq(r.given_back, 0);
 	cr_assert_eq(r.unequal, 25);
-	cr_assert_eq(r.page, 10);
+	cr_assert_eq(r.first_unequal.page, 10);
 	teardown(&f);
 }
 
@@ -202,8 +200,8 @@ Test(proof, what_was_emptied_here_proves_nothing)
 	fetch(&f);
 	cr_assert_eq(ram_kept_note(&f.from, NULL), 0);
 	guest_punch(&f.from.blocks[0], 0, 2 * EARLY);
-	cr_assert_eq(proof_new(&f.to, f.tracker, true, &theirs, &err), 0);
-	cr_assert_eq(proof_new(&f.from, NULL, false, &ours, &err), 0);
+	cr_assert_eq(proof_new(&f.to, f.tracker, &theirs, &err), 0);
+	cr_assert_eq(proof_new(&f.from, NULL, &ours, &err), 0);
 	while (proof_next(theirs, &piece, &err) > 0)
 		cr_assert_eq(proof_compare(ours, &piece, &err), 0, "%s", err.text);
 	proof_result(ours, &r);
@@ -241,7 +239,7 @@ Test(proof, only_the_next_piece_will_do)
 
 	guest_ram_add(&ram, "a", 1024 * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
 	guest_ram_add(&ram, "b", 16 * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
-	cr_assert_eq(proof_new(&ram, NULL, true, &p, NULL), 0);
+	cr_assert_eq(proof_new(&ram, NULL, &p, NULL), 0);
 	piece.block = 2;
 	cr_assert_eq(proof_compare(p, &piece, NULL), -EPROTO);
 	piece.block = 1;

@@ -22,6 +22,7 @@ ParameterizedTestParameters(qemu_event, words)
 		{"MIGRATION", "completed", true, QEMU_EVENT_COMPLETED},
 		{"MIGRATION", "cancelling", true, QEMU_EVENT_CANCELLED},
 		{"MIGRATION", "cancelled", true, QEMU_EVENT_CANCELLED},
+		{"BALLOON_CHANGE", "", false, QEMU_EVENT_BALLOON},
 		{"MIGRATION", "active", true, QEMU_EVENT_OTHER},
 		{"MIGRATION", "", false, QEMU_EVENT_OTHER},
 		{"MIGRATION_PASS", "device", true, QEMU_EVENT_OTHER},
@@ -52,4 +53,5 @@ Test(qemu_event, the_words_are_those_that_are_known)
 	cr_assert_eq(qemu_event_of(qemu_event_word(0), NULL), QEMU_EVENT_STOP);
 	cr_assert_eq(qemu_event_of(qemu_event_word(1), NULL), QEMU_EVENT_RESUME);
 	cr_assert_eq(qemu_event_of(qemu_event_word(2), "device"), QEMU_EVENT_AT_REST);
+	cr_assert_eq(qemu_event_of(qemu_event_word(3), NULL), QEMU_EVENT_BALLOON);
 }

@@ -24,6 +24,8 @@ static void on_event(void *opaque, const char *name, json_object *data, uint64_t
 	enum qemu_event event = qemu_event_of(name, NULL);
 
 	(void)data;
+	if (event == QEMU_EVENT_BALLOON)
+		atomic_store(&in->monitor.balloon_moved, true);
 	if (event != QEMU_EVENT_RESUME)
 		return;
 	if (atomic_load(&in->monitor.released))

@@ -22,6 +22,7 @@ struct incoming_monitor {
 	int stop;			       /* eventfd: it is to look at the following */
 	atomic_bool quit, released, give_back; /* to it. seq_cst: no matter how fast */
 	atomic_bool given_back;		       /* by it: QEMU said so */
+	atomic_bool balloon_moved;	       /* by it: the guest has given memory back, say */
 	bool posted, refused;		       /* its own: the command was given, and in vain */
 	bool qemu_ended;		       /* it has closed; before post-copy that says so */
 	bool lost; /* it has closed in post-copy, and is to be reached anew */

@@ -173,6 +173,8 @@ static void sum_up(struct incoming *in)
 		.pages_prefetch = pages.pages[PLACER_PREFETCH],
 		.holes = pages.holes,
 		.duration_us = in->postcopy.completed_us - in->postcopy.released_us,
+		.balloon_still =
+			!in->monitor.missed_events && !atomic_load(&in->monitor.balloon_moved),
 	};
 }
 

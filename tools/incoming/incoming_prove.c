@@ -66,7 +66,7 @@ static int prove_over(struct incoming *in, struct incoming_link *link, struct er
 		return errtext_set(err, -errno, "dup: %s", strerror(errno));
 	ret = tracker_new(uffd, in->postcopy.qemu, &in->ram, &tracker, err);
 	if (ret == 0)
-		ret = proof_new(&in->ram, tracker, true, &proof, err);
+		ret = proof_new(&in->ram, tracker, &proof, err);
 	if (ret == 0)
 		ret = send_pieces(in, link, proof, err);
 	proof_destroy(proof);

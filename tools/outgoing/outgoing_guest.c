@@ -40,6 +40,7 @@ int outgoing_guest_check(struct outgoing *o)
 		o->guest.qemu = facts.qemu;
 		o->guest.direct_disks = facts.xml.direct_disks;
 		o->guest.gives_back = facts.xml.gives_back;
+		o->guest.balloon = facts.xml.balloon;
 		o->guest.was_running = facts.info.state == DOMAIN_RUNNING;
 		o->guest.runs = o->guest.was_running;
 	}
@@ -56,6 +57,7 @@ static bool is_as_before(const struct outgoing *o, const struct guest_facts *fac
 /* It was checked anew, with this result: is it as it was found at first? Takes the facts. */
 static int compare(struct outgoing *o, int ret, struct guest_facts *facts)
 {
+	o->guest.gives_back = o->guest.gives_back || facts->xml.gives_back;
 	if (ret == 0 && !is_as_before(o, facts))
 		ret = errtext_set(
 			&o->err, -EAGAIN,
@@ -114,6 +116,11 @@ void outgoing_guest_note_running(struct outgoing *o, bool runs)
 	outgoing_place_note_running(o);
 	report_event(o->report, runs ? "unpaused" : "paused", o->phase,
 		     runs ? "the guest runs again" : "the guest was paused, not by dray");
+}
+
+void outgoing_guest_note_balloon(struct outgoing *o)
+{
+	o->guest.gives_back = true;
 }
 
 /* A round that finds no page map, or libvirt's job, may have failed of it first. */

@@ -18,7 +18,8 @@ struct outgoing_guest {
 	int pidfd;  /* of QEMU, or -1 */
 	bool ended; /* it runs on no host any more: it was shut down, destroyed, or QEMU crashed */
 	unsigned int direct_disks; /* read past the page cache, as there were at the check */
-	bool gives_back;	   /* memory, by a balloon, say */
+	bool gives_back;	   /* memory, or has done so: domain_xml.h */
+	bool balloon;		   /* it has one */
 	bool was_running;	   /* not paused by its user; so it arrives */
 	bool runs;		   /* ... as far as we know now; so it is left if it stays */
 	struct qmp *monitor;	   /* the private one, to drain I/O; NULL if there is no need */
@@ -41,6 +42,8 @@ int outgoing_guest_check_mappers(struct outgoing *o);
 int outgoing_guest_drain(void *o, struct errtext *err);
 /* Not by our doing it was paused (by its user, by a disk error), or runs again. */
 void outgoing_guest_note_running(struct outgoing *o, bool runs);
+/* Its balloon has moved. */
+void outgoing_guest_note_balloon(struct outgoing *o);
 /* Until the hand-over: has QEMU ended? Then so has the migration, and that is why, whatever else
  * failed meanwhile. */
 void outgoing_guest_look(struct outgoing *o);

@@ -5,6 +5,7 @@
 #include "outgoing_mail.h"
 
 #include <errno.h>
+#include "outgoing_guest.h"
 #include "outgoing_libvirt.h"
 #include "outgoing_limits.h"
 #include "outgoing_peer.h"
@@ -46,6 +47,8 @@ static void take_event(struct outgoing *o, struct mail *mail)
 {
 	if (mail->event == QEMU_EVENT_UNSEEN)
 		outgoing_libvirt_note_unseen(o);
+	else if (mail->event == QEMU_EVENT_BALLOON)
+		outgoing_guest_note_balloon(o);
 	else
 		outgoing_stop_take_event(o, mail);
 }

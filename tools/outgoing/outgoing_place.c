@@ -66,6 +66,7 @@ static void fill_record(struct outgoing *o)
 	r->streams = o->opt->streams;
 	r->no_prefetch = o->opt->no_prefetch;
 	r->gives_back = o->guest.gives_back;
+	r->balloon = o->guest.balloon;
 	record_session(o->peer.at.session, r->session);
 	record_set_host(r, &o->peer.at.who);
 	r->persistent = o->guest.info.persistent;
@@ -109,6 +110,7 @@ int outgoing_place_hand_over(struct outgoing *o)
 	ram_keep_note(&o->guest.ram, &o->place.record.ram);
 	o->place.record.released = true;
 	o->place.record.post_copy = o->postcopy.decided;
+	o->place.record.gives_back = o->guest.gives_back;
 	return write_record(o, PHASE_HANDOVER);
 }
 

@@ -41,6 +41,7 @@ static int open_link(struct outgoing *o)
 					    .silence_ms = o->opt->silence_ms,
 					    .no_prefetch = o->opt->no_prefetch,
 					    .gives_back = o->guest.gives_back,
+					    .balloon = o->guest.balloon,
 					    .changed = on_link,
 					    .opaque = o};
 
@@ -96,7 +97,8 @@ int outgoing_postcopy_serve(struct outgoing *o)
 	int ret = ram_kept_note(&o->guest.ram, &o->err);
 
 	if (ret == 0)
-		ret = o->world->link.serve(o->postcopy.link, o->rounds.source, &o->err);
+		ret = o->world->link.serve(o->postcopy.link, o->rounds.source, o->guest.gives_back,
+					   &o->err);
 	return ret < 0 ? outgoing_fail(o, ret, "cannot serve pages") : 0;
 }
 

@@ -170,7 +170,8 @@ static void take_own_event(struct outgoing *o, const struct mail *mail)
 		break;
 	case QEMU_EVENT_OTHER:
 	case QEMU_EVENT_GONE:
-	case QEMU_EVENT_UNSEEN: /* outgoing_mail.c */
+	case QEMU_EVENT_BALLOON: /* outgoing_mail.c */
+	case QEMU_EVENT_UNSEEN:	 /* the same */
 	case QEMU_EVENT_END_:
 		break;
 	}

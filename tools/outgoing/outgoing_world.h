@@ -134,7 +134,8 @@ struct outgoing_world {
 	struct {
 		int (*new)(const struct page_link_options *options, struct page_link **out,
 			   struct errtext *err);
-		int (*serve)(struct page_link *l, struct source *source, struct errtext *err);
+		int (*serve)(struct page_link *l, struct source *source, bool gives_back,
+			     struct errtext *err);
 		void (*push)(struct page_link *l);
 		void (*stats)(struct page_link *l, struct page_server_stats *stats);
 		uint64_t (*bytes)(struct page_link *l);

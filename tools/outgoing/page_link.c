@@ -162,7 +162,7 @@ static void take_proof(struct page_link *l, const struct wire_proof *piece)
 	struct wire_message answer = {.type = WIRE_PROVEN};
 	struct proof_result result;
 	struct errtext err = {0};
-	int ret = l->proof ? 0 : proof_new(l->opt.ram, NULL, l->opt.gives_back, &l->proof, &err);
+	int ret = l->proof ? 0 : proof_new(l->opt.ram, NULL, &l->proof, &err);
 
 	if (ret == 0)
 		ret = proof_compare(l->proof, piece, &err);
@@ -522,7 +522,8 @@ int page_link_resume(const struct page_link_options *options, struct page_link *
 	return start_keeper(*out, err);
 }
 
-int page_link_serve(struct page_link *l, struct source *source, struct errtext *err)
+int page_link_serve(struct page_link *l, struct source *source, bool gives_back,
+		    struct errtext *err)
 {
 	bool broken;
 	int ret;
@@ -532,6 +533,7 @@ int page_link_serve(struct page_link *l, struct source *source, struct errtext *
 	pthread_mutex_unlock(&l->lock);
 	if (broken)
 		return errtext_set(err, -ECONNRESET, "post-copy's connections broke: %s", l->text);
+	l->opt.gives_back = l->opt.gives_back || gives_back;
 	for (unsigned int i = 0; i < l->opt.ram->count; i++)
 		page_server_owe(l->server, i, source_stale(source, i));
 	ret = start_streams(l, err);
@@ -579,10 +581,18 @@ void page_link_result(struct page_link *l, struct wire_complete *result)
 	pthread_mutex_unlock(&l->lock);
 }
 
+/* Before COMPLETE nobody knows yet. */
+static bool may_have_given_back(const struct page_link *l)
+{
+	return l->opt.gives_back || (l->opt.balloon && !l->result.balloon_still);
+}
+
 void page_link_proof(struct page_link *l, struct proof_result *result)
 {
 	pthread_mutex_lock(&l->lock);
 	*result = l->proven;
+	if (!may_have_given_back(l))
+		proof_deny_giving_back(result);
 	pthread_mutex_unlock(&l->lock);
 }
 
@@ -599,7 +609,8 @@ int page_link_judge(struct page_link *l, const char *domain, const char *host, s
 			   "%" PRIu64
 			   " of RAM block %s. It runs on %s: stop it there, and start it "
 			   "anew from its disks; please report this as a bug in dray",
-			   domain, r.unequal, r.page, l->opt.ram->blocks[r.block].name, host);
+			   domain, r.unequal, r.first_unequal.page,
+			   l->opt.ram->blocks[r.first_unequal.block].name, host);
 }
 
 uint64_t page_link_bytes(struct page_link *l)

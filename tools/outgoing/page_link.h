@@ -40,7 +40,8 @@ struct page_link_options {
 	unsigned int pushes;	   /* the same */
 	uint32_t silence_ms;	   /* the destination counts as lost after so long */
 	bool no_prefetch;
-	bool gives_back; /* the guest can give memory back (proof.h) */
+	bool gives_back; /* the guest gives memory back, or has done so (proof.h) */
+	bool balloon;	 /* it may, but only by its balloon */
 	/* From a thread of ours. Nothing comes after COMPLETE or ENDED. */
 	void (*changed)(void *opaque, enum page_link_state state, const char *text);
 	void *opaque;
@@ -58,8 +59,9 @@ int page_link_resume(const struct page_link_options *options, struct page_link *
 		     struct errtext *err);
 /* The guest has stopped: serve what the stale rounds of `source` found. Once, after
  * page_link_new. Nothing is pushed yet: to load its devices QEMU needs a few pages and all the CPU
- * that it can get. */
-int page_link_serve(struct page_link *l, struct source *source, struct errtext *err);
+ * that it can get. gives_back: as in the options, if it is known since. */
+int page_link_serve(struct page_link *l, struct source *source, bool gives_back,
+		    struct errtext *err);
 /* The guest runs there, or it must not be waited for: push the rest. */
 void page_link_push(struct page_link *l);
 /* Ends all threads; pages that were not sent stay unsent. NULL is fine. */

@@ -174,6 +174,7 @@ static int serve(const struct recover_options *options, const struct record *r,
 						 .silence_ms = r->silence_ms,
 						 .no_prefetch = r->no_prefetch,
 						 .gives_back = r->gives_back,
+						 .balloon = r->balloon,
 						 .changed = on_link,
 						 .opaque = &w};
 	struct page_link *link = NULL;

@@ -39,6 +39,7 @@ static const struct member {
 	MEMBER(TEXT, discard),	   MEMBER(FLAG, never_ran), MEMBER(U32, qemu),
 	MEMBER(U64, qemu_started), MEMBER(TEXT, host_uuid), MEMBER(TEXT, boot_id),
 	MEMBER(FLAG, settled),	   MEMBER(FLAG, autostart), MEMBER(FLAG, gives_back),
+	MEMBER(FLAG, balloon),
 #undef MEMBER
 };
 

@@ -42,7 +42,8 @@ struct record {
 	uint64_t bandwidth;   /* bytes/s, 0: no cap; as last set */
 	unsigned int streams; /* RAM connections; as many push in post-copy */
 	bool no_prefetch;     /* in post-copy */
-	bool gives_back;      /* the guest can give memory back */
+	bool gives_back;      /* the guest gives memory back, or has done so before the hand-over */
+	bool balloon;	      /* ... or may have done so by its balloon, which it has */
 
 	char discard[RAM_DISCARD_IDS_MAX]; /* outgoing: memory backends whose discard-data is to be
 					    * switched on again (ram_discard.h) */
