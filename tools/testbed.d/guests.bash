@@ -39,15 +39,16 @@ on_libvirt() {
 declare -A GUEST=()
 
 options_default() {
-	GUEST=([monitor]='' [name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [period]=8
-		[disk]='' [ram]=file [discard]='' [reporting]=off [xml-only]='' [virtio-mem]=0)
+	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [period]=8
+		[disk]='' [machine]=pc [ram]=file [discard]='' [reporting]=off [balloon]=virtio [xml-only]='' [virtio-mem]=0
+		[monitor]='')
 }
 
 options_read() {
 	while (($# > 0)); do
 		case $1 in
 		--name | --memory | --fill | --dirty | --rate | --host | --vcpus | --numa | --touch | --stride | --period | \
-			--disk | --virtio-mem)
+			--disk | --virtio-mem | --machine)
 			(($# > 1)) || die "guest: $1 needs a value; see tools/testbed --help"
 			GUEST[${1#--}]=$2
 			shift
@@ -55,6 +56,7 @@ options_read() {
 		--hugepages | --private | --memfd | --ondisk) GUEST[ram]=${1#--} ;;
 		--discard) GUEST[discard]='<discard/>' ;;
 		--reporting) GUEST[reporting]=on ;;
+		--no-balloon) GUEST[balloon]=none ;;
 		--xml-only) GUEST[xml-only]=yes ;;
 		--monitor) GUEST[monitor]=yes ;;
 		*) die "guest: $1: no such option; see tools/testbed --help" ;;
@@ -71,6 +73,8 @@ options_check() {
 		[[ ${GUEST[$option]} =~ ^[0-9]{1,7}$ ]] ||
 			die "guest $name: --$option ${GUEST[$option]:-is missing}: it must be a whole number"
 	done
+	[[ ${GUEST[machine]} =~ ^[a-z0-9][a-z0-9.+-]*$ ]] ||
+		die "guest $name: --machine ${GUEST[machine]}: not a machine type; see: qemu-system-x86_64 -machine help"
 	((GUEST[fill] + GUEST[dirty] + KERNEL_MIB <= GUEST[memory])) ||
 		die "guest $name: --memory ${GUEST[memory]} is too little for fill, dirty and a kernel; give at least" \
 			"$((GUEST[fill] + GUEST[dirty] + KERNEL_MIB))"
@@ -163,6 +167,13 @@ xml_disk() {
 	END
 }
 
+# libvirt gives one to every guest that does not say no.
+xml_balloon() {
+	local reporting=" freePageReporting='${GUEST[reporting]}'"
+	[[ ${GUEST[balloon]} != none ]] || reporting=
+	printf "    <memballoon model='%s'%s/>\n" "${GUEST[balloon]}" "$reporting"
+}
+
 # loglevel keeps the kernel off the witness' line unless it is dying; nowatchdog, because a guest that is stopped for long
 # is nothing to report here. A panic ends the guest, on_reboot being what it is, and an NMI makes it panic: so can a test
 # have it end, or boot again, from inside.
@@ -196,7 +207,7 @@ xml() {
 		$(xml_memory)
 		  <vcpu>${GUEST[vcpus]}</vcpu>
 		  <os>
-		    <type arch='x86_64' machine='pc'>hvm</type>
+		    <type arch='x86_64' machine='${GUEST[machine]}'>hvm</type>
 		    <kernel>$VMLINUZ</kernel>
 		    <initrd>$INITRAMFS</initrd>
 		    <cmdline>$(kernel_arguments)</cmdline>
@@ -215,7 +226,7 @@ xml() {
 		      </source>
 		    </serial>
 		$(xml_virtio_mem)
-		    <memballoon model='virtio' freePageReporting='${GUEST[reporting]}'/>
+		$(xml_balloon)
 		  </devices>
 		$(xml_monitor)
 		</domain>
