@@ -159,7 +159,7 @@ before_full_run() {
 	local host
 	for host in a b; do
 		on "$host" mkdir -p /run/dray
-		on "$host" mount -t tmpfs -o size=512k,mode=0700 full "/run/dray"
+		on "$host" mount -t tmpfs -o size=512k,mode=0755 full "/run/dray"
 	done
 }
 
@@ -274,6 +274,7 @@ judged() {
 	migrate_wait >/dev/null
 	TX_PID=
 	CAME_TO="exit $status, guest on $(field guest_on)"
+	((status == 0)) || CAME_TO+=" ($(field reason | head -c 100))"
 	until_true "$END_S" no_guards || wrong "guards do not end" || return
 	if alone; then :; elif gone; then HERE=none; else wrong "it is at $STATES" || return; fi
 	CAME_TO+=", it was at $STATES"

@@ -94,6 +94,27 @@ Test(outgoing_trial, what_libvirt_refuses_is_refused)
 	is_refused(true);
 }
 
+static void there_first(const char *what)
+{
+	if (strcmp(what, "dial RAM") != 0 || world.given_up_there)
+		return;
+	world_says(WIRE_ABORT);
+	world_at(2000, libvirt_refuses, 0);
+}
+
+/* The receiver sees that QEMU has ended before libvirt has told why. */
+Test(outgoing_trial, libvirts_words_go_before_the_destinations)
+{
+	world_setup();
+	world.on_call = there_first;
+	cr_expect_eq(try(false), EXIT_REFUSED);
+	cr_expect_not(world.may_pass);
+	runs_on();
+	cr_expect(strstr(world.result.reason, "unsupported machine type"), "%s",
+		  world.result.reason);
+	world_teardown();
+}
+
 static void libvirt_is_lost(uint64_t arg)
 {
 	(void)arg;

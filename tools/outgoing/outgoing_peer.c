@@ -9,9 +9,12 @@
 #include <sys/random.h>
 #include "cleanup.h"
 #include "connection.h"
+#include "outgoing_await.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 #include "outgoing_status.h"
+
+#define LIBVIRT_WORD_MS 2000
 
 int outgoing_peer_init(struct outgoing *o)
 {
@@ -179,6 +182,19 @@ static void take_late_abort(struct outgoing *o, const struct wire_message *m)
 	errtext_set(&o->err, 0, "the destination gave up: %s", m->abort.text);
 }
 
+static bool libvirt_is_done(const struct outgoing *o)
+{
+	return o->libvirt.done;
+}
+
+/* A QEMU there that ends as it starts has told libvirt why, which tells us a moment after the
+ * receiver has seen it end. */
+static void let_libvirt_speak(struct outgoing *o)
+{
+	if (o->libvirt.job && !o->libvirt.perform_held)
+		outgoing_await(o, libvirt_is_done, LIBVIRT_WORD_MS, NULL);
+}
+
 void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m)
 {
 	static const int codes[WIRE_ABORT_END_] = {
@@ -193,5 +209,7 @@ void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m)
 	}
 	if (m->abort.why == WIRE_ABORT_CANCELLED && !o->failed)
 		o->cancelled = true;
+	if (m->abort.why == WIRE_ABORT_FAILED && !o->failed)
+		let_libvirt_speak(o);
 	outgoing_fail(o, codes[m->abort.why], "the destination gave up: %s", m->abort.text);
 }
