@@ -280,7 +280,7 @@ kill_guards() {
 	lost
 }
 
-# Whoever empties the file of its memory: the guest waits, as it does for all that has not come.
+# Whoever empties the file of its memory: the guest waits, as it does for all that has not come, and both sides say why.
 @test "its memory is emptied on the source, in the middle: lost, and never read as zeroes" {
 	local fd
 	start
@@ -291,6 +291,7 @@ kill_guards() {
 	[ "$status" -eq 4 ]
 	[ "$(field result)" = lost ]
 	[[ $(field reason) == *'was emptied on the source'* ]]
+	until_true 10 grep -q 'does not come: .* was emptied on the source' "$RX_LOG"
 	[[ $("$TESTBED" witness released) == *'"corrupt":0,'* ]]
 	kill -9 "$("$TESTBED" qemu-pid "$TO" released)"
 	until_true 20 no_guards
