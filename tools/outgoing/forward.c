@@ -20,7 +20,7 @@ struct forward {
 	int listen_fd;
 	pthread_t thread;
 	bool started;
-	struct return_path return_path; /* the pump's thread */
+	struct return_path return_path; /* the thread's, then the pump's */
 
 	pthread_mutex_t lock;
 	/* under lock */
@@ -44,6 +44,17 @@ static size_t answer(void *arg, const uint8_t *in, size_t n, uint8_t *out)
 	return return_path_answer(&f->return_path, in, n, out);
 }
 
+/* What QEMU waits for before anything has come: it spins until then, so it does not wait for the
+ * connection to the destination. An empty socket has room for it. */
+static void answer_early(struct forward *f, int local)
+{
+	uint8_t said[RETURN_PATH_MAX];
+	size_t n = return_path_answer(&f->return_path, NULL, 0, said);
+
+	if (n && send(local, said, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n)
+		f->return_path.acked = false; /* the pump will see what is wrong */
+}
+
 static int join_ends(struct forward *f, int local, struct errtext *err)
 {
 	struct pump_options options = {.ended = pump_ended,
@@ -55,8 +66,11 @@ static int join_ends(struct forward *f, int local, struct errtext *err)
 				       .answer_arg = f};
 	_cleanup_close_ int near = local;
 	_cleanup_close_ int far = -1;
-	int ret = door_dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);
+	int ret;
 
+	if (options.answer)
+		answer_early(f, near);
+	ret = door_dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);
 	if (ret < 0)
 		return ret;
 	pthread_mutex_lock(&f->lock);
