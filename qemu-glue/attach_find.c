@@ -4,8 +4,9 @@
 // Which of several? /proc/PID/fdinfo tells waiting faults and features, not registrations. The
 // kernel does, if asked right: to register a range that is registered already changes nothing with
 // the same userfaultfd, and is refused with another. So: take a range that smaps marks as
-// registered for missing pages, and ask with each. Nobody changes registrations meanwhile: whoever
-// made them has gone.
+// registered for missing pages, and ask with each, for the very modes that smaps shows: Linux 7.3
+// refuses fewer even to the owner, if write protection is what would go. Nobody changes
+// registrations meanwhile: whoever made them has gone.
 #include "attach.h"
 
 #include <ctype.h>
@@ -68,8 +69,22 @@ static int list_candidates(struct found *f, struct errtext *err)
 	return 0;
 }
 
-/* A mapping registered for missing pages: in smaps, a line as in maps, later one of VmFlags. */
-static int registered_range(const struct found *f, struct uffdio_range *range)
+static uint64_t modes_of(const char *vm_flags)
+{
+	uint64_t modes = 0;
+
+	if (strstr(vm_flags, " um"))
+		modes |= UFFDIO_REGISTER_MODE_MISSING;
+	if (strstr(vm_flags, " uw"))
+		modes |= UFFDIO_REGISTER_MODE_WP;
+	if (strstr(vm_flags, " ui"))
+		modes |= UFFDIO_REGISTER_MODE_MINOR;
+	return modes;
+}
+
+/* A mapping registered for missing pages, and for what else: in smaps, a line as in maps, later one
+ * of VmFlags. */
+static int registered_range(const struct found *f, struct uffdio_register *range)
 {
 	_cleanup_fclose_ FILE *smaps = maps_fopen(f->proc_fd, "smaps");
 	_cleanup_free_ char *line = NULL;
@@ -83,24 +98,25 @@ static int registered_range(const struct found *f, struct uffdio_range *range)
 			start = a;
 			end = b;
 		} else if (!strncmp(line, "VmFlags:", 8) && strstr(line, " um")) {
-			*range = (struct uffdio_range){.start = start, .len = end - start};
+			*range = (struct uffdio_register){.range = {start, end - start},
+							  .mode = modes_of(line)};
 			return 0;
 		}
 	}
 	return -ENOENT;
 }
 
-static bool holds(const struct found *f, int number, const struct uffdio_range *range)
+static bool holds(const struct found *f, int number, const struct uffdio_register *range)
 {
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_getfd, f->pidfd, number, 0);
-	struct uffdio_register reg = {.range = *range, .mode = UFFDIO_REGISTER_MODE_MISSING};
+	struct uffdio_register reg = *range;
 
 	return fd >= 0 && ioctl(fd, UFFDIO_REGISTER, &reg) == 0;
 }
 
 static int choose(const struct found *f, int *number, struct errtext *err)
 {
-	struct uffdio_range range;
+	struct uffdio_register range;
 	int ret;
 
 	if (f->count == 0)

@@ -4,7 +4,9 @@
 
 #include "fault_service.h"
 
-#define FEATURES UFFD_FEATURE_MISSING_SHMEM
+#define FEATURES                                                                                   \
+	(UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP |                             \
+	 UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
 
 static void start(struct victim *v)
 {
@@ -82,7 +84,32 @@ Test(attach_find, a_fault_of_the_kernel_is_delivered_anew)
 
 /* ---- which one ---- */
 
-static void find_among_two(unsigned int registered)
+static void watch_writes_too(int uffd, const struct victim *v)
+{
+	struct uffdio_register reg = {.range = {(uintptr_t)v->ram, VICTIM_PAGES * 4096},
+				      .mode = UFFDIO_REGISTER_MODE_MISSING |
+					      UFFDIO_REGISTER_MODE_WP};
+
+	cr_assert_eq(ioctl(uffd, UFFDIO_REGISTER, &reg), 0, "%s", strerror(errno));
+}
+
+static unsigned int mappings_watched_for_writes(const struct victim *v)
+{
+	char path[32], line[512];
+	unsigned int count = 0;
+	FILE *smaps;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps", v->pid);
+	smaps = fopen(path, "re");
+	cr_assert_not_null(smaps);
+	while (fgets(line, sizeof(line), smaps))
+		count += strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " um") &&
+			 strstr(line, " uw");
+	fclose(smaps);
+	return count;
+}
+
+static void find_among_two(unsigned int registered, bool writes_too)
 {
 	struct victim v;
 	int inside[2], uffd[2], found;
@@ -91,9 +118,12 @@ static void find_among_two(unsigned int registered)
 	for (int i = 0; i < 2; i++)
 		uffd[i] = attach_keeping(&v, &inside[i]);
 	fault_watch(uffd[registered], &v);
+	if (writes_too)
+		watch_writes_too(uffd[registered], &v);
 	close(uffd[0]);
 	close(uffd[1]);
 	found = find(&v, inside[registered]);
+	cr_assert_eq(mappings_watched_for_writes(&v), writes_too);
 	fault_order(&v, 'r');
 	fault_take(found, &v, 7);
 	fault_answer(found, &v, 7);
@@ -106,12 +136,18 @@ static void find_among_two(unsigned int registered)
 
 Test(attach_find, the_first_of_two)
 {
-	find_among_two(0);
+	find_among_two(0, false);
 }
 
 Test(attach_find, the_second_of_two)
 {
-	find_among_two(1);
+	find_among_two(1, false);
+}
+
+/* As with --verify. To ask must not take a registration away. */
+Test(attach_find, the_second_of_two_watches_writes_too)
+{
+	find_among_two(1, true);
 }
 
 Test(attach_find, two_without_registration_are_not_told_apart)
