@@ -4,6 +4,7 @@
 # For the findings: a temporary folder with pinned Debian packages unpacked in it, taken away at the end. Sourced.
 #
 #     packages_unpack SUITE NAME=VERSION...     into $TREE; no dependencies, nothing is installed
+#     packages_resolve SUITE NAME=VERSION...    the same, with all that they depend on, libc included
 #
 # The machine's own package sources serve it, whatever suite the machine itself has.
 
@@ -30,19 +31,41 @@ packages_apt() {
 		-o Dir::State::status=/dev/null "$@"
 }
 
-packages_unpack() {
-	local suite=$1 uri package
-	shift
+# packages_lists SUITE: those of backports with the release that they are for.
+packages_lists() {
+	local suite=$1 uri each
 	# shellcheck disable=SC2016 # apt's variable, not the shell's
 	uri=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN) $(SUITE)' 'Created-By: Packages' 'Component: main' |
 		awk '$2 == "Debian" && $3 !~ /security/ { print $1; exit }')
 	[[ -n $uri ]] || finding_die "the machine has no package lists of Debian's main; run: apt-get update"
+	rm -rf "$WORK/lists" "$WORK/archives"
 	mkdir -p "$WORK/lists/partial" "$WORK/archives/partial" "$TREE"
-	printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$uri" "$suite" \
-		>"$WORK/sources.list"
+	for each in "${suite%-backports}" "$suite"; do
+		printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' "$uri" "$each"
+	done | uniq >"$WORK/sources.list"
 	packages_apt -o APT::Update::Error-Mode=any update || finding_die "the lists of $suite cannot be fetched"
-	(cd "$WORK/archives" && packages_apt download "$@") || finding_die "$* cannot be fetched from $suite"
+}
+
+packages_into_tree() {
+	local package
 	for package in "$WORK"/archives/*.deb; do
 		dpkg-deb -x "$package" "$TREE"
 	done
+}
+
+packages_unpack() {
+	local suite=$1
+	shift
+	packages_lists "$suite"
+	(cd "$WORK/archives" && packages_apt download "$@") || finding_die "$* cannot be fetched from $suite"
+	packages_into_tree
+}
+
+packages_resolve() {
+	local suite=$1
+	shift
+	packages_lists "$suite"
+	packages_apt --yes --download-only --no-install-recommends -t "$suite" install "$@" >/dev/null ||
+		finding_die "$* cannot be fetched from $suite"
+	packages_into_tree
 }
