@@ -46,6 +46,7 @@ receive() {
 	local host=$1
 	shift
 	RX_LOG=$BATS_TEST_TMPDIR/receive.$host.log
+	: >"$RX_LOG" # an earlier receiver's would say that this one listens
 	"$TESTBED" exec "$host" "$DRAY" receive --disable-tls --json "$@" >"$RX_LOG" 2>&1 3>&- &
 	RX_PID=$!
 	until_true 30 grep -q '"listening"' "$RX_LOG"
