@@ -472,3 +472,23 @@ Test(outgoing_handover, who_gives_up_after_that_is_asked)
 	cr_expect_not(world_runs_here());
 	world_teardown();
 }
+
+/* ---- why not ---- */
+
+static void its_qemu_refuses_the_stream(void)
+{
+	world_at(1000, happen, FAILED);
+}
+
+/* libvirt's library comes to its end, and to its words, when the guest may run here again. */
+Test(outgoing_handover, libvirt_tells_why_it_came_back)
+{
+	world_setup();
+	world_options(&options);
+	world.on_release = its_qemu_refuses_the_stream;
+	cr_expect_eq(world_run(&options), EXIT_FAILED);
+	cr_expect_str_eq(world.result.reason, "QEMU's migration failed");
+	cr_expect(world_runs_here());
+	world_judge(EXIT_FAILED);
+	world_teardown();
+}

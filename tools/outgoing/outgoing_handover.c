@@ -36,14 +36,17 @@ static bool outcome_known(const struct outgoing *o)
 	       (o->peer.lost && !is_served(o));
 }
 
-/* The destination never ran it: libvirt may resume the source after all. */
+/* The destination never ran it: libvirt may resume the source after all. Only then does its library
+ * come to its end, and tell what the destination's QEMU did not like. */
 static int take_back(struct outgoing *o)
 {
-	errtext_set(&o->err, 0, "%s",
-		    o->libvirt.text[0] ? o->libvirt.text
-				       : "the connection broke during the hand-over");
+	bool told;
+
 	o->world->gate.permit(o->libvirt.gate);
 	outgoing_libvirt_end_job(o);
+	told = o->libvirt.text[0] && o->libvirt.result != -ECONNRESET;
+	errtext_set(&o->err, 0, "%s",
+		    told ? o->libvirt.text : "the connection broke during the hand-over");
 	return -ECONNABORTED;
 }
 
