@@ -132,7 +132,9 @@ precopy_goes_on() {
 
 # Then nobody is there any more who would give back what was borrowed from the guest's QEMU.
 has_no_record() {
-	! "$TESTBED" exec "$AT" sh -c 'ls /run/dray/*/outgoing'
+	local uuid
+	uuid=$("$TESTBED" exec "$AT" virsh -q domuuid broken) || return
+	! "$TESTBED" exec "$AT" ls "/run/dray/$uuid/outgoing"
 }
 
 @test "pre-copy: source libvirtd killed, and started again while dray migrate rolls back, or its guard" {
