@@ -531,8 +531,12 @@ static int libvirt_unstick_job(struct host *host, const char *uuid, bool *suspen
 	int ret = libvirt_state(host, uuid, &info, err);
 
 	*suspended = false;
-	if (ret < 0 || info.state != DOMAIN_RUNNING || !info.job || !was_cancelled(host, uuid))
+	if (ret < 0 || !info.job || !was_cancelled(host, uuid))
 		return ret;
+	if (info.state == DOMAIN_PAUSED_MIGRATION)
+		return libvirt_monitor(host, uuid, "{\"execute\":\"cont\"}", NULL, err);
+	if (info.state != DOMAIN_RUNNING)
+		return 0;
 	ret = act(h, uuid, "suspend the domain", virDomainSuspend, err);
 	*suspended = ret == 0;
 	return ret;

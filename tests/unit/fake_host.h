@@ -68,6 +68,7 @@ struct fake_domain {
 	struct domain_blockers blockers;
 	pid_t qemu;
 	bool stuck;		      /* its job ends only if it is suspended */
+	unsigned int too_early;	      /* so many suspensions have no effect on it */
 	bool stays_suspended;	      /* ... and then libvirt does not let it run again */
 	const char *xml, *stored_xml; /* borrowed; NULL: reading it fails */
 	/* When it has been looked at (find, state) so many times, it changes: in this order. */
@@ -563,7 +564,14 @@ static inline int fake_unstick_job(struct host *host, const char *uuid, bool *su
 	int ret = fake_begin_on(host, FAKE_UNSTICK_JOB, uuid, &d, err);
 
 	*suspended = ret == 0 && d->stuck && d->info.state == DOMAIN_RUNNING && d->info.job;
-	if (*suspended) {
+	if (ret == 0 && d->stuck && d->info.state == DOMAIN_PAUSED_MIGRATION) {
+		d->info.state = DOMAIN_RUNNING;
+		fake_note(fake_of(host), "run %s", d->info.name);
+	} else if (*suspended && d->too_early) {
+		d->too_early--;
+		d->info.state = DOMAIN_PAUSED_MIGRATION;
+		fake_note(fake_of(host), "suspend %s", d->info.name);
+	} else if (*suspended) {
 		d->stuck = d->info.job = false;
 		d->info.state = d->stays_suspended ? DOMAIN_PAUSED_USER : DOMAIN_RUNNING;
 		fake_note(fake_of(host), "unstick %s", d->info.name);

@@ -611,6 +611,33 @@ Test(ownership, it_runs_afterwards_whatever_libvirt_does)
 	teardown();
 }
 
+Test(ownership, a_job_is_helped_again)
+{
+	struct domain_info info;
+
+	setup(DOMAIN_RUNNING, true);
+	web->info.job = web->stuck = true;
+	web->too_early = 1;
+	cr_expect_eq(ownership_unstick(host, UUID, 800, &info, NULL), 0);
+	cr_expect_eq(info.state, DOMAIN_RUNNING);
+	cr_expect_str_eq(fake_libvirt_did(libvirt), "suspend web; run web; unstick web");
+	teardown();
+}
+
+Test(ownership, it_runs_also_if_the_job_never_ends)
+{
+	struct errtext err = {0};
+	struct domain_info info;
+
+	setup(DOMAIN_RUNNING, true);
+	web->info.job = web->stuck = true;
+	web->too_early = 99;
+	cr_expect_eq(ownership_unstick(host, UUID, 100, &info, &err), -EBUSY);
+	cr_expect_eq(web->info.state, DOMAIN_RUNNING);
+	cr_expect(strstr(err.text, "still has a job"), "%s", err.text);
+	teardown();
+}
+
 Test(ownership, another_job_is_only_waited_for)
 {
 	struct errtext err = {0};

@@ -15,6 +15,7 @@
 #define POLL_US 50000
 #define PAUSE_MOST_US 5000000
 #define UNSTICK_MS 2000
+#define UNSTICK_TRIES 4 /* in turn: suspended, let go */
 
 static void pause_a_little(void)
 {
@@ -229,15 +230,39 @@ int ownership_wait_job(struct host *host, const char *uuid, uint32_t wait_ms,
 	}
 }
 
+/* Again and again, as the first try may come too early for libvirt. */
+static int unstick(struct host *host, const char *uuid, uint32_t wait_ms, struct domain_info *info,
+		   bool *suspended, struct errtext *err)
+{
+	uint64_t end = clock_monotonic_us() + wait_ms * 1000ull;
+	uint32_t each_ms = wait_ms / UNSTICK_TRIES;
+	int ret;
+
+	*suspended = false;
+	do {
+		bool now = false;
+
+		*err = (struct errtext){0};
+		ret = host_unstick_job(host, uuid, &now, err);
+		*suspended |= now;
+		if (ret == 0)
+			ret = ownership_wait_job(host, uuid, each_ms, info, err);
+	} while (ret == -EBUSY && clock_monotonic_us() < end);
+	return ret;
+}
+
 /* The guest must not be left suspended, whatever libvirt does. */
 int ownership_unstick(struct host *host, const char *uuid, uint32_t wait_ms,
 		      struct domain_info *info, struct errtext *err)
 {
-	bool suspended;
-	int ret = host_unstick_job(host, uuid, &suspended, err);
+	struct errtext why = {0};
+	bool suspended, again;
+	int ret = unstick(host, uuid, wait_ms, info, &suspended, &why);
 
-	if (ret == 0)
-		ret = ownership_wait_job(host, uuid, wait_ms, info, err);
+	if (ret < 0)
+		errtext_set(err, ret, "%s", why.text);
+	if (ret == -EBUSY && info->state == DOMAIN_PAUSED_MIGRATION)
+		host_unstick_job(host, uuid, &again, NULL);
 	if (ret == 0 && suspended && info->state == DOMAIN_PAUSED_USER) {
 		ret = host_resume(host, uuid, err);
 		if (ret == 0)
