@@ -136,12 +136,12 @@ int host_knows_capability(struct host *h, const char *uuid, const char *capabili
 int host_blockers(struct host *h, const char *uuid, struct domain_blockers *blockers,
 		  struct errtext *err);
 
-/* A migration out of here was cancelled, and libvirt does not end its job. libvirt 9.0 waits for
- * the guest to stop if QEMU let it run on between two looks of libvirt's (`virsh domjobabort` in
- * the middle of a switch-over; seen), and waits for good. If that is so, *suspended: the guest has
- * been suspended, on which libvirt goes on, fails, and lets it run again. If it does not (seen
- * once, on a busy machine), the next call lets the guest run, past libvirt, which allows no resume
- * then. */
+/* A migration out of here was cancelled, or failed, and libvirt does not end its job. libvirt 9.0
+ * waits for the guest to stop if QEMU let it run on between two looks of libvirt's (`virsh
+ * domjobabort` in the middle of a switch-over; seen), and waits for good. If that is so,
+ * *suspended: the guest has been suspended, on which libvirt goes on, fails, and lets it run again.
+ * If it does not (seen once, on a busy machine), the next call lets the guest run, past libvirt,
+ * which allows no resume then. */
 int host_unstick_job(struct host *h, const char *uuid, bool *suspended, struct errtext *err);
 int host_resume(struct host *h, const char *uuid, struct errtext *err);
 int host_suspend(struct host *h, const char *uuid, struct errtext *err);

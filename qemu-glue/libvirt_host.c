@@ -511,16 +511,23 @@ static int libvirt_suspend(struct host *host, const char *uuid, struct errtext *
 }
 
 /* QEMU's migration is over, and was called off. */
-static bool was_cancelled(struct host *host, const char *uuid)
+static bool is_failure(const char *status)
+{
+	return strcmp(status, "cancelled") == 0 || strcmp(status, "failed") == 0;
+}
+
+/* QEMU's own migration: it lets the guest run then. Cancelled while its stream breaks, it says that
+ * it has failed. */
+static bool has_failed(struct host *host, const char *uuid)
 {
 	json_object *answer = NULL, *status;
-	bool cancelled = libvirt_monitor(host, uuid, "{\"execute\":\"query-migrate\"}", &answer,
-					 NULL) == 0 &&
-			 json_object_object_get_ex(answer, "status", &status) &&
-			 strcmp(json_object_get_string(status), "cancelled") == 0;
+	bool over = libvirt_monitor(host, uuid, "{\"execute\":\"query-migrate\"}", &answer, NULL) ==
+			    0 &&
+		    json_object_object_get_ex(answer, "status", &status) &&
+		    is_failure(json_object_get_string(status));
 
 	json_object_put(answer);
-	return cancelled;
+	return over;
 }
 
 static int libvirt_unstick_job(struct host *host, const char *uuid, bool *suspended,
@@ -531,7 +538,7 @@ static int libvirt_unstick_job(struct host *host, const char *uuid, bool *suspen
 	int ret = libvirt_state(host, uuid, &info, err);
 
 	*suspended = false;
-	if (ret < 0 || !info.job || !was_cancelled(host, uuid))
+	if (ret < 0 || !info.job || !has_failed(host, uuid))
 		return ret;
 	if (info.state == DOMAIN_PAUSED_MIGRATION)
 		return libvirt_monitor(host, uuid, "{\"execute\":\"cont\"}", NULL, err);
