@@ -137,12 +137,17 @@ static void take_control(struct fixture *f)
 	cr_assert_eq(control_new(&options, &f->control, &err), 0, "%s", err.text);
 }
 
-static void tell_owed(struct fixture *f, uint64_t first, uint32_t count)
+static void tell_run(struct fixture *f, uint64_t first, uint32_t count)
 {
 	const struct wire_owed owed = {.count = 1, .run = {{first, count}}};
 	const struct wire_message m = {.type = WIRE_OWED, .owed = &owed};
 
 	cr_assert_eq(control_send(f->control, &m), 0);
+}
+
+static void tell_owed(struct fixture *f, uint64_t first, uint32_t count)
+{
+	tell_run(f, first, count);
 	cr_assert_eq(control_send_type(f->control, WIRE_OWED_END), 0);
 }
 
@@ -349,7 +354,7 @@ Test(page_link, tries_again_when_it_is_not_told_what_is_owed)
 	take_control(&f);
 	control_destroy(f.control);
 	take_control(&f);
-	tell_owed(&f, PAGES - 1, 2); /* which do not exist */
+	tell_run(&f, PAGES - 1, 2); /* which do not exist: it hangs up at once */
 	await(&f, &f.lost, 2);
 	control_destroy(f.control);
 	connect_all(&f, 0, 1);
