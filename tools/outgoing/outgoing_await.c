@@ -6,6 +6,8 @@
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 
+#define CAUSE_MS 500
+
 int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, const char *what)
 {
 	uint64_t deadline = o->world->now_us() + timeout_ms * 1000;
@@ -28,4 +30,14 @@ int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, con
 	}
 	/* The mail that ends the wait may tell of a failure as well. */
 	return o->failed && outgoing_may_give_up(o) ? o->failed : 0;
+}
+
+static bool cause_is_known(const struct outgoing *o)
+{
+	return o->failed;
+}
+
+void outgoing_await_cause(struct outgoing *o)
+{
+	outgoing_await(o, cause_is_known, CAUSE_MS, NULL);
 }

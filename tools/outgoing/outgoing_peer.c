@@ -15,7 +15,6 @@
 #include "outgoing_status.h"
 
 #define LIBVIRT_WORD_MS 2000
-#define QEMU_WORD_MS 500
 
 int outgoing_peer_init(struct outgoing *o)
 {
@@ -188,11 +187,6 @@ static bool libvirt_is_done(const struct outgoing *o)
 	return o->libvirt.done;
 }
 
-static bool cause_is_known(const struct outgoing *o)
-{
-	return o->failed;
-}
-
 /* A QEMU there that ends as it starts has told libvirt why, which tells us a moment after the
  * receiver has seen it end. One that ends later may do so because its migration was cancelled here,
  * which the QEMU here tells by an event: to break its stream now would make a failure of that. */
@@ -201,7 +195,7 @@ static void let_libvirt_speak(struct outgoing *o)
 	if (o->libvirt.job && !o->libvirt.perform_held)
 		outgoing_await(o, libvirt_is_done, LIBVIRT_WORD_MS, NULL);
 	else if (o->libvirt.gate_opened)
-		outgoing_await(o, cause_is_known, QEMU_WORD_MS, NULL);
+		outgoing_await_cause(o);
 }
 
 void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m)

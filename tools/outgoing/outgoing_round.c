@@ -18,10 +18,6 @@
 /* For a round that holds up nothing but the end. */
 #define SETTLE_MS 10000
 
-/* A destination that gives up says why and closes its sockets, in this order, but on different
- * connections. */
-#define PEER_WORD_MS 500
-
 /* ---- made ---- */
 
 int outgoing_round_open_streams(struct outgoing *o)
@@ -183,18 +179,14 @@ void outgoing_round_hasten(struct outgoing *o)
 		uring_stream_hasten(o->rounds.streams[i]);
 }
 
-static bool has_failed(const struct outgoing *o)
-{
-	return o->failed;
-}
-
-/* A stream that broke is seldom the cause: the peer's own word is, if it has left one. */
+/* A destination that gives up says why and closes its sockets, in this order, but on different
+ * connections: its own word is the cause, if it has left one. */
 static void fail_round(struct outgoing *o, int result, const struct errtext *why)
 {
 	bool broke = result == -EPIPE || result == -ECONNRESET;
 
 	if (broke)
-		outgoing_await(o, has_failed, PEER_WORD_MS, NULL);
+		outgoing_await_cause(o);
 	if (!broke || !o->failed)
 		outgoing_fail(o, result, "%s", why->text);
 }
