@@ -510,7 +510,6 @@ static int libvirt_suspend(struct host *host, const char *uuid, struct errtext *
 	return act(h, uuid, "pause the domain", virDomainSuspend, err);
 }
 
-/* QEMU's migration is over, and was called off. */
 static bool is_failure(const char *status)
 {
 	return strcmp(status, "cancelled") == 0 || strcmp(status, "failed") == 0;

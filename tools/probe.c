@@ -46,35 +46,29 @@ static void add_version(json_object *o, const char *key, unsigned long v)
 
 static void probe_kernel(json_object *o)
 {
+	const uint64_t track = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
+			       UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
 	uint64_t f = userfaultfd_features();
+	enum kernel_faults faults = kernel_faults_probe();
+	bool scans = tracker_supported(NULL) == 0, sends = uring_stream_supported(NULL) == 0;
 	struct utsname u;
 
 	uname(&u);
 	json_object_object_add(o, "kernel", json_object_new_string(u.release));
-	add_flag(o, "pagemap_scan", tracker_supported(NULL) == 0);
-	add_flag(o, "io_uring", uring_stream_supported(NULL) == 0);
+	add_flag(o, "pagemap_scan", scans);
+	add_flag(o, "io_uring", sends);
 	add_flag(o, "userfaultfd_wp_async", f & UFFD_FEATURE_WP_ASYNC);
 	add_flag(o, "userfaultfd_wp_unpopulated", f & UFFD_FEATURE_WP_UNPOPULATED);
 	add_flag(o, "userfaultfd_wp_hugetlbfs_shmem", f & UFFD_FEATURE_WP_HUGETLBFS_SHMEM);
 	add_flag(o, "userfaultfd_missing_shmem", f & UFFD_FEATURE_MISSING_SHMEM);
 	add_flag(o, "userfaultfd_missing_hugetlbfs", f & UFFD_FEATURE_MISSING_HUGETLBFS);
 	json_object_object_add(o, "userfaultfd_kernel_faults",
-			       json_object_new_string(kernel_faults_name(kernel_faults_probe())));
-}
-
-/* Which part of a migration this kernel lets dray play. */
-static void probe_roles(json_object *o)
-{
-	uint64_t f = userfaultfd_features();
-	const uint64_t track = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
-			       UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
-	bool sends = uring_stream_supported(NULL) == 0;
-
-	add_flag(o, "role_source", sends && tracker_supported(NULL) == 0 && (f & track) == track);
+			       json_object_new_string(kernel_faults_name(faults)));
+	/* Which part of a migration all that lets dray play. */
+	add_flag(o, "role_source", sends && scans && (f & track) == track);
 	add_flag(o, "role_destination", sends);
 	add_flag(o, "role_destination_post_copy",
-		 sends && f & UFFD_FEATURE_MISSING_SHMEM &&
-			 kernel_faults_probe() != KERNEL_FAULTS_NO);
+		 sends && f & UFFD_FEATURE_MISSING_SHMEM && faults != KERNEL_FAULTS_NO);
 }
 
 /* Does it let QEMU make what dray asks it for? Whoever has given leave has named our directory. */
@@ -149,7 +143,6 @@ int command_probe(int argc, char **argv)
 	json_object_object_add(o, "dray", json_object_new_string(DRAY_VERSION));
 	json_object_object_add(o, "protocol", json_object_new_int(WIRE_VERSION_MAX));
 	probe_kernel(o);
-	probe_roles(o);
 	probe_libvirt(o, a.libvirt_socket);
 	if (a.json)
 		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
