@@ -58,3 +58,13 @@ dray_pids() {
 no_guards() {
 	! "$TESTBED" pgrep all '^dray guard' >/dev/null
 }
+
+# ended PID: a job of ours, which need not have been waited for.
+ended() {
+	! kill -0 "$1" 2>/dev/null
+}
+
+# Of what the source said last.
+phase() {
+	grep -o '"phase":"[a-z-]*"' "$TX_LOG" | tail -n 1 | cut -d'"' -f4
+}

@@ -39,10 +39,6 @@ teardown() {
 	[[ -z $TX_PID ]] || kill -9 "$TX_PID" 2>/dev/null || true
 }
 
-ended() {
-	! kill -0 "$1" 2>/dev/null
-}
-
 autopsy() {
 	{
 		echo "# $WHAT"

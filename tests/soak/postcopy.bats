@@ -56,10 +56,6 @@ measure() {
 	BATS_TEST_COMPLETED=1 stop_receive
 }
 
-ended() {
-	! kill -0 "$1" 2>/dev/null
-}
-
 # ---- disturbances: each returns when it is over ----
 
 cut_for() {
@@ -79,11 +75,6 @@ kill_them() {
 # moment: milliseconds, in $MOMENT.
 moment() {
 	MOMENT=$((RANDOM * LENGTH_MS / 32768))
-}
-
-# Of what the source said, when the disturbance came.
-phase() {
-	grep -o '"phase":"[a-z-]*"' "$TX_LOG" | tail -n 1 | cut -d'"' -f4
 }
 
 # round MOMENT DISTURBANCE...: $WHEN tells the phase in which it came.

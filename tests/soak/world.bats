@@ -182,14 +182,6 @@ clock() {
 
 # ---- a run ---------------------------------------------------------------------------------------------------------
 
-ended() {
-	! kill -0 "$1" 2>/dev/null
-}
-
-phase() {
-	grep -o '"phase":"[a-z-]*"' "$TX_LOG" | tail -n 1 | cut -d'"' -f4
-}
-
 # ends_it: may this disturbance end the guest?
 ends_it() {
 	[[ $WHAT =~ ^(shutdown|destroy|kill_qemu)$ ]]
