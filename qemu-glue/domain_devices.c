@@ -171,7 +171,7 @@ static void read_clock(const xmlNode *root, struct domain_devices *d)
 
 int domain_devices_read(const char *xml, struct domain_devices *d, struct errtext *err)
 {
-	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(xml, err);
+	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(xml, "domain", err);
 	const xmlNode *root = doc ? xmlDocGetRootElement(doc) : NULL;
 	const xmlNode *features = domain_xml_child(root, "features");
 

@@ -237,7 +237,7 @@ static void read_launch_security(const xmlNode *root, struct domain_facts *f)
 
 int domain_xml_facts(const char *xml, struct domain_facts *f, struct errtext *err)
 {
-	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(xml, err);
+	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(xml, "domain", err);
 	const xmlNode *root;
 	char path[1];
 

@@ -26,6 +26,7 @@
 #include "monitor_log.h"
 
 #define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
+#define MON_VALUE "chardev=" DOMAIN_MONITOR_ID ",mode=control"
 #define MONITOR_VALUE_MAX (4 * sizeof(((struct sockaddr_un *)0)->sun_path) + 256)
 
 /* ---- the document ---- */
@@ -35,7 +36,7 @@ void domain_xml_free(xmlDoc **doc)
 	xmlFreeDoc(*doc);
 }
 
-xmlDoc *domain_xml_parse(const char *xml, struct errtext *err)
+xmlDoc *domain_xml_parse(const char *xml, const char *root_name, struct errtext *err)
 {
 	size_t len = strlen(xml);
 	xmlParserCtxt *context = len > DOMAIN_XML_MAX ? NULL : xmlNewParserCtxt();
@@ -49,12 +50,12 @@ xmlDoc *domain_xml_parse(const char *xml, struct errtext *err)
 	/* An undeclared prefix would come to life once we declare ours. libvirt never writes a DTD,
 	 * and entities are a way to make small texts large. */
 	if (!root || !context->nsWellFormed || xmlGetIntSubset(doc) ||
-	    strcmp((const char *)root->name, "domain") != 0) {
+	    strcmp((const char *)root->name, root_name) != 0) {
 		const xmlError *error = context ? xmlCtxtGetLastError(context) : NULL;
-		const char *why = error && error->message ? error->message : "no <domain> in it";
+		const char *why = error && error->message ? error->message : "it has another root";
 
-		errtext_set(err, -EINVAL, "not a libvirt domain XML: %.*s", (int)strcspn(why, "\n"),
-			    why);
+		errtext_set(err, -EINVAL, "not a libvirt %s XML: %.*s", root_name,
+			    (int)strcspn(why, "\n"), why);
 		xmlFreeDoc(doc);
 		doc = NULL;
 	}
@@ -297,7 +298,43 @@ static int add_monitor(xmlDoc *doc, const char *path)
 	if (add_arg(commandline, ns, "-chardev") < 0 || add_arg(commandline, ns, chardev) < 0 ||
 	    add_arg(commandline, ns, "-mon") < 0)
 		return -ENOMEM;
-	return add_arg(commandline, ns, "chardev=" DOMAIN_MONITOR_ID ",mode=control");
+	return add_arg(commandline, ns, MON_VALUE);
+}
+
+/* Is this argument what add_monitor would write for the path? */
+static bool is_exactly(const xmlNode *option, const xmlNode *value, const char *chardev)
+{
+	_cleanup_free_ char *name = domain_xml_attr(option, "value");
+	_cleanup_free_ char *text = domain_xml_attr(value, "value");
+
+	if (!name || !text)
+		return false;
+	if (!strcmp(name, "-chardev"))
+		return !strcmp(text, chardev);
+	return !strcmp(name, "-mon") && !strcmp(text, MON_VALUE);
+}
+
+void domain_xml_remove_exactly(xmlDoc *doc, const char *monitor_path)
+{
+	xmlNode *commandline = next_commandline(doc, NULL);
+	xmlNode *option = commandline ? next_arg(commandline->children) : NULL;
+	char chardev[MONITOR_VALUE_MAX];
+
+	if (strlen(monitor_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return;
+	chardev_value(chardev, monitor_path);
+	while (option) {
+		xmlNode *value = next_arg(option->next);
+		xmlNode *next = value ? next_arg(value->next) : NULL;
+
+		if (value && is_exactly(option, value, chardev)) {
+			drop(value);
+			drop(option);
+		}
+		option = next;
+	}
+	if (commandline && is_empty(commandline))
+		drop(commandline);
 }
 
 /* ---- what others call ---- */
@@ -312,7 +349,7 @@ char *domain_xml_for_destination(const char *xml, const char *monitor_path, stru
 			    monitor_path);
 		return NULL;
 	}
-	doc = domain_xml_parse(xml, err);
+	doc = domain_xml_parse(xml, "domain", err);
 	if (!doc)
 		return NULL;
 	remove_monitor(doc);
@@ -325,7 +362,7 @@ char *domain_xml_for_destination(const char *xml, const char *monitor_path, stru
 
 char *domain_xml_without_monitor(const char *xml, struct errtext *err)
 {
-	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(xml, err);
+	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(xml, "domain", err);
 
 	if (!doc)
 		return NULL;
@@ -355,7 +392,7 @@ int domain_xml_find_monitor(const xmlDoc *doc, char *path, size_t size)
 
 int domain_xml_monitor_path(const char *xml, char *path, size_t size)
 {
-	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(xml, NULL);
+	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(xml, "domain", NULL);
 
 	return doc ? domain_xml_find_monitor(doc, path, size) : -EINVAL;
 }

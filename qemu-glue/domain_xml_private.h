@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What domain_xml.c and domain_facts.c share: the parsed document.
+// What those share that read a domain's XML: the parsed document.
 #pragma once
 
 #include <stdbool.h>
@@ -8,8 +8,8 @@
 #include <libxml/tree.h>
 #include "errtext.h"
 
-/* NULL with a text if it is no <domain>. */
-xmlDoc *domain_xml_parse(const char *xml, struct errtext *err);
+/* NULL with a text if it is no document with a root of this name. */
+xmlDoc *domain_xml_parse(const char *xml, const char *root_name, struct errtext *err);
 void domain_xml_free(xmlDoc **doc);
 
 /* Is it an element of this name? */
@@ -21,3 +21,6 @@ char *domain_xml_attr(const xmlNode *node, const char *name);
 
 /* As domain_xml_monitor_path. */
 int domain_xml_find_monitor(const xmlDoc *doc, char *path, size_t size);
+/* Remove dray's monitor, if it is word for word what domain_xml_for_destination would have put
+ * there for this path. */
+void domain_xml_remove_exactly(xmlDoc *doc, const char *monitor_path);

@@ -48,36 +48,6 @@ static int unix_address(const char *path, struct sockaddr_un *addr, struct errte
 	return 0;
 }
 
-static bool read_full(int fd, uint8_t *buf, size_t len)
-{
-	while (len) {
-		ssize_t n = read(fd, buf, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		buf += n;
-		len -= n;
-	}
-	return true;
-}
-
-static bool write_full(int fd, const uint8_t *buf, size_t len)
-{
-	while (len) {
-		ssize_t n = send(fd, buf, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		buf += n;
-		len -= n;
-	}
-	return true;
-}
-
 /* Under lock. */
 static void let_pass(struct gate *g, struct held *held)
 {
@@ -85,7 +55,7 @@ static void let_pass(struct gate *g, struct held *held)
 	if (!held->calls)
 		return;
 	held->passed = true;
-	write_full(g->server_fd, held->calls, held->len);
+	libvirt_rpc_write(g->server_fd, held->calls, held->len);
 	free(steal_ptr(&held->calls));
 	held->len = 0;
 }
@@ -138,7 +108,7 @@ static bool forward(struct gate *g, uint8_t *message, size_t len)
 	if (held && held->may_pass)
 		held->passed = true;
 	ok = parked ? park(held, message, len)
-		    : !is_cut(g) && write_full(g->server_fd, message, len);
+		    : !is_cut(g) && libvirt_rpc_write(g->server_fd, message, len);
 	pthread_mutex_unlock(&g->lock);
 	if (parked && ok && held == &g->perform)
 		g->opt.perform_held(g->opt.opaque);
@@ -149,22 +119,10 @@ static bool forward(struct gate *g, uint8_t *message, size_t len)
 
 static bool forward_next(struct gate *g, int client)
 {
-	uint8_t word[4];
-	uint32_t len;
-	uint8_t *message;
+	size_t len;
+	uint8_t *message = libvirt_rpc_read(client, &len);
 
-	if (!read_full(client, word, sizeof(word)))
-		return false;
-	len = libvirt_rpc_length(word);
-	message = len ? malloc(len) : NULL;
-	if (!message)
-		return false;
-	memcpy(message, word, sizeof(word));
-	if (!read_full(client, message + sizeof(word), len - sizeof(word))) {
-		free(message);
-		return false;
-	}
-	return forward(g, message, len);
+	return message && forward(g, message, len);
 }
 
 static void shut_both(struct gate *g)
@@ -185,7 +143,7 @@ static void *to_client_main(void *arg)
 	ssize_t n;
 
 	while ((n = read(g->server_fd, buf, sizeof(buf))) > 0)
-		if (!write_full(g->client_fd, buf, n))
+		if (!libvirt_rpc_write(g->client_fd, buf, n))
 			break;
 	shut_both(g);
 	return NULL;

@@ -3,15 +3,30 @@
 #include "libvirt_rpc.h"
 
 #include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "cleanup.h"
 
 #define REMOTE_PROGRAM 0x20008086u
+#define KEEPALIVE_PROGRAM 0x6b656570u
 #define TYPE_CALL 0u
+#define FIRST_SIZE 16384
 
 enum { /* remote_protocol.x */
+       PROC_CONNECT_OPEN = 1,
+       PROC_CONNECT_CLOSE = 2,
+       PROC_CONNECT_GET_CAPABILITIES = 7,
+       PROC_DOMAIN_LOOKUP_BY_UUID = 24,
+       PROC_CONNECT_SUPPORTS_FEATURE = 60,
+       PROC_AUTH_LIST = 66,
        PROC_DOMAIN_MIGRATE_PERFORM3 = 216,
        PROC_DOMAIN_MIGRATE_CONFIRM3 = 218,
+       PROC_DOMAIN_MIGRATE_PREPARE3_PARAMS = 303,
        PROC_DOMAIN_MIGRATE_PERFORM3_PARAMS = 305,
+       PROC_DOMAIN_MIGRATE_FINISH3_PARAMS = 306,
        PROC_DOMAIN_MIGRATE_CONFIRM3_PARAMS = 307,
 };
 
@@ -30,21 +45,114 @@ uint32_t libvirt_rpc_length(const uint8_t word[4])
 	return len < LIBVIRT_RPC_HEADER_SIZE || len > LIBVIRT_RPC_MESSAGE_MAX ? 0 : len;
 }
 
+/* `int cancelled` is the last argument of both Confirms. */
+static enum libvirt_rpc_call confirm(const uint8_t *message, size_t len)
+{
+	if (len < LIBVIRT_RPC_HEADER_SIZE + 4)
+		return LIBVIRT_RPC_OTHER;
+	return word_at(message + len - 4) ? LIBVIRT_RPC_CONFIRM_CANCELLED : LIBVIRT_RPC_CONFIRM;
+}
+
 enum libvirt_rpc_call libvirt_rpc_classify(const uint8_t *message, size_t len)
 {
-	if (len < LIBVIRT_RPC_HEADER_SIZE + 4 || word_at(message + 4) != REMOTE_PROGRAM ||
-	    word_at(message + 16) != TYPE_CALL)
+	if (len < LIBVIRT_RPC_HEADER_SIZE)
 		return LIBVIRT_RPC_OTHER;
-	switch (word_at(message + 12)) {
+	if (word_at(message + 4) == KEEPALIVE_PROGRAM)
+		return LIBVIRT_RPC_KEEPALIVE;
+	if (word_at(message + 4) != REMOTE_PROGRAM || word_at(message + 16) != TYPE_CALL)
+		return LIBVIRT_RPC_OTHER;
+	switch (libvirt_rpc_procedure(message, len)) {
+	case PROC_CONNECT_OPEN:
+		return LIBVIRT_RPC_OPEN;
+	case PROC_CONNECT_CLOSE:
+	case PROC_CONNECT_GET_CAPABILITIES:
+	case PROC_CONNECT_SUPPORTS_FEATURE:
+	case PROC_AUTH_LIST:
+		return LIBVIRT_RPC_HARMLESS;
+	case PROC_DOMAIN_LOOKUP_BY_UUID:
+		return LIBVIRT_RPC_LOOKUP_BY_UUID;
+	case PROC_DOMAIN_MIGRATE_PREPARE3_PARAMS:
+		return LIBVIRT_RPC_PREPARE;
+	case PROC_DOMAIN_MIGRATE_FINISH3_PARAMS:
+		return LIBVIRT_RPC_FINISH;
 	case PROC_DOMAIN_MIGRATE_PERFORM3:
 	case PROC_DOMAIN_MIGRATE_PERFORM3_PARAMS:
 		return LIBVIRT_RPC_PERFORM;
 	case PROC_DOMAIN_MIGRATE_CONFIRM3:
 	case PROC_DOMAIN_MIGRATE_CONFIRM3_PARAMS:
-		/* `int cancelled` is the last argument of both. */
-		return word_at(message + len - 4) ? LIBVIRT_RPC_CONFIRM_CANCELLED
-						  : LIBVIRT_RPC_CONFIRM;
+		return confirm(message, len);
 	default:
 		return LIBVIRT_RPC_OTHER;
 	}
+}
+
+uint32_t libvirt_rpc_procedure(const uint8_t *message, size_t len)
+{
+	return len < LIBVIRT_RPC_HEADER_SIZE ? 0 : word_at(message + 12);
+}
+
+static bool read_full(int fd, uint8_t *buf, size_t len)
+{
+	while (len) {
+		ssize_t n = read(fd, buf, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		buf += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+/* Room for more than `have`, of `total` in the end: twice what there was. */
+static bool grow(uint8_t **message, size_t *size, size_t have, size_t total)
+{
+	uint8_t *grown;
+
+	if (have < *size)
+		return true;
+	*size = 2 * *size < total ? 2 * *size : total;
+	grown = realloc(*message, *size);
+	if (grown)
+		*message = grown;
+	return grown;
+}
+
+uint8_t *libvirt_rpc_read(int fd, size_t *len)
+{
+	_cleanup_free_ uint8_t *message = malloc(FIRST_SIZE);
+	size_t have = 4, size = FIRST_SIZE, total;
+
+	if (!message || !read_full(fd, message, have))
+		return NULL;
+	total = libvirt_rpc_length(message);
+	while (have < total) {
+		size_t part;
+
+		if (!grow(&message, &size, have, total))
+			return NULL;
+		part = total < size ? total - have : size - have;
+		if (!read_full(fd, message + have, part))
+			return NULL;
+		have += part;
+	}
+	*len = total;
+	return total ? steal_ptr(&message) : NULL;
+}
+
+bool libvirt_rpc_write(int fd, const uint8_t *bytes, size_t len)
+{
+	while (len) {
+		ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		bytes += n;
+		len -= (size_t)n;
+	}
+	return true;
 }

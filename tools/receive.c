@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include "commands.h"
 #include "connection.h"
+#include "definition_check.h"
 #include "exit_status.h"
 #include "guest_check.h"
 #include "libvirt_host.h"
@@ -19,6 +20,7 @@
 
 #define FILES_MAX 8192
 #define RECORDS_KEPT_S (7 * 86400)
+#define PATHS_MAX 64
 
 enum {
 	OPT_JSON = 256,
@@ -29,13 +31,17 @@ enum {
 	OPT_PORT,
 	OPT_DISABLE_TLS,
 	OPT_SOCKET,
-	OPT_CONGESTION
+	OPT_CONGESTION,
+	OPT_ALLOW,
+	OPT_ALLOW_PATH
 };
 
 struct arguments {
 	struct server_options *server;
 	const char *socket_path, *config;
-	struct settings options; /* those given as options */
+	struct settings options;	  /* those given as options */
+	const char *paths[PATHS_MAX + 1]; /* of --allow-path */
+	unsigned int path_count;
 	bool json;
 };
 
@@ -51,6 +57,10 @@ static const struct argp_option options[] = {
 	{"congestion", OPT_CONGESTION, "NAME", 0, "TCP congestion control (cubic)", 2},
 	{"disable-tls", OPT_DISABLE_TLS, NULL, 0,
 	 "Take guest memory in the clear; needed, as this version has no TLS", 2},
+	{"allow-path", OPT_ALLOW_PATH, "DIRECTORY", 0,
+	 "Guests' files and disks must lie beneath it; may be given several times", 2},
+	{"allow", OPT_ALLOW, "qemu-arguments|host-devices|file-systems", 0,
+	 "Take guests whose definition asks for that; may be given several times", 2},
 	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 2},
 	{0},
 };
@@ -74,6 +84,43 @@ static uint16_t parse_port(struct argp_state *state, const char *arg)
 	if (end == arg || *end || n < 1 || n > 65535)
 		argp_error(state, "--port %s: a number from 1 to 65535 is needed", arg);
 	return (uint16_t)n;
+}
+
+static void allow_path(struct argp_state *state, const char *arg)
+{
+	struct arguments *a = state->input;
+
+	char *real = realpath(arg, NULL);
+
+	if (!real)
+		argp_error(state, "--allow-path %s: %s", arg, strerror(errno));
+	if (a->path_count == PATHS_MAX)
+		argp_error(state, "--allow-path %s: %d are enough", arg, PATHS_MAX);
+	a->paths[a->path_count++] = real; /* for the process's life */
+	a->server->allow_paths = a->paths;
+}
+
+static void allow(struct argp_state *state, const char *arg)
+{
+	struct arguments *a = state->input;
+	unsigned int agreed = definition_agreed(arg);
+
+	if (!agreed)
+		argp_error(state,
+			   "--allow %s: it must be qemu-arguments, host-devices or file-systems",
+			   arg);
+	a->server->agreed |= agreed;
+}
+
+static error_t parse_allow(int key, char *arg, struct argp_state *state)
+{
+	if (key == OPT_ALLOW)
+		allow(state, arg);
+	else if (key == OPT_ALLOW_PATH)
+		allow_path(state, arg);
+	else
+		return ARGP_ERR_UNKNOWN;
+	return 0;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -110,7 +157,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		a->socket_path = arg;
 		break;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return parse_allow(key, arg, state);
 	}
 	return 0;
 }

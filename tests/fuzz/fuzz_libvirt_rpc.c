@@ -16,7 +16,7 @@ static void classify(const uint8_t *message, size_t len)
 	if (!copy)
 		abort();
 	memcpy(copy, message, len);
-	if (libvirt_rpc_classify(copy, len) > LIBVIRT_RPC_CONFIRM_CANCELLED)
+	if (libvirt_rpc_classify(copy, len) > LIBVIRT_RPC_KEEPALIVE)
 		abort();
 	free(copy);
 }

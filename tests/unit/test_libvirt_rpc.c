@@ -44,7 +44,7 @@ struct call_row {
 ParameterizedTestParameters(libvirt_rpc, calls_are_told_apart)
 {
 	static struct call_row rows[] = {
-		{1, 1, LIBVIRT_RPC_OTHER},
+		{1, 1, LIBVIRT_RPC_OPEN},
 		{LIBVIRT_BEGIN3, 1, LIBVIRT_RPC_OTHER},
 		{LIBVIRT_PREPARE3, 1, LIBVIRT_RPC_OTHER},
 		{LIBVIRT_PERFORM3, 0, LIBVIRT_RPC_PERFORM},
@@ -54,7 +54,7 @@ ParameterizedTestParameters(libvirt_rpc, calls_are_told_apart)
 		{LIBVIRT_CONFIRM3, 1, LIBVIRT_RPC_CONFIRM_CANCELLED},
 		{LIBVIRT_BEGIN3_PARAMS, 1, LIBVIRT_RPC_OTHER},
 		{LIBVIRT_PERFORM3_PARAMS, 0, LIBVIRT_RPC_PERFORM},
-		{LIBVIRT_FINISH3_PARAMS, 1, LIBVIRT_RPC_OTHER},
+		{LIBVIRT_FINISH3_PARAMS, 1, LIBVIRT_RPC_FINISH},
 		{LIBVIRT_CONFIRM3_PARAMS, 0, LIBVIRT_RPC_CONFIRM},
 		{LIBVIRT_CONFIRM3_PARAMS, 1, LIBVIRT_RPC_CONFIRM_CANCELLED},
 		{LIBVIRT_CONFIRM3_PARAMS, UINT32_MAX, LIBVIRT_RPC_CONFIRM_CANCELLED},
@@ -72,7 +72,7 @@ ParameterizedTest(struct call_row *row, libvirt_rpc, calls_are_told_apart)
 	}
 }
 
-/* A reply, an event, a stream's packet, keep-alive: none of them is a call. */
+/* A reply, an event, a stream's packet: none of them is a call. */
 struct word_row {
 	size_t at;
 	uint32_t word;
@@ -81,7 +81,7 @@ struct word_row {
 ParameterizedTestParameters(libvirt_rpc, only_calls_of_the_remote_program_count)
 {
 	static struct word_row rows[] = {
-		{4, 0x6b656570}, {4, 0x20008087}, {4, 0}, {16, 1}, {16, 2}, {16, 3},
+		{4, 0x20008087}, {4, 0}, {16, 1}, {16, 2}, {16, 3},
 	};
 
 	return cr_make_param_array(struct word_row, rows, sizeof(rows) / sizeof(rows[0]));
@@ -109,4 +109,13 @@ Test(libvirt_rpc, cut_messages_are_nothing)
 		cr_assert_eq(libvirt_rpc_classify(cut, len), LIBVIRT_RPC_OTHER);
 		free(cut);
 	}
+}
+
+Test(libvirt_rpc, keep_alive_has_a_program_of_its_own)
+{
+	struct libvirt_message m = libvirt_call(1, 0, 0, 0);
+	const uint32_t program = htobe32(0x6b656570);
+
+	memcpy(m.bytes + 4, &program, sizeof(program));
+	cr_assert_eq(libvirt_rpc_classify(m.bytes, m.len), LIBVIRT_RPC_KEEPALIVE);
 }

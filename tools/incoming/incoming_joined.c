@@ -3,6 +3,14 @@
 #include "incoming_joined.h"
 
 #include "incoming_private.h"
+#include "tunnel_filter.h"
+
+void incoming_joined_prepare(struct incoming *in)
+{
+	pthread_mutex_lock(&in->receiver->lock);
+	in->joined.prepared = true;
+	pthread_mutex_unlock(&in->receiver->lock);
+}
 
 void incoming_joined_open(struct incoming *in, struct destination *destination)
 {
@@ -29,8 +37,11 @@ void incoming_joined_cut_tunnels(struct incoming *in)
 	struct incoming_joined *j = &in->joined;
 
 	pthread_mutex_lock(&in->receiver->lock);
-	for (unsigned int i = 0; i < j->tunnel_count; i++)
-		pump_stop(j->tunnels[i]);
+	j->tunnels_cut = true;
+	for (unsigned int i = 0; i < j->tunnel_count; i++) {
+		tunnel_filter_cut(j->tunnels[i].filter);
+		pump_stop(j->tunnels[i].pump);
+	}
 	pthread_mutex_unlock(&in->receiver->lock);
 }
 
@@ -42,7 +53,7 @@ bool incoming_joined_lost_tunnels(struct incoming *in)
 	pthread_mutex_lock(&in->receiver->lock);
 	lost = j->tunnel_count;
 	for (unsigned int i = 0; i < j->tunnel_count; i++)
-		lost = lost && pump_has_lost_b(j->tunnels[i]);
+		lost = lost && tunnel_filter_has_lost_daemon(j->tunnels[i].filter);
 	pthread_mutex_unlock(&in->receiver->lock);
 	return lost;
 }
@@ -81,8 +92,10 @@ void incoming_joined_destroy(struct incoming *in)
 {
 	struct incoming_joined *j = &in->joined;
 
-	for (unsigned int i = 0; i < j->tunnel_count; i++)
-		pump_destroy(j->tunnels[i]);
+	for (unsigned int i = 0; i < j->tunnel_count; i++) {
+		pump_destroy(j->tunnels[i].pump);
+		tunnel_filter_destroy(j->tunnels[i].filter);
+	}
 	pump_destroy(j->qemu_stream);
 	incoming_joined_close(in);
 }

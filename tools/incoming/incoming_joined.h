@@ -19,6 +19,13 @@
 
 struct incoming;
 struct incoming_link;
+struct tunnel_filter;
+
+/* libvirt's calls: from the source, and from there on to the daemon. */
+struct incoming_tunnel {
+	struct pump *pump;
+	struct tunnel_filter *filter;
+};
 
 struct incoming_joined {
 	struct destination *destination; /* NULL: streams wait for it */
@@ -32,8 +39,10 @@ struct incoming_joined {
 	struct byte_stream *fault_streams[INCOMING_PAGE_STREAMS_MAX];
 	struct byte_stream *push_streams[INCOMING_PAGE_STREAMS_MAX];
 
-	struct pump *tunnels[INCOMING_TUNNELS_MAX]; /* libvirt's calls */
+	struct incoming_tunnel tunnels[INCOMING_TUNNELS_MAX];
 	unsigned int tunnel_count;
+	bool prepared;		  /* libvirt may be called */
+	bool tunnels_cut;	  /* ... no more */
 	struct pump *qemu_stream; /* held until the release */
 
 	struct incoming_link *link; /* post-copy's latest; it outlives its connection */
@@ -42,6 +51,8 @@ struct incoming_joined {
 
 /* All of these: the session's thread, without the lock. */
 
+/* The session has its directory, and its source may call libvirt. */
+void incoming_joined_prepare(struct incoming *in);
 /* Guest RAM is ready. The destination becomes ours. */
 void incoming_joined_open(struct incoming *in, struct destination *destination);
 /* The guest may run. */

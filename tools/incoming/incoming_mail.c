@@ -112,6 +112,16 @@ static void take_cancel(struct incoming *in, struct mail *mail)
 	incoming_move_after(in, INCOMING_GIVEN_UP);
 }
 
+/* It would be refused again. */
+static void take_tunnel_refused(struct incoming *in, struct mail *mail)
+{
+	if (incoming_state_owner(in->state) != OWNER_SOURCE)
+		return;
+	errtext_set(&in->err, mail->result, "%s", mail->text);
+	in->why = WIRE_ABORT_REFUSED;
+	incoming_move_after(in, INCOMING_GIVEN_UP);
+}
+
 static void take_lacking(struct incoming *in, struct mail *mail)
 {
 	incoming_lacking(in, mail->text);
@@ -137,6 +147,7 @@ static void (*const kinds[MAIL_LAST_ + 1])(struct incoming *in, struct mail *mai
 	[MAIL_QEMU_EVENT] = take_qemu_event,   [MAIL_COMPLETE] = take_complete,
 	[MAIL_STREAM_LOST] = take_stream_lost, [MAIL_CANCEL] = take_cancel,
 	[MAIL_LACKING] = take_lacking,	       [MAIL_GIVEN_UP] = take_given_up,
+	[MAIL_TUNNEL] = take_tunnel_refused,
 };
 
 bool incoming_mail_take(struct incoming *in, uint64_t for_us)

@@ -137,7 +137,9 @@ int incoming_prepare(struct incoming *in, int fd)
 		ret = check_name(in);
 	if (ret == 0)
 		ret = incoming_place_open(in);
-	if (ret == 0)
+	if (ret == 0) {
 		incoming_live_start(in, fd);
+		incoming_joined_prepare(in);
+	}
 	return ret < 0 ? ret : control_send(in->control, &prepared);
 }

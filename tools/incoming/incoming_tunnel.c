@@ -1,34 +1,95 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a session pumps: libvirt's calls, to this host's daemon, and QEMU's stream, which is held
-// back until the release.
+// What a session pumps: libvirt's calls, past the filter to this host's daemon, and QEMU's stream,
+// which is held back until the release.
 #include "incoming_private.h"
 
 #include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include "cleanup.h"
 #include "socket.h"
+#include "tunnel_filter.h"
+
+static void on_refused(void *opaque, const char *text)
+{
+	struct incoming *in = opaque;
+
+	mailbox_note(in->mail, MAIL_TUNNEL, -EPERM, text);
+}
+
+/* To the daemon, past the filter: *near is the caller's end. */
+static int start_filter(struct incoming *in, struct tunnel_filter **out, int *near,
+			struct errtext *err)
+{
+	const struct receiver_options *o = &in->receiver->opt;
+	const struct tunnel_filter_options options = {
+		.policy = {.definition = {.uuid = in->uuid,
+					  .name = in->prepare.name,
+					  .monitor_path = in->place.dir.monitor,
+					  .paths = o->allow_paths,
+					  .agreed = o->agreed},
+			   .stream_path = in->place.dir.stream},
+		.refused = on_refused,
+		.opaque = in};
+	_cleanup_close_ int daemon = -1;
+	int ends[2];
+	int ret = socket_unix_connect(o->libvirt_socket, &daemon, err);
+
+	if (ret < 0)
+		return ret;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return errtext_set(err, -errno, "no socket: %s", strerror(errno));
+	ret = tunnel_filter_start(ends[1], steal_fd(&daemon), &options, out, err);
+	if (ret < 0)
+		close(ends[0]);
+	else
+		*near = ends[0];
+	return ret;
+}
+
+/* PREPARED has told the source that it may call. */
+static bool may_call(struct incoming *in)
+{
+	const struct incoming_joined *j = &in->joined;
+
+	return j->prepared && !j->ending && !j->tunnels_cut &&
+	       j->tunnel_count < INCOMING_TUNNELS_MAX;
+}
+
+/* Under the receiver's lock. */
+static int add_tunnel(struct incoming *in, int fd, struct errtext *err)
+{
+	struct incoming_tunnel *t = &in->joined.tunnels[in->joined.tunnel_count];
+	_cleanup_close_ int near = -1;
+	int ret = start_filter(in, &t->filter, &near, err);
+
+	if (ret < 0)
+		return ret;
+	ret = pump_start(fd, near, NULL, &t->pump, err);
+	if (ret < 0) {
+		tunnel_filter_destroy(steal_ptr(&t->filter));
+		return ret;
+	}
+	steal_fd(&near);
+	in->joined.tunnel_count++;
+	return 0;
+}
 
 int incoming_tunnel_serve(struct incoming *in, int fd, struct errtext *err)
 {
 	struct receiver *r = in->receiver;
 	_cleanup_close_ int tcp = fd;
-	_cleanup_close_ int local = -1;
-	int ret = socket_unix_connect(r->opt.libvirt_socket, &local, err);
+	int ret;
 
-	if (ret < 0)
-		return ret;
 	pthread_mutex_lock(&r->lock);
-	if (in->joined.ending || in->joined.tunnel_count == INCOMING_TUNNELS_MAX)
-		ret = -EBUSY;
+	if (may_call(in))
+		ret = add_tunnel(in, tcp, err);
 	else
-		ret = pump_start(tcp, local, NULL, &in->joined.tunnels[in->joined.tunnel_count],
-				 err);
-	if (ret == 0) {
-		in->joined.tunnel_count++;
-		steal_fd(&tcp);
-		steal_fd(&local);
-	}
+		ret = errtext_set(err, -EPROTO, "libvirt's calls come out of their time");
 	pthread_mutex_unlock(&r->lock);
+	if (ret == 0)
+		steal_fd(&tcp);
 	return ret;
 }
 

@@ -18,6 +18,8 @@ struct receiver_options {
 	/* Sessions connect to it by themselves, so that a restart of the daemon ends only those
 	 * under way. */
 	const char *libvirt_socket;
+	const char *const *allow_paths; /* of struct definition_policy, as `agreed` */
+	unsigned int agreed;
 	unsigned int max_inbound; /* guests that may come to this host at once, whichever
 				   * receivers serve them */
 	uint16_t port;		  /* that we listen on, and where; for whoever has to carry on */

@@ -346,6 +346,8 @@ static int listen_patiently(const struct server_options *opt, int *fd, struct er
 static int start(struct server *s, int *listen_fd, struct errtext *err)
 {
 	struct receiver_options options = {.libvirt_socket = s->opt.libvirt_socket,
+					   .allow_paths = s->opt.allow_paths,
+					   .agreed = s->opt.agreed,
 					   .max_inbound = s->opt.max_inbound,
 					   .port = s->opt.port,
 					   .bind = s->opt.socket.bind,

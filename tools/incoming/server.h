@@ -12,6 +12,10 @@ struct incoming_world;
 
 struct server_options {
 	const char *libvirt_socket; /* resolved: host_socket_path */
+	/* What another host may have started here: of struct definition_policy. Borrowed for the
+	 * process's life. */
+	const char *const *allow_paths;
+	unsigned int agreed;
 	struct socket_options socket;
 	uint16_t port;
 	unsigned int max_inbound;

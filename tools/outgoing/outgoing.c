@@ -71,7 +71,8 @@ static int run(struct outgoing *o, const struct outgoing_lane *lane, struct repo
 	status = outgoing_result_status(o->phase, for_operator);
 	/* A receiver that cannot be reached, or will not do, is found before anything is touched;
 	 * and what libvirt refuses has been undone. */
-	refused = status == EXIT_FAILED && (!o->peer.accepted || o->libvirt.refused);
+	refused = status == EXIT_FAILED &&
+		  (!o->peer.accepted || o->peer.declined || o->libvirt.refused);
 	*may_pass = status == EXIT_FAILED && !o->guest.ended &&
 		    (!refused || outgoing_result_is_passing(o->failed));
 	outgoing_result_fill(o, outgoing_result_word(o->phase, for_operator), result);

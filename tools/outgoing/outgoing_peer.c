@@ -212,6 +212,8 @@ void outgoing_peer_take_abort(struct outgoing *o, struct wire_message *m)
 	}
 	if (m->abort.why == WIRE_ABORT_CANCELLED && !o->failed)
 		o->cancelled = true;
+	if (m->abort.why == WIRE_ABORT_REFUSED && !o->failed)
+		o->peer.declined = true;
 	if (m->abort.why == WIRE_ABORT_FAILED && !o->failed)
 		let_libvirt_speak(o);
 	outgoing_fail(o, codes[m->abort.why], "the destination gave up: %s", m->abort.text);

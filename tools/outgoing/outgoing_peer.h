@@ -25,6 +25,7 @@ struct outgoing_peer {
 	bool ready;    /* READY: it is attached to the guest's QEMU there */
 	bool released; /* it has let QEMU's stream go: the guest may run there */
 	bool refused;  /* it has given up without that, and never will */
+	bool declined; /* it will not have this guest, and has undone all */
 	bool finished; /* it has tidied up */
 	bool lost;     /* the control channel; it says nothing any more */
 	bool told;     /* that the migration is over: ABORT */

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: Apache-2.0
+// A walk over a definition: each path by its place in it, each element that reaches for the host.
+#include "definition_check.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cleanup.h"
+#include "definition_path.h"
+#include "domain_xml_private.h"
+
+#define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
+
+/* ---- where paths stand ---- */
+
+/* NULL for a parent: any; for an attribute: the element's own text. The first that fits counts. */
+struct path_place {
+	const char *parent, *element, *attribute;
+	enum definition_use use;
+	/* The attribute is a path only if the parent is of this type; NULL: always. */
+	const char *type;
+};
+
+static const struct path_place places[] = {
+	{"devices", "emulator", NULL, DEFINITION_EMULATOR, NULL},
+	{"os", "loader", NULL, DEFINITION_READ, NULL},
+	{"os", "kernel", NULL, DEFINITION_READ, NULL},
+	{"os", "initrd", NULL, DEFINITION_READ, NULL},
+	{"os", "dtb", NULL, DEFINITION_READ, NULL},
+	{"acpi", "table", NULL, DEFINITION_READ, NULL},
+	{"os", "nvram", "template", DEFINITION_READ, NULL},
+	{"os", "nvram", NULL, DEFINITION_DATA, NULL},
+	{NULL, "entry", "file", DEFINITION_READ, NULL},
+	{NULL, "entry", NULL, DEFINITION_NONE, NULL},
+	{"rng", "backend", NULL, DEFINITION_ENTROPY, NULL},
+	{NULL, "source", "file", DEFINITION_DATA, NULL},
+	{NULL, "source", "dir", DEFINITION_DATA, NULL},
+	{"disk", "source", "dev", DEFINITION_DATA, NULL},
+	{"backingStore", "source", "dev", DEFINITION_DATA, NULL},
+	{"mirror", "source", "dev", DEFINITION_DATA, NULL},
+	{"source", "host", "socket", DEFINITION_CONNECT, NULL},
+	{"disk", "source", "name", DEFINITION_NONE, NULL}, /* at another host */
+	{"backingStore", "source", "name", DEFINITION_NONE, NULL},
+	{"mirror", "source", "name", DEFINITION_NONE, NULL},
+	{"disk", "source", "query", DEFINITION_NONE, NULL},
+	{NULL, "source", "path", DEFINITION_TERMINAL, "pty"},
+	{NULL, "source", "path", DEFINITION_DATA, "file"},
+	{NULL, "source", "path", DEFINITION_DATA, "pipe"},
+	{NULL, "source", "path", DEFINITION_DEVICE, "dev"},
+	{NULL, "source", "path", DEFINITION_CONNECT, "unix"}, /* or listen: see chardev_use */
+	{"backend", "source", "path", DEFINITION_DATA, NULL}, /* an emulated TPM's state */
+	{"source", "path", NULL, DEFINITION_DATA, NULL},      /* NVDIMM */
+	{NULL, "console", "tty", DEFINITION_TERMINAL, NULL},
+	{NULL, "log", "file", DEFINITION_DATA, NULL},
+	{NULL, "graphics", "socket", DEFINITION_LISTEN, NULL},
+	{"graphics", "listen", "socket", DEFINITION_LISTEN, NULL},
+	{"graphics", "gl", "rendernode", DEFINITION_RENDER, NULL},
+	{"model", "acceleration", "rendernode", DEFINITION_RENDER, NULL},
+	{"interface", "backend", "tap", DEFINITION_NETWORK, NULL},
+	{"interface", "backend", "vhost", DEFINITION_NETWORK, NULL},
+	{"resource", "partition", NULL, DEFINITION_NONE, NULL}, /* of the cgroups */
+	{"domain", "name", NULL, DEFINITION_NONE, NULL},
+	{"domain", "title", NULL, DEFINITION_NONE, NULL},
+	{"domain", "description", NULL, DEFINITION_NONE, NULL},
+	{"os", "cmdline", NULL, DEFINITION_NONE, NULL}, /* the guest's */
+};
+
+/* ---- what reaches for the host ---- */
+
+struct forbidden {
+	const char *parent, *element;
+	const char *attribute, *value; /* only with this value; NULL: always */
+	unsigned int agreed;	       /* unless; 0: nobody can agree to it */
+	const char *what;
+};
+
+static const struct forbidden forbidden[] = {
+	{"devices", "hostdev", NULL, NULL, DEFINITION_HOST_DEVICES, "a device of the host's"},
+	{"devices", "interface", "type", "hostdev", DEFINITION_HOST_DEVICES,
+	 "a network device of the host's"},
+	{"devices", "interface", "type", "vdpa", DEFINITION_HOST_DEVICES,
+	 "a network device of the host's"},
+	{"devices", "input", "type", "evdev", DEFINITION_HOST_DEVICES,
+	 "an input device of the host's"},
+	{"devices", "input", "type", "passthrough", DEFINITION_HOST_DEVICES,
+	 "an input device of the host's"},
+	{"tpm", "backend", "type", "passthrough", DEFINITION_HOST_DEVICES, "the host's TPM"},
+	{"devices", "filesystem", NULL, NULL, DEFINITION_FILE_SYSTEMS, "a directory of the host's"},
+	{"devices", "shmem", NULL, NULL, DEFINITION_FILE_SYSTEMS, "memory that others share"},
+	{"interface", "script", NULL, NULL, 0, "a script that the host would run"},
+	{"interface", "downscript", NULL, NULL, 0, "a script that the host would run"},
+	{NULL, "baselabel", NULL, NULL, 0, "a security label of its own choice"},
+	{"domain", "seclabel", "type", "none", 0, "no confinement of its QEMU"},
+};
+
+static const char *const agreements[] = {"qemu-arguments", "host-devices", "file-systems"};
+
+unsigned int definition_agreed(const char *name)
+{
+	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++)
+		if (!strcmp(agreements[i], name))
+			return 1u << i;
+	return 0;
+}
+
+/* ---- the walk ---- */
+
+struct walk {
+	const struct definition_policy *policy;
+	struct errtext *err;
+};
+
+static int refuse(const struct walk *w, unsigned int agreed, const char *what)
+{
+	char how[96] = "";
+
+	for (size_t i = 0; i < sizeof(agreements) / sizeof(agreements[0]); i++)
+		if (agreed & 1u << i)
+			snprintf(how, sizeof(how), "; `dray receive --allow %s` agrees to it",
+				 agreements[i]);
+	return errtext_set(w->err, -EPERM,
+			   "the destination does not take domain %s: its definition asks for "
+			   "%s%s",
+			   w->policy->name, what, how);
+}
+
+static bool is(const xmlNode *node, const char *name)
+{
+	return !name || (node && node->type == XML_ELEMENT_NODE && domain_xml_is(node, name));
+}
+
+static bool has_value(const xmlNode *node, const char *attribute, const char *value)
+{
+	_cleanup_free_ char *found = domain_xml_attr(node, attribute);
+
+	return found && strcmp(found, value) == 0;
+}
+
+static int check_forbidden(const struct walk *w, const xmlNode *node)
+{
+	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++) {
+		const struct forbidden *f = &forbidden[i];
+
+		if (!is(node, f->element) || !is(node->parent, f->parent))
+			continue;
+		if (f->attribute && !has_value(node, f->attribute, f->value))
+			continue;
+		if (!(w->policy->agreed & f->agreed))
+			return refuse(w, f->agreed, f->what);
+	}
+	return 0;
+}
+
+/* A UNIX socket is made, or connected to, as the source's mode says; to connect is the default. */
+static enum definition_use chardev_use(const struct path_place *place, const xmlNode *node)
+{
+	if (place->type && !strcmp(place->type, "unix") && has_value(node, "mode", "bind"))
+		return DEFINITION_LISTEN;
+	return place->use;
+}
+
+/* NULL: no path is known to stand there. */
+static const struct path_place *find_place(const xmlNode *node, const char *attribute)
+{
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		const struct path_place *p = &places[i];
+
+		if (!is(node, p->element) || !is(node->parent, p->parent))
+			continue;
+		if (!attribute != !p->attribute ||
+		    (attribute && strcmp(attribute, p->attribute) != 0))
+			continue;
+		if (!p->type || has_value(node->parent, "type", p->type))
+			return p;
+	}
+	return NULL;
+}
+
+static int check_value(const struct walk *w, const xmlNode *node, const char *attribute,
+		       const char *value)
+{
+	const struct path_place *place = find_place(node, attribute);
+	struct errtext why = {0};
+	int ret = 0;
+
+	if (!*value || (!place && value[0] != '/'))
+		return 0;
+	if (place)
+		ret = definition_path_check(value, chardev_use(place, node), w->policy->paths,
+					    &why);
+	else
+		ret = errtext_set(&why, -EPERM, "%s stands where dray knows of no path", value);
+	return ret < 0 ? errtext_set(w->err, ret,
+				     "the destination does not take domain %s: in its definition, "
+				     "<%s%s%s>: %s",
+				     w->policy->name, (const char *)node->name,
+				     attribute ? " " : "", attribute ? attribute : "", why.text)
+		       : 0;
+}
+
+static int check_attributes(const struct walk *w, const xmlNode *node)
+{
+	int ret = 0;
+
+	for (const xmlAttr *a = node->properties; ret == 0 && a; a = a->next) {
+		xmlChar *value = xmlNodeListGetString(node->doc, a->children, 1);
+
+		if (value)
+			ret = check_value(w, node, (const char *)a->name, (const char *)value);
+		xmlFree(value);
+	}
+	return ret;
+}
+
+/* libvirt takes all the text within an element, that of its children too. Where no path is known,
+ * each piece of the element's own is looked at. */
+static int check_text(const struct walk *w, const xmlNode *node)
+{
+	bool known = find_place(node, NULL);
+	int ret = 0;
+
+	for (const xmlNode *child = known ? node : node->children; ret == 0 && child;
+	     child = known ? NULL : child->next) {
+		xmlChar *text = known || child->type == XML_TEXT_NODE ||
+						child->type == XML_CDATA_SECTION_NODE
+					? xmlNodeGetContent(child)
+					: NULL;
+
+		if (text)
+			ret = check_value(w, node, NULL, (const char *)text);
+		xmlFree(text);
+	}
+	return ret;
+}
+
+/* The root cannot be named: QEMU's user would be the host's master. Nor can other confinements. */
+static int check_label(const struct walk *w, const xmlNode *node)
+{
+	const xmlNode *label = domain_xml_child(node, "label");
+	xmlChar *text = label ? xmlNodeGetContent(label) : NULL;
+	const char *user = text ? (const char *)text : "";
+	bool is_dac = has_value(node, "model", "dac");
+	bool bad = has_value(node, "type", "static") && !is_dac;
+
+	user += *user == '+';
+	bad |= is_dac && text && (strtoul(user, NULL, 10) == 0 && !(*user >= 'a' && *user <= 'z'));
+	bad |= strncmp(user, "root", 4) == 0 && (user[4] == ':' || !user[4]);
+	xmlFree(text);
+	return bad ? refuse(w, 0, "a security label of its own choice") : 0;
+}
+
+static bool is_of_qemu(const xmlNode *node)
+{
+	return node->ns && !strcmp((const char *)node->ns->href, QEMU_NAMESPACE);
+}
+
+/* dray's own monitor has been taken out already. */
+static int check_qemu(const struct walk *w, const xmlNode *node)
+{
+	if (domain_xml_is(node, "deprecation") || (w->policy->agreed & DEFINITION_QEMU_ARGUMENTS))
+		return 0;
+	return refuse(w, DEFINITION_QEMU_ARGUMENTS, "arguments of QEMU's own");
+}
+
+static int check_element(const struct walk *w, const xmlNode *node)
+{
+	int ret = check_forbidden(w, node);
+
+	if (ret == 0 && domain_xml_is(node, "seclabel") && is(node->parent, "domain"))
+		ret = check_label(w, node);
+	if (ret == 0)
+		ret = check_attributes(w, node);
+	if (ret == 0)
+		ret = check_text(w, node);
+	return ret;
+}
+
+/* The next element in the document's order: into `node`, or past it; NULL after the last one
+ * beneath `top`. */
+static const xmlNode *next_element(const xmlNode *node, const xmlNode *top, bool into)
+{
+	const xmlNode *next = into ? node->children : NULL;
+
+	for (;;) {
+		while (next && next->type != XML_ELEMENT_NODE)
+			next = next->next;
+		if (next || node == top)
+			return next;
+		next = node->next;
+		node = node->parent;
+	}
+}
+
+static int check_all(const struct walk *w, const xmlNode *domain)
+{
+	const xmlNode *node = domain;
+	int ret = 0;
+
+	while (ret == 0 && node) {
+		bool into = true;
+
+		if (is_of_qemu(node)) {
+			ret = check_qemu(w, node);
+			into = false;
+		} else if (domain_xml_is(node, "metadata") && node->parent == domain) {
+			into = false; /* nobody's but the user's */
+		} else {
+			ret = check_element(w, node);
+		}
+		node = next_element(node, domain, into);
+	}
+	return ret;
+}
+
+/* ---- the guest ---- */
+
+static bool text_is(const xmlNode *node, const char *name, const char *wanted)
+{
+	xmlNode *child = domain_xml_child(node, name);
+	xmlChar *text = child ? xmlNodeGetContent(child) : NULL;
+	bool same = text && strcmp((const char *)text, wanted) == 0;
+
+	xmlFree(text);
+	return same;
+}
+
+static int check_domain(const struct walk *w, const xmlNode *domain)
+{
+	const struct definition_policy *p = w->policy;
+
+	if (!text_is(domain, "uuid", p->uuid) || !text_is(domain, "name", p->name))
+		return errtext_set(w->err, -EPERM,
+				   "the destination does not take domain %s: libvirt was asked to "
+				   "start another guest than %s (%s)",
+				   p->name, p->name, p->uuid);
+	if (!has_value(domain, "type", "kvm") && !has_value(domain, "type", "qemu"))
+		return refuse(w, 0, "something else than QEMU");
+	return check_all(w, domain);
+}
+
+int definition_check(const char *xml, const struct definition_policy *policy, struct errtext *err)
+{
+	const struct walk w = {policy, err};
+	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(xml, "domain", err);
+
+	if (!doc)
+		return -EINVAL;
+	if (policy->monitor_path)
+		domain_xml_remove_exactly(doc, policy->monitor_path);
+	return check_domain(&w, xmlDocGetRootElement(doc));
+}
+
+int definition_check_cookie(const char *cookie, const struct definition_policy *policy,
+			    struct errtext *err)
+{
+	const struct walk w = {policy, err};
+	_cleanup_(domain_xml_free) xmlDoc *doc = domain_xml_parse(cookie, "qemu-migration", err);
+	const xmlNode *domain = doc ? domain_xml_child(xmlDocGetRootElement(doc), "domain") : NULL;
+	int ret = doc ? 0 : -EINVAL;
+
+	for (; ret == 0 && domain; domain = domain->next)
+		if (is(domain, "domain"))
+			ret = check_domain(&w, domain);
+	return ret;
+}

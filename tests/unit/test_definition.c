@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which definitions another host may have started here.
+#include "definition_check.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+TestSuite(definition, .timeout = 30);
+
+#define UUID "c9574db9-a7d5-4092-ac4c-3986c4bf2acf"
+#define MONITOR "/var/lib/libvirt/qemu/dray-" UUID ".monitor"
+
+static const struct definition_policy plain = {
+	.uuid = UUID, .name = "web", .monitor_path = MONITOR};
+
+static int check_all(const struct definition_policy *policy, const char *domain,
+		     const char *devices, struct errtext *err)
+{
+	char xml[8192];
+
+	snprintf(xml, sizeof(xml),
+		 "<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+		 "<name>web</name><uuid>" UUID "</uuid>%s<devices>%s</devices></domain>",
+		 domain, devices);
+	return definition_check(xml, policy, err);
+}
+
+struct definition {
+	const char *domain, *devices; /* what is in <domain> and in <devices> */
+	const char *said;	      /* a part of the refusal */
+};
+
+/* ---- an ordinary guest ---- */
+
+static const struct definition ordinary[] = {
+	{"", "<disk type='file'><source file='/var/lib/libvirt/images/web.qcow2'/></disk>"},
+	{"", "<disk type='file'><source file='/srv/vms/web.img'/></disk>"},
+	{"", "<disk type='block'><source dev='/dev/nothing-like-this/web'/></disk>"},
+	{"", "<disk type='network'><source protocol='http' name='/iso/web.iso'>"
+	     "<host name='h'/></source></disk>"},
+	{"", "<interface type='bridge'><source bridge='br0'/><target dev='tap0'/></interface>"},
+	{"", "<interface type='direct'><source dev='eth0' mode='bridge'/></interface>"},
+	{"", "<rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"},
+	{"", "<serial type='pty'><source path='/dev/pts/7'/></serial>"},
+	{"", "<serial type='file'><source path='/var/log/libvirt/qemu/web-serial.log'/></serial>"},
+	{"", "<channel type='unix'><source mode='bind' "
+	     "path='/var/lib/libvirt/qemu/channel/target/domain-1-web/org.qemu.guest_agent.0'/>"
+	     "</channel>"},
+	{"", "<tpm model='tpm-tis'><backend type='emulator' version='2.0'/></tpm>"},
+	{"", "<graphics type='vnc' port='-1' listen='127.0.0.1'/>"},
+	{"<os><nvram>/var/lib/libvirt/qemu/nvram/web_VARS.fd</nvram></os>", ""},
+	{"<os><cmdline>/init console=ttyS0</cmdline></os>", ""},
+	{"<resource><partition>/machine</partition></resource>", ""},
+	{"<metadata><x:y xmlns:x='urn:x' at='/etc/hostname'>/etc/hostname</x:y></metadata>", ""},
+	{"<description>/etc/hostname</description>", ""},
+	{"<sysinfo type='smbios'><bios><entry name='vendor'>/v</entry></bios></sysinfo>", ""},
+	{"<seclabel type='dynamic' model='dac' relabel='yes'/>", ""},
+	{"<seclabel type='static' model='dac'><label>+107:+107</label></seclabel>", ""},
+	{"<qemu:commandline><qemu:arg value='-chardev'/>"
+	 "<qemu:arg value='socket,id=draymon,path=" MONITOR ",server=on,wait=off,logfile=" MONITOR
+	 ".log,logappend=on'/><qemu:arg value='-mon'/>"
+	 "<qemu:arg value='chardev=draymon,mode=control'/></qemu:commandline>",
+	 ""},
+};
+
+Test(definition, takes_what_is_ordinary)
+{
+	for (size_t i = 0; i < sizeof(ordinary) / sizeof(*ordinary); i++) {
+		const struct definition *d = &ordinary[i];
+		struct errtext err = {0};
+
+		cr_assert_eq(check_all(&plain, d->domain, d->devices, &err), 0, "%s%s: %s",
+			     d->domain, d->devices, err.text);
+	}
+}
+
+/* ---- what reaches beyond ---- */
+
+static const struct definition reaching[] = {
+	{"", "<disk type='file'><source file='/etc/hostname'/></disk>",
+	 "/etc/hostname is this system's own"},
+	{"", "<disk type='file'><source file='relative'/></disk>", "not an absolute path"},
+	{"", "<disk type='file'><source file='/srv/../etc/hostname'/></disk>",
+	 "/etc/hostname, is this system's"},
+	{"", "<disk><backingStore><source file='/etc/hostname'/></backingStore></disk>",
+	 "system's own"},
+	{"", "<disk type='dir'><source dir='/etc'/></disk>", "system's own"},
+	{"", "<disk type='block'><source dev='/dev/null'/></disk>", "is a device of the host's"},
+	{"",
+	 "<disk type='network'><source protocol='nbd'><host transport='unix' "
+	 "socket='/run/nothing'/></source></disk>",
+	 "system's own"},
+	{"", "<disk type='file'><new path='/srv/x'/></disk>", "stands where dray knows of no path"},
+	{"", "<disk type='file'><new>/srv/x</new></disk>", "<new>"},
+	{"", "<emulator>/bin/sh</emulator>", "is no emulator"},
+	{"", "<emulator>/nowhere/qemu-system-x86_64</emulator>", "is not there"},
+	{"", "<emulator>/bin<a/>/sh</emulator>", "<emulator>"},
+	{"", "<serial type='file'><source path='/etc/nothing-there'/></serial>", "system's own"},
+	{"", "<serial type='dev'><source path='/dev/mem'/></serial>", "device of the host's"},
+	{"", "<serial type='pty'><source path='/dev/mem'/></serial>", "device of the host's"},
+	{"", "<channel type='unix'><source mode='connect' path='/run/libvirt/nothing'/></channel>",
+	 "system's own"},
+	{"",
+	 "<channel type='unix'><source mode='connect' path='/var/lib/libvirt/qemu/other'/>"
+	 "</channel>",
+	 "system's own"},
+	{"",
+	 "<channel type='unix'><source mode='bind' path='/var/lib/libvirt/qemu/dray-other'/>"
+	 "</channel>",
+	 "system's own"},
+	{"", "<console type='file'><log file='/etc/nothing-there'/></console>", "system's own"},
+	{"", "<rng><backend model='random'>/dev/mem</backend></rng>", "device of the host's"},
+	{"", "<graphics type='vnc' socket='/etc/nothing-there'/>", "system's own"},
+	{"", "<hostdev mode='subsystem' type='pci'/>", "--allow host-devices"},
+	{"", "<interface type='hostdev'/>", "--allow host-devices"},
+	{"", "<interface type='ethernet'><script path='/srv/x'/></interface>", "a script"},
+	{"", "<filesystem type='mount'><source dir='/srv'/></filesystem>", "--allow file-systems"},
+	{"", "<shmem name='x'/>", "--allow file-systems"},
+	{"", "<input type='evdev'><source dev='/dev/input/event0'/></input>",
+	 "--allow host-devices"},
+	{"", "<tpm><backend type='passthrough'><device path='/dev/tpm0'/></backend></tpm>",
+	 "--allow host-devices"},
+	{"<os><kernel>/proc/kcore</kernel></os>", "", "/proc/kcore"},
+	{"<seclabel type='none'/>", "", "no confinement"},
+	{"<seclabel type='static' model='dac'><label>root:root</label></seclabel>", "",
+	 "security label"},
+	{"<seclabel type='static' model='dac'><label>+0:+0</label></seclabel>", "",
+	 "security label"},
+	{"<seclabel type='static' model='apparmor'><label>x</label></seclabel>", "",
+	 "security label"},
+	{"<seclabel type='dynamic' model='selinux'><baselabel>x</baselabel></seclabel>", "",
+	 "security label"},
+	{"<qemu:commandline><qemu:arg value='-s'/></qemu:commandline>", "",
+	 "--allow qemu-arguments"},
+	{"<qemu:commandline><qemu:env name='A' value='B'/></qemu:commandline>", "",
+	 "--allow qemu-arguments"},
+	/* dray's monitor, but with another log */
+	{"<qemu:commandline><qemu:arg value='-chardev'/>"
+	 "<qemu:arg value='socket,id=draymon,path=" MONITOR ",server=on,wait=off,logfile=/srv/x'/>"
+	 "<qemu:arg value='-mon'/><qemu:arg "
+	 "value='chardev=draymon,mode=control'/></qemu:commandline>",
+	 "", "--allow qemu-arguments"},
+};
+
+Test(definition, refuses_what_reaches_for_the_host)
+{
+	for (size_t i = 0; i < sizeof(reaching) / sizeof(*reaching); i++) {
+		const struct definition *d = &reaching[i];
+		struct errtext err = {0};
+
+		cr_assert_eq(check_all(&plain, d->domain, d->devices, &err), -EPERM, "%s%s",
+			     d->domain, d->devices);
+		cr_assert(strstr(err.text, "domain web"), "%s", err.text);
+		cr_assert(strstr(err.text, d->said), "%s%s: %s", d->domain, d->devices, err.text);
+	}
+}
+
+/* ---- agreement, and paths ---- */
+
+Test(definition, what_an_operator_agrees_to_is_taken)
+{
+	struct definition_policy p = plain;
+	struct errtext err = {0};
+
+	p.agreed = DEFINITION_QEMU_ARGUMENTS | DEFINITION_HOST_DEVICES | DEFINITION_FILE_SYSTEMS;
+	cr_assert_eq(check_all(&p, "<qemu:commandline><qemu:arg value='-s'/></qemu:commandline>",
+			       "<hostdev mode='subsystem' type='usb'/><filesystem><source "
+			       "dir='/srv'/></filesystem>",
+			       &err),
+		     0, "%s", err.text);
+	cr_assert_eq(check_all(&p, "", "<interface><script path='/srv/x'/></interface>", &err),
+		     -EPERM);
+}
+
+static const char *make_dir(void)
+{
+	static char dir[] = "/tmp/dray-definition-XXXXXX";
+
+	cr_assert(mkdtemp(dir));
+	return dir;
+}
+
+static int check_disk(const struct definition_policy *p, const char *dir, const char *file,
+		      struct errtext *err)
+{
+	char devices[512];
+
+	snprintf(devices, sizeof(devices), "<disk><source file='%s/%s'/></disk>", dir, file);
+	return check_all(p, "", devices, err);
+}
+
+Test(definition, paths_are_judged_by_where_they_lead)
+{
+	const char *dir = make_dir();
+	const char *const only[] = {dir, NULL};
+	struct definition_policy narrow = plain;
+	struct errtext err = {0};
+	char link[512];
+
+	narrow.paths = only;
+	cr_assert_eq(check_disk(&narrow, dir, "disk", &err), 0, "%s", err.text);
+	cr_assert_eq(check_disk(&narrow, "/srv", "disk", &err), -EPERM);
+	cr_assert(strstr(err.text, "--allow-path"), "%s", err.text);
+	snprintf(link, sizeof(link), "%s/out", dir);
+	cr_assert_eq(symlink("/etc/hostname", link), 0);
+	err = (struct errtext){0};
+	cr_assert_eq(check_disk(&plain, dir, "out", &err), -EPERM);
+	cr_assert(strstr(err.text, "leads to /etc/hostname"), "%s", err.text);
+	unlink(link);
+	rmdir(dir);
+}
+
+/* ---- the guest ---- */
+
+static const char *const not_the_guest[] = {
+	"<domain "
+	"type='kvm'><name>web</name><uuid>00000000-0000-4000-8000-000000000001</uuid></domain>",
+	"<domain type='kvm'><name>other</name><uuid>" UUID "</uuid></domain>",
+	"<domain type='kvm'><uuid>" UUID "</uuid></domain>",
+};
+
+Test(definition, is_that_of_the_guest_which_the_migration_is_about)
+{
+	for (size_t i = 0; i < sizeof(not_the_guest) / sizeof(*not_the_guest); i++) {
+		struct errtext err = {0};
+
+		cr_assert_eq(definition_check(not_the_guest[i], &plain, &err), -EPERM);
+		cr_assert(strstr(err.text, "another guest"), "%s", err.text);
+	}
+	cr_assert_eq(definition_check("<domain type='lxc'><name>web</name><uuid>" UUID
+				      "</uuid></domain>",
+				      &plain, NULL),
+		     -EPERM);
+	cr_assert_eq(definition_check("no XML", &plain, NULL), -EINVAL);
+}
+
+Test(definition, a_cookie_may_hold_one_and_it_is_checked_too)
+{
+	struct errtext err = {0};
+
+	cr_assert_eq(definition_check_cookie("<qemu-migration><name>web</name></qemu-migration>",
+					     &plain, &err),
+		     0, "%s", err.text);
+	cr_assert_eq(definition_check_cookie("<qemu-migration><domain type='kvm'><name>web</name>"
+					     "<uuid>" UUID "</uuid><devices><hostdev/></devices>"
+					     "</domain></qemu-migration>",
+					     &plain, &err),
+		     -EPERM);
+}
