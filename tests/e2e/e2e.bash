@@ -124,6 +124,14 @@ lives_on() {
 	"$TESTBED" wait-tick "$name" 5 30
 }
 
+# virsh_of HOST NAME ARGS...: to the daemon that has the guest there, or would have it.
+virsh_of() {
+	local uri
+	uri=$("$TESTBED" uri "$1" "$2") || return
+	shift 2
+	virsh -q -c "$uri" "$@"
+}
+
 # no_trace HOST NAME: nothing of dray is left in the guest's QEMU.
 no_trace() {
 	local host=$1 name=$2 pid
@@ -145,21 +153,21 @@ no_trace() {
 
 # discards HOST NAME: if it has <discard/>, its QEMU empties its RAM's file when it ends.
 discards() {
-	"$TESTBED" exec "$1" virsh -q dumpxml "$2" | grep -q '<discard/>' || return 0
-	"$TESTBED" exec "$1" virsh -q qemu-monitor-command "$2" \
+	virsh_of "$1" "$2" dumpxml "$2" | grep -q '<discard/>' || return 0
+	virsh_of "$1" "$2" qemu-monitor-command "$2" \
 		'{"execute":"qom-get","arguments":{"path":"/objects/pc.ram","property":"discard-data"}}' |
 		jq -e .return >/dev/null
 }
 
 # capability HOST NAME: is x-ignore-shared set in its QEMU?
 capability() {
-	"$TESTBED" exec "$1" virsh -q qemu-monitor-command "$2" \
+	virsh_of "$1" "$2" qemu-monitor-command "$2" \
 		'{"execute":"query-migrate-capabilities"}' |
 		jq '.return[] | select(.capability == "x-ignore-shared") | .state'
 }
 
 no_job() {
-	[[ $("$TESTBED" exec "$1" virsh -q domjobinfo "$2" | awk '/Job type/ {print $3}') == None ]]
+	[[ $(virsh_of "$1" "$2" domjobinfo "$2" | awk '/Job type/ {print $3}') == None ]]
 }
 
 # settled HOST NAME: runs there undisturbed, as if nobody had tried to migrate it.

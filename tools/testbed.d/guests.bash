@@ -7,10 +7,13 @@
 #     serial.log    the witness' lines; QEMU appends to it, on whichever host it runs
 #     hugepages     how many 2 MiB pages it needs on each host
 #     disk          path of a disk image made for it, to be removed with it
+#     launcher      MiB of its RAM: it lives in a launcher of its name
 #     ondisk        its RAM is on disk (read by qemu-hook), in ram-dray-a and ram-dray-b
 
 # shellcheck source=/dev/null
 source "$PARTS/hosts.bash"
+# shellcheck source=/dev/null
+source "$PARTS/launchers.bash"
 
 readonly KERNEL_MIB=160       # what a guest's kernel, initramfs and tables take
 readonly DISK_MIB=64          # a new disk image
@@ -28,10 +31,27 @@ check_guest() {
 	[[ -d $DATA/guests/$1 ]] || die "guest $1: not made by testbed guest; see: tools/testbed where $1"
 }
 
+# The daemon that has the guest on a host.
+guest_uri() {
+	if [[ -e $DATA/guests/$2/launcher ]]; then
+		launcher_uri "$1" "$2"
+	else
+		uri "$1"
+	fi
+}
+
+cmd_uri() {
+	check_host "${1-}"
+	[[ -z ${2-} ]] || check_name "$2"
+	guest_uri "$1" "${2-}"
+}
+
+# on_libvirt HOST NAME CMD...
 on_libvirt() {
-	local host=$1
-	shift
-	virsh -q -c "$(uri "$host")" "$@"
+	local address
+	address=$(guest_uri "$1" "$2")
+	shift 2
+	virsh -q -c "$address" "$@"
 }
 
 # ---- options -----------------------------------------------------------------------------------------------
@@ -41,7 +61,7 @@ declare -A GUEST=()
 options_default() {
 	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [period]=8
 		[disk]='' [machine]=pc [ram]=file [discard]='' [reporting]=off [balloon]=virtio [xml-only]='' [virtio-mem]=0
-		[monitor]='')
+		[monitor]='' [launcher]='' [user]=libvirt-qemu)
 }
 
 options_read() {
@@ -59,6 +79,7 @@ options_read() {
 		--no-balloon) GUEST[balloon]=none ;;
 		--xml-only) GUEST[xml-only]=yes ;;
 		--monitor) GUEST[monitor]=yes ;;
+		--launcher) GUEST[launcher]=yes GUEST[user]=$LAUNCHER_UID ;;
 		*) die "guest: $1: no such option; see tools/testbed --help" ;;
 		esac
 		shift
@@ -86,6 +107,8 @@ options_check() {
 		die "guest $name: --touch ${GUEST[touch]}: at most one for each vCPU and each MiB of --fill"
 	[[ ${GUEST[ram]} != hugepages ]] || ((GUEST[memory] % (2 * (GUEST[numa] > 1 ? GUEST[numa] : 1)) == 0)) ||
 		die "guest $name: --memory ${GUEST[memory]}: not a whole number of 2 MiB pages in each node"
+	[[ -z ${GUEST[launcher]} || (-z ${GUEST[monitor]} && ${GUEST[ram]} != @(hugepages|ondisk)) ]] ||
+		die "guest $name: --launcher goes with none of --hugepages, --ondisk and --monitor"
 	disk_option_read
 }
 
@@ -154,13 +177,19 @@ xml_cpu() {
 	printf '  </cpu>\n'
 }
 
+# Neither seclabel lets libvirt give the file back to root when a guest leaves, as the other host is using it. A session
+# daemon gives no files away, and knows no such label.
+xml_seclabel() {
+	[[ -n ${GUEST[launcher]} ]] || printf "<seclabel model='dac' relabel='no'/>"
+}
+
 # The disk is read-only, which is what makes libvirt accept a migration whatever its cache mode.
 xml_disk() {
 	[[ -n ${GUEST[disk]} ]] || return 0
 	cat <<-END
 		    <disk type='file' device='disk'>
 		      <driver name='qemu' type='raw' cache='${GUEST[cache]}'/>
-		      <source file='${GUEST[disk]}'><seclabel model='dac' relabel='no'/></source>
+		      <source file='${GUEST[disk]}'>$(xml_seclabel)</source>
 		      <target dev='vda' bus='virtio'/>
 		      <readonly/>
 		    </disk>
@@ -196,7 +225,6 @@ xml_monitor() {
 	END
 }
 
-# Neither seclabel lets libvirt give the file back to root when a guest leaves, as the other host is using it.
 xml() {
 	local total=$((GUEST[memory] + ${GUEST[virtio-mem]}))
 	cat <<-END
@@ -222,7 +250,7 @@ xml() {
 		    <controller type='usb' model='none'/>
 		    <serial type='file'>
 		      <source path='$DATA/guests/${GUEST[name]}/serial.log' append='on'>
-		        <seclabel model='dac' relabel='no'/>
+		        $(xml_seclabel)
 		      </source>
 		    </serial>
 		$(xml_virtio_mem)
@@ -242,10 +270,10 @@ disk_make() {
 		[[ -d ${file%/*} ]] || die "guest ${GUEST[name]}: disk $file: there is no directory ${file%/*}; make it"
 		printf '%s\n' "$file" >"$DATA/guests/${GUEST[name]}/disk" # first: half an image must not stay behind
 		"$WITNESS" "$file" "$DISK_MIB" || die "guest ${GUEST[name]}: disk $file: cannot be made (message above)"
-		chown libvirt-qemu:libvirt-qemu "$file"
+		chown "${GUEST[user]}" "$file"
 	fi
-	setpriv --reuid libvirt-qemu --regid libvirt-qemu --clear-groups test -r "$file" ||
-		die "guest ${GUEST[name]}: disk $file: user libvirt-qemu cannot read it; see: namei -l $file"
+	setpriv --reuid "${GUEST[user]}" --regid libvirt-qemu --clear-groups test -r "$file" ||
+		die "guest ${GUEST[name]}: disk $file: user ${GUEST[user]} cannot read it; see: namei -l $file"
 }
 
 # Room for every guest on both hosts at once, as there is when one migrates. The pool only grows, for a pool in
@@ -282,15 +310,16 @@ guest_files_make() {
 	local directory=$DATA/guests/${GUEST[name]}
 	mkdir "$directory" 2>/dev/null ||
 		die "guest ${GUEST[name]}: exists; run: tools/testbed destroy ${GUEST[name]}"
-	install -o libvirt-qemu -g libvirt-qemu -m 0644 /dev/null "$directory/serial.log"
+	install -o "${GUEST[user]}" -g libvirt-qemu -m 0644 /dev/null "$directory/serial.log"
 	[[ ${GUEST[ram]} != ondisk ]] || touch "$directory/ondisk"
+	[[ -z ${GUEST[launcher]} ]] || printf '%d\n' "${GUEST[memory]}" >"$directory/launcher"
 	xml >"$directory/domain.xml"
 }
 
 guest_start() {
 	local name=${GUEST[name]} host=${GUEST[host]}
-	on_libvirt "$host" define "$DATA/guests/$name/domain.xml" >/dev/null &&
-		on_libvirt "$host" start "$name" >/dev/null && return
+	on_libvirt "$host" "$name" define "$DATA/guests/$name/domain.xml" >/dev/null &&
+		on_libvirt "$host" "$name" start "$name" >/dev/null && return
 	guest_end "$name"
 	die "guest $name: libvirt on host $host does not start it (message above); its QEMU's log, if there is one," \
 		"is $DATA/$host/log/qemu/$name.log"
@@ -318,6 +347,7 @@ cmd_guest() {
 	trap 'guest_end "${GUEST[name]}"' EXIT # nothing half made stays behind
 	disk_make
 	hugepages_reserve
+	[[ -z ${GUEST[launcher]} ]] || cmd_launcher "${GUEST[host]}" "${GUEST[name]}" >/dev/null
 	trap - EXIT
 	exec 9<&-
 	guest_start
@@ -398,6 +428,10 @@ cmd_wait_verified() {
 
 qemu_pid() {
 	local pid
+	if [[ -e $DATA/guests/$2/launcher ]]; then # whose pid file has the number that it has inside
+		pid=$(launcher_pid "$1" "$2") && pgrep --ns "$pid" --nslist pid -of -- "-name guest=$2,"
+		return
+	fi
 	pid=$(cat "$STATE/$1/run/libvirt/qemu/$2.pid" 2>/dev/null) || return 1
 	# The number may be another process' by now.
 	grep -zq "^guest=$2," "/proc/$pid/cmdline" 2>/dev/null || return 1
@@ -414,9 +448,11 @@ cmd_qemu_pid() {
 
 guest_state() {
 	local state
-	if state=$(LC_ALL=C timeout 10 virsh -q -c "$(uri "$1")" domstate "$2" 2>/dev/null); then
+	if state=$(LC_ALL=C timeout 10 virsh -q -c "$(guest_uri "$1" "$2")" domstate "$2" 2>/dev/null); then
 		printf '%s' "${state// /-}"
-	elif libvirtd_answers "$1"; then
+	elif [[ -e $DATA/guests/$2/launcher ]] && ! launcher_pid "$1" "$2" >/dev/null; then
+		printf 'absent' # and so is the launcher
+	elif libvirt_answers "$(guest_uri "$1" "$2")"; then
 		printf 'absent'
 	else
 		printf 'unknown'
@@ -433,8 +469,8 @@ cmd_where() {
 
 guest_end_on() {
 	local host=$1 name=$2 pid
-	on_libvirt "$host" destroy "$name" >/dev/null 2>&1 || true # not running there
-	on_libvirt "$host" undefine "$name" >/dev/null 2>&1 || true # not defined there
+	on_libvirt "$host" "$name" destroy "$name" >/dev/null 2>&1 || true # not running there
+	on_libvirt "$host" "$name" undefine "$name" >/dev/null 2>&1 || true # not defined there
 	pid=$(qemu_pid "$host" "$name") || return 0
 	kill -KILL "$pid" 2>/dev/null || true # libvirt does not know it, or does not answer
 	wait_gone "$pid"
@@ -443,7 +479,11 @@ guest_end_on() {
 guest_end() {
 	local host directory=$DATA/guests/$1
 	for host in a b; do
-		guest_end_on "$host" "$1"
+		if [[ -e $directory/launcher ]]; then
+			launcher_end "$host" "$1"
+		else
+			guest_end_on "$host" "$1"
+		fi
 	done
 	if [[ -e $directory/disk ]]; then
 		rm -f "$(<"$directory/disk")"

@@ -32,11 +32,6 @@ uri() {
 	printf 'qemu+unix:///system?socket=%s/%s/run/libvirt/libvirt-sock\n' "$STATE" "$1"
 }
 
-cmd_uri() {
-	check_host "${1-}"
-	uri "$1"
-}
-
 # ---- libvirtd ----------------------------------------------------------------------------------------------
 
 libvirtd_pid() {
@@ -48,8 +43,12 @@ libvirtd_pid() {
 	printf '%s\n' "$pid"
 }
 
+libvirt_answers() {
+	timeout 5 virsh -q -c "$1" hostname >/dev/null 2>&1
+}
+
 libvirtd_answers() {
-	timeout 5 virsh -q -c "$(uri "$1")" hostname >/dev/null 2>&1
+	libvirt_answers "$(uri "$1")"
 }
 
 libvirtd_start() {
@@ -194,13 +193,14 @@ cmd_up() {
 # ---- down --------------------------------------------------------------------------------------------------
 
 # host_pids HOST: all processes inside. The network namespace tells, for libvirt gives each QEMU a mount
-# namespace of its own; a process that changed the former is still found by the latter.
+# namespace of its own; a process that changed the former is still found by another. A launcher has both of its own.
 host_pids() {
-	local net mnt
+	local net mnt uts
 	net=$(stat -Lc %i "$STATE/$1/net")
 	mnt=$(stat -Lc %i "$STATE/$1/mnt")
-	find /proc/[0-9]*/ns/net /proc/[0-9]*/ns/mnt -maxdepth 0 \
-		\( -lname "net:\[$net\]" -o -lname "mnt:\[$mnt\]" \) -printf '%h\n' 2>/dev/null |
+	uts=$(stat -Lc %i "$STATE/$1/uts")
+	find /proc/[0-9]*/ns/{net,mnt,uts} -maxdepth 0 \
+		\( -lname "net:\[$net\]" -o -lname "mnt:\[$mnt\]" -o -lname "uts:\[$uts\]" \) -printf '%h\n' 2>/dev/null |
 		cut -d/ -f3 | sort -u || true # processes that end meanwhile are no error
 }
 
@@ -268,6 +268,23 @@ pool_give_back() {
 
 # ---- ending the hosts ----------------------------------------------------------------------------------------
 
+# The limits of launchers, whose processes have ended.
+cgroups_end() {
+	local directory
+	for directory in /sys/fs/cgroup{,/memory}/"dray-launcher$SUFFIX"-[ab]-*; do
+		[[ ! -d $directory ]] || cgroup_end "$directory"
+	done
+}
+
+# The kernel counts a process that has ended for a moment longer.
+cgroup_end() {
+	local deadline=$((SECONDS + KILL_TIMEOUT_S))
+	until rmdir "$1" 2>/dev/null || [[ ! -d $1 ]]; do
+		((SECONDS < deadline)) || die "$1: cannot be removed; see who is in it: cat $1/cgroup.procs"
+		sleep 0.02
+	done
+}
+
 # Also right for hosts made in part, or not at all.
 hosts_end() {
 	local host kind
@@ -275,6 +292,7 @@ hosts_end() {
 		for host in a b; do
 			processes_end "$host"
 		done
+		cgroups_end
 		for host in a b; do
 			for kind in net mnt uts; do
 				umount -n -q "$STATE/$host/$kind" 2>/dev/null || true # not bound yet
