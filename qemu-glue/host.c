@@ -25,6 +25,11 @@ int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err)
 	return h->ops->qemu_owner(h, uid, gid, err);
 }
 
+int host_qemu_sockets(struct host *h, char directory[HOST_SOCKETS_SIZE], struct errtext *err)
+{
+	return h->ops->qemu_sockets(h, directory, err);
+}
+
 int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, struct errtext *err)
 {
 	return h->ops->versions(h, libvirt, qemu, err);

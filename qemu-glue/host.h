@@ -49,14 +49,17 @@ struct domain_blockers {
 	char reasons[DOMAIN_BLOCKERS_MAX][256]; /* in QEMU's words */
 };
 
-/* One function for each of those below. */
 #define HOST_CONFINEMENT_SIZE 16
+#define HOST_SOCKETS_SIZE 56 /* of a path; room for a guest's UUID and more in a socket's */
+
+/* One function for each of those below. */
 
 struct host_ops {
 	void (*close)(struct host *h);
 	int (*reopen)(struct host *h, struct errtext *err);
 	int (*uuid)(struct host *h, uint8_t uuid[16], struct errtext *err);
 	int (*qemu_owner)(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err);
+	int (*qemu_sockets)(struct host *h, char directory[HOST_SOCKETS_SIZE], struct errtext *err);
 	int (*versions)(struct host *h, unsigned long *libvirt, unsigned long *qemu,
 			struct errtext *err);
 	int (*confinement)(struct host *h, char name[HOST_CONFINEMENT_SIZE], struct errtext *err);
@@ -98,8 +101,12 @@ int host_reopen(struct host *h, struct errtext *err);
 
 /* The host's UUID as its libvirt has it. */
 int host_uuid(struct host *h, uint8_t uuid[16], struct errtext *err);
-/* The user and group QEMU runs as (from the DAC security model; 0:0 if there is none). */
+/* The user and group QEMU runs as: from the DAC security model (0:0 if there is none), or those of
+ * a daemon that is a user's own. */
 int host_qemu_owner(struct host *h, uid_t *uid, gid_t *gid, struct errtext *err);
+/* Where QEMUs of a daemon that is a user's own may make sockets: the daemon's own directory. "": it
+ * is the system's daemon, whose QEMUs may do so in libvirt's usual one. -ENAMETOOLONG. */
+int host_qemu_sockets(struct host *h, char directory[HOST_SOCKETS_SIZE], struct errtext *err);
 /* Versions as libvirt encodes them: major * 1000000 + minor * 1000 + release. */
 int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, struct errtext *err);
 
@@ -116,7 +123,8 @@ int host_state(struct host *h, const char *uuid, struct domain_info *info, struc
 /* Live XML as a migration needs it, or (persistent) the stored definition. malloc'd. */
 int host_domain_xml(struct host *h, const char *uuid, bool persistent, char **xml,
 		    struct errtext *err);
-/* Process id of the domain's QEMU: one of its vCPU threads, as the monitor names it, leads there.
+/* Process id of the domain's QEMU, as this process sees it: one of its vCPU threads, as the monitor
+ * names it, leads there.
  * Not during a migration job: the monitor is closed to passthrough then. */
 int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *err);
 /* A command to QEMU, as JSON, through libvirt's monitor; same restriction. *ret (ret may be NULL)

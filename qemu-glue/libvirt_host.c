@@ -17,6 +17,8 @@
 #include <uuid/uuid.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "libvirt_address.h"
+#include "process_thread.h"
 
 /* A daemon that hangs must not hold a guest's lock for ever. */
 #define KEEPALIVE_S 5
@@ -27,7 +29,7 @@ struct watch;
 struct libvirt_host {
 	struct host host;
 	virConnectPtr conn;
-	char socket[108], uri[200];
+	struct libvirt_address at;
 	struct watch *watch;		 /* NULL: not watching */
 	int event_ids[QEMU_EVENT_WORDS]; /* -1: not registered */
 };
@@ -93,25 +95,18 @@ int host_library_init(struct errtext *err)
 
 int host_socket_path(const char *path, char out[108], struct errtext *err)
 {
-	static const char *const usual[] = {"/run/libvirt/libvirt-sock",
-					    "/run/libvirt/virtqemud-sock"};
-
 	if (path && strlen(path) >= 108)
 		return errtext_set(err, -ENAMETOOLONG, "%s: too long for a UNIX socket", path);
 	if (path) {
 		strcpy(out, path);
 		return 0;
 	}
-	for (size_t i = 0; i < sizeof(usual) / sizeof(*usual); i++) {
-		if (access(usual[i], F_OK) == 0) {
-			strcpy(out, usual[i]);
+	for (size_t i = 0; libvirt_address_candidate(i, NULL, out); i++)
+		if (access(out, F_OK) == 0)
 			return 0;
-		}
-	}
 	return errtext_set(err, -ENOENT,
-			   "no libvirt socket (%s or %s): start libvirtd or virtqemud, or name "
-			   "its socket with --libvirt-socket",
-			   usual[0], usual[1]);
+			   "no libvirt socket (/run/libvirt/libvirt-sock or virtqemud-sock): start "
+			   "libvirtd or virtqemud, or name its socket with --libvirt-socket");
 }
 
 static int failed(struct errtext *err, const char *what)
@@ -147,8 +142,11 @@ static char *capability_text(struct libvirt_host *h, const char *xpath, struct e
 static int libvirt_uuid(struct host *host, uint8_t uuid[16], struct errtext *err)
 {
 	struct libvirt_host *h = of(host);
-	_cleanup_free_ char *text = capability_text(h, "string(/capabilities/host/uuid)", err);
+	_cleanup_free_ char *text = NULL;
 
+	if (h->at.session && libvirt_address_identity(h->at.socket, uuid) == 0)
+		return 0;
+	text = capability_text(h, "string(/capabilities/host/uuid)", err);
 	if (!text || uuid_parse(text, uuid) < 0)
 		return errtext_set(err, -EIO, "libvirt does not tell this host's UUID");
 	return 0;
@@ -157,20 +155,36 @@ static int libvirt_uuid(struct host *host, uint8_t uuid[16], struct errtext *err
 static int libvirt_qemu_owner(struct host *host, uid_t *uid, gid_t *gid, struct errtext *err)
 {
 	struct libvirt_host *h = of(host);
-	_cleanup_free_ char *text = capability_text(
-		h,
-		"string(/capabilities/host/secmodel[model='dac']/baselabel[@type='kvm' or "
-		"@type='qemu'][1])",
-		err);
-	int u = 0, g = 0;
+	_cleanup_free_ char *text = NULL;
+	int u = (int)h->at.uid, g = (int)h->at.gid;
 
-	if (!text)
+	if (!h->at.session)
+		text = capability_text(
+			h,
+			"string(/capabilities/host/secmodel[model='dac']/baselabel[@type='kvm' or "
+			"@type='qemu'][1])",
+			err);
+	if (!h->at.session && !text)
 		return errtext_set(err, -EIO, "libvirt does not tell QEMU's user");
-	if (*text && sscanf(text, "+%d:+%d", &u, &g) != 2)
+	if (text && *text && sscanf(text, "+%d:+%d", &u, &g) != 2)
 		return errtext_set(err, -EIO, "libvirt names QEMU's user as '%s'", text);
 	*uid = u;
 	*gid = g;
 	return 0;
+}
+
+/* The daemon's own directory: made by it, for as long as it is there. */
+static int libvirt_qemu_sockets(struct host *host, char directory[HOST_SOCKETS_SIZE],
+				struct errtext *err)
+{
+	const struct libvirt_host *h = of(host);
+	int ret = 0;
+
+	directory[0] = 0;
+	if (h->at.session)
+		ret = libvirt_address_directory(h->at.socket, directory, HOST_SOCKETS_SIZE);
+	return ret < 0 ? errtext_set(err, ret, "%s: too long for sockets beside it", h->at.socket)
+		       : 0;
 }
 
 static int libvirt_versions(struct host *host, unsigned long *libvirt, unsigned long *qemu,
@@ -348,18 +362,28 @@ static int libvirt_monitor(struct host *host, const char *uuid, const char *comm
 	return 0;
 }
 
-/* A thread of the process leads to the process. */
-static int thread_group(int tid, pid_t *pid)
+/* QEMU's numbers are those of its PID namespace, which is the daemon's. Another process than the
+ * guest's QEMU must never be taken for it, so its command line has the last word. */
+static int qemu_of_thread(struct libvirt_host *h, const char *uuid, pid_t tid, pid_t *pid,
+			  struct errtext *err)
 {
-	char path[64], line[128];
-	_cleanup_fclose_ FILE *f = NULL;
+	struct errtext why = {0};
+	struct libvirt_address now = {0};
+	int ret = libvirt_address_look(h->at.socket, &now, err);
 
-	snprintf(path, sizeof(path), "/proc/%d/status", tid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Tgid: %d", pid) == 1)
-			return 0;
-	return -ESRCH;
+	if (ret < 0)
+		return ret;
+	ret = now.pid ? process_thread_find(now.pid, tid, pid, &why)
+		      : errtext_set(&why, -ESRCH,
+				    "libvirt's daemon is in a PID namespace that cannot be seen "
+				    "from here");
+	if (ret == 0 && !process_thread_is_qemu(*pid, uuid))
+		ret = errtext_set(&why, -ESRCH, "process %d is not its QEMU", *pid);
+	return ret < 0 ? errtext_set(err, ret,
+				     "domain %s: cannot find its QEMU process: %s. dray must run "
+				     "in QEMU's PID namespace, or in one around it",
+				     uuid, why.text)
+		       : 0;
 }
 
 static int libvirt_qemu_pid(struct host *host, const char *uuid, pid_t *pid, struct errtext *err)
@@ -372,14 +396,10 @@ static int libvirt_qemu_pid(struct host *host, const char *uuid, pid_t *pid, str
 	cpu = json_object_array_get_idx(cpus, 0);
 	if (cpu)
 		json_object_object_get_ex(cpu, "thread-id", &tid);
-	ret = tid ? thread_group(json_object_get_int(tid), pid) : -ESRCH;
+	ret = tid ? qemu_of_thread(of(host), uuid, json_object_get_int(tid), pid, err)
+		  : errtext_set(err, -ESRCH, "domain %s: its QEMU tells of no vCPU", uuid);
 	json_object_put(cpus);
-	if (ret < 0)
-		return errtext_set(err, ret,
-				   "domain %s: cannot find its QEMU process; dray must run in the "
-				   "same PID namespace as QEMU",
-				   uuid);
-	return 0;
+	return ret;
 }
 
 static int libvirt_set_ignore_shared(struct host *host, const char *uuid, bool on,
@@ -606,7 +626,7 @@ static void libvirt_abort_job(struct host *host, const char *uuid)
 
 	if (!request)
 		return;
-	snprintf(request->socket, sizeof(request->socket), "%s", of(host)->socket);
+	snprintf(request->socket, sizeof(request->socket), "%s", of(host)->at.socket);
 	snprintf(request->uuid, sizeof(request->uuid), "%s", uuid);
 	if (pthread_create(&thread, NULL, abort_main, request) == 0)
 		pthread_detach(thread);
@@ -733,8 +753,11 @@ static void libvirt_close(struct host *host)
 static int libvirt_reopen(struct host *host, struct errtext *err)
 {
 	struct libvirt_host *h = of(host);
-	virConnectPtr fresh = virConnectOpen(h->uri);
+	char uri[LIBVIRT_URI_SIZE];
+	virConnectPtr fresh;
 
+	libvirt_address_uri(&h->at, uri);
+	fresh = virConnectOpen(uri);
 	if (!fresh)
 		return errtext_set(err, -EIO, "libvirt does not answer: %s",
 				   virGetLastErrorMessage());
@@ -749,6 +772,7 @@ static const struct host_ops libvirt_ops = {
 	.reopen = libvirt_reopen,
 	.uuid = libvirt_uuid,
 	.qemu_owner = libvirt_qemu_owner,
+	.qemu_sockets = libvirt_qemu_sockets,
 	.versions = libvirt_versions,
 	.confinement = libvirt_confinement,
 	.find = libvirt_find,
@@ -771,21 +795,47 @@ static const struct host_ops libvirt_ops = {
 	.unwatch = libvirt_unwatch,
 };
 
+static virConnectPtr connect_to(const struct libvirt_address *at)
+{
+	char uri[LIBVIRT_URI_SIZE];
+
+	libvirt_address_uri(at, uri);
+	return virConnectOpen(uri);
+}
+
+/* What it is was guessed: it refuses the other one's name. */
+static virConnectPtr connect_as_either(struct libvirt_address *at)
+{
+	virConnectPtr conn = connect_to(at);
+	struct libvirt_address other = *at;
+
+	if (conn || virGetLastErrorCode() != VIR_ERR_INTERNAL_ERROR)
+		return conn;
+	other.session = !at->session;
+	conn = connect_to(&other);
+	if (conn)
+		*at = other;
+	return conn;
+}
+
 int host_open(const char *socket_path, struct host **out, struct errtext *err)
 {
 	struct libvirt_host *h = calloc(1, sizeof(*h));
+	int ret;
 
 	if (!h)
 		return errtext_set(err, -ENOMEM, "out of memory");
 	h->host.ops = &libvirt_ops;
 	memset(h->event_ids, -1, sizeof(h->event_ids));
-	snprintf(h->socket, sizeof(h->socket), "%s", socket_path);
-	snprintf(h->uri, sizeof(h->uri), "qemu+unix:///system?socket=%s", socket_path);
-	h->conn = virConnectOpen(h->uri);
-	if (!h->conn) {
+	ret = libvirt_address_look(socket_path, &h->at, err) < 0 ? -EIO : 0;
+	if (ret == 0)
+		h->conn = connect_as_either(&h->at);
+	if (ret == 0 && !h->conn)
+		ret = errtext_set(err, -EIO, "libvirt at %s does not answer: %s", socket_path,
+				  virGetLastErrorMessage());
+	if (ret < 0) {
 		free(h);
-		return errtext_set(err, -EIO, "libvirt at %s does not answer: %s", socket_path,
-				   virGetLastErrorMessage());
+		return ret;
 	}
 	virConnectSetKeepAlive(h->conn, KEEPALIVE_S, KEEPALIVE_COUNT);
 	*out = &h->host;

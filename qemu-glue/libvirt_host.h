@@ -10,8 +10,9 @@
 int host_library_init(struct errtext *err);
 
 /* The daemon's socket: `path` if not NULL, else the first that exists of libvirtd's and
- * virtqemud's. -ENOENT with a text. */
+ * virtqemud's (libvirt_address.h). -ENOENT with a text. */
 int host_socket_path(const char *path, char out[108], struct errtext *err);
 
-/* Connects to qemu:///system by the given socket. *out is the caller's to host_close. */
+/* Connects by the given socket to qemu:///system or qemu:///session, whichever it is. *out is the
+ * caller's to host_close. */
 int host_open(const char *socket_path, struct host **out, struct errtext *err);

@@ -10,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cleanup.h"
+#include "libvirt_address.h"
 
 struct libvirt_job {
 	pthread_t thread;
-	char *source_uri, *destination_uri, *stream_uri;
+	char source_uri[LIBVIRT_URI_SIZE], destination_uri[LIBVIRT_URI_SIZE], *stream_uri;
 	char *uuid, *destination_xml, *persistent_xml;
 	void (*done)(void *opaque, int result, const char *text);
 	void *opaque;
@@ -89,8 +90,6 @@ static void *job_main(void *arg)
 
 static void free_job(struct libvirt_job *job)
 {
-	free(job->source_uri);
-	free(job->destination_uri);
 	free(job->stream_uri);
 	free(job->uuid);
 	free(job->destination_xml);
@@ -98,17 +97,23 @@ static void free_job(struct libvirt_job *job)
 	free(job);
 }
 
+static void set_uri(char uri[LIBVIRT_URI_SIZE], const char *socket, bool session)
+{
+	struct libvirt_address address = {.session = session};
+
+	snprintf(address.socket, sizeof(address.socket), "%s", socket);
+	libvirt_address_uri(&address, uri);
+}
+
 static bool copy_strings(struct libvirt_job *job, const struct libvirt_job_options *o)
 {
-	static const char uri[] = "qemu+unix:///system?socket=%s";
-
+	set_uri(job->source_uri, o->source_socket, o->session);
+	set_uri(job->destination_uri, o->destination_socket, o->session);
 	job->uuid = strdup(o->uuid);
 	job->destination_xml = strdup(o->destination_xml);
 	if (o->persistent_xml)
 		job->persistent_xml = strdup(o->persistent_xml);
-	return asprintf(&job->source_uri, uri, o->source_socket) >= 0 &&
-	       asprintf(&job->destination_uri, uri, o->destination_socket) >= 0 &&
-	       asprintf(&job->stream_uri, "unix://%s", o->stream_path) >= 0 && job->uuid &&
+	return asprintf(&job->stream_uri, "unix://%s", o->stream_path) >= 0 && job->uuid &&
 	       job->destination_xml && (job->persistent_xml || !o->persistent_xml);
 }
 

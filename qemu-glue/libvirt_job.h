@@ -13,6 +13,7 @@ struct libvirt_job;
 struct libvirt_job_options {
 	const char *source_socket;	/* the gate's */
 	const char *destination_socket; /* the tunnel's */
+	bool session;			/* both daemons are a user's own */
 	const char *uuid;
 	const char *destination_xml; /* live definition for the destination */
 	const char *persistent_xml;  /* stored definition there, or NULL for a transient guest;

@@ -85,6 +85,7 @@ struct fake_libvirt {
 	uint8_t uuid[16];
 	uid_t uid;
 	gid_t gid;
+	char qemu_sockets[HOST_SOCKETS_SIZE]; /* "": the system's daemon */
 	unsigned long libvirt_version, qemu_version;
 	/* Before each call, no lock held: may change domains, fire events, or wait. */
 	void (*before)(void *opaque, struct fake_libvirt *l, enum fake_call call);
@@ -397,6 +398,16 @@ static inline int fake_qemu_owner(struct host *host, uid_t *uid, gid_t *gid, str
 	return fake_end(l, ret);
 }
 
+static inline int fake_qemu_sockets(struct host *host, char directory[HOST_SOCKETS_SIZE],
+				    struct errtext *err)
+{
+	struct fake_libvirt *l = fake_of(host);
+
+	(void)err;
+	snprintf(directory, HOST_SOCKETS_SIZE, "%s", l->qemu_sockets);
+	return 0;
+}
+
 static inline int fake_confinement(struct host *host, char name[HOST_CONFINEMENT_SIZE],
 				   struct errtext *err)
 {
@@ -705,6 +716,7 @@ static const struct host_ops fake_ops = {
 	.reopen = fake_reopen,
 	.uuid = fake_uuid,
 	.qemu_owner = fake_qemu_owner,
+	.qemu_sockets = fake_qemu_sockets,
 	.versions = fake_versions,
 	.confinement = fake_confinement,
 	.find = fake_find,

@@ -252,6 +252,35 @@ Test(guest_check, its_private_monitor_is_found)
 	teardown(&facts);
 }
 
+/* The user of a daemon of its own, who writes that XML, cannot lead dray elsewhere. */
+Test(guest_check, a_monitor_outside_its_users_directory_is_none)
+{
+	static const struct {
+		const char *directory;
+		bool found;
+	} rows[] = {
+		{"/run/dray", true}, {"/run/dra", false}, {"/run", false}, {"/run/libvirt", false}};
+
+	setup(DOMAIN_SHUT_OFF);
+	web->xml = "<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
+		   "<name>web</name><memory unit='MiB'>4</memory><qemu:commandline>"
+		   "<qemu:arg value='-chardev'/>"
+		   "<qemu:arg value='socket,id=draymon,path=/run/dray/m.sock,server=on,wait=off'/>"
+		   "<qemu:arg value='-mon'/><qemu:arg value='chardev=draymon,mode=control'/>"
+		   "</qemu:commandline></domain>";
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		struct errtext err = {0};
+		struct guest_facts facts;
+
+		strcpy(libvirt->qemu_sockets, rows[i].directory);
+		cr_assert_eq(guest_check(host, "web", &facts, &err), -ENOTSUP);
+		cr_assert_eq(facts.monitor_path[0] != 0, rows[i].found, "%s", rows[i].directory);
+		cr_assert_eq(facts.xml.monitor, rows[i].found, "%s", rows[i].directory);
+		guest_facts_destroy(&facts);
+	}
+	teardown(&(struct guest_facts){0});
+}
+
 /* It could not be found out: no verdict. */
 Test(guest_check, what_libvirt_does_not_tell)
 {

@@ -51,6 +51,20 @@ Test(guest_dir, paths_touch_nothing)
 	cr_assert_lt(access("/run/dray", F_OK), 0);
 }
 
+Test(guest_dir, qemu_of_a_users_own_daemon_has_its_sockets_there)
+{
+	struct guest_dir d;
+
+	guest_dir_paths(&d, UUID);
+	guest_dir_set_sockets(&d, "");
+	cr_assert_str_eq(d.stream, "/run/dray/" UUID "/qemu/stream.sock");
+	guest_dir_set_sockets(&d, "/run/libvirt");
+	cr_assert_str_eq(d.stream, "/run/libvirt/dray-" UUID ".stream");
+	cr_assert_str_eq(d.monitor, "/run/libvirt/dray-" UUID ".monitor");
+	cr_assert_str_eq(d.path, "/run/dray/" UUID, "dray's own stays the host's");
+	cr_assert_str_eq(d.gate, "/run/dray/" UUID "/gate.sock");
+}
+
 Test(guest_dir, others_may_pass_but_not_look)
 {
 	struct errtext err = {0};

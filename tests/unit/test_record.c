@@ -43,6 +43,8 @@ static struct record sample(void)
 		.resumed = true,
 		.qemu = 4194303,
 		.qemu_started = UINT64_MAX / 4,
+		.sockets = "/run/libvirt",
+		.daemon = UUID,
 	};
 }
 
@@ -66,6 +68,8 @@ static void expect_same(const struct record *a, const struct record *b)
 	cr_assert_eq(a->resumed, b->resumed);
 	cr_assert_eq(a->qemu, b->qemu);
 	cr_assert_eq(a->qemu_started, b->qemu_started);
+	cr_assert_str_eq(a->sockets, b->sockets);
+	cr_assert_str_eq(a->daemon, b->daemon);
 }
 
 Test(record, records_come_back_as_written)

@@ -165,6 +165,27 @@ Test(recover, what_is_not_settled_is_kept)
 	fake_recovery_teardown();
 }
 
+/* Another launcher's, on the same host: that this libvirt has no such guest is not its end. */
+Test(recover, of_a_guest_of_another_libvirt)
+{
+	struct record r = fake_recovery_record();
+	struct errtext told;
+
+	for (enum record_kind kind = RECORD_OUTGOING; kind <= RECORD_INCOMING; kind++) {
+		fake_recovery_setup(DOMAIN_ABSENT);
+		r.post_copy = false;
+		snprintf(r.daemon, sizeof(r.daemon), "%s", "0b2bd2ff-6b0c-4fd4-9d0a-8f2bd1d7a5a1");
+		fake_recovery_write(kind, &r);
+		cr_assert_eq(recover(UUID, 0, &told), -ENOTCONN, "%s", told.text);
+		cr_assert(strstr(told.text, "--launcher"), "%s", told.text);
+		cr_assert(fake_recovery_has_record(kind), "it is kept");
+		r.daemon[0] = 0;
+		fake_recovery_write(kind, &r);
+		cr_assert_eq(recover(UUID, 0, &told), 0, "%s", told.text);
+		fake_recovery_teardown();
+	}
+}
+
 Test(recover, a_record_that_cannot_be_read)
 {
 	struct errtext told;

@@ -28,6 +28,7 @@ static void fill_record(struct incoming *in)
 	r->port = in->receiver->opt.port;
 	record_session(in->session, r->session);
 	record_set_host(r, &in->receiver->opt.self);
+	record_set_daemon(r, in->receiver->opt.libvirt_socket);
 }
 
 /* The guest is not here, in no state. */
@@ -57,9 +58,12 @@ int incoming_place_open(struct incoming *in)
 	int ret = host_qemu_owner(in->host, &uid, &gid, &in->err);
 
 	if (ret == 0)
+		ret = host_qemu_sockets(in->host, p->record.sockets, &in->err);
+	if (ret == 0)
 		ret = in->world->open_dir(&p->dir, in->uuid, uid, gid, &in->err);
 	if (ret < 0)
 		return ret;
+	guest_dir_set_sockets(&p->dir, p->record.sockets);
 	ret = check_settled(in, RECORD_OUTGOING);
 	if (ret == 0)
 		ret = check_settled(in, RECORD_INCOMING);
@@ -85,7 +89,10 @@ int incoming_place_reopen(struct incoming *in)
 	if (ret < 0)
 		return ret;
 	record_destroy(&p->record);
-	return record_read(&p->dir, RECORD_INCOMING, &p->record, &in->err);
+	ret = record_read(&p->dir, RECORD_INCOMING, &p->record, &in->err);
+	if (ret == 0)
+		guest_dir_set_sockets(&p->dir, p->record.sockets);
+	return ret;
 }
 
 int incoming_place_start_guard(struct incoming *in)

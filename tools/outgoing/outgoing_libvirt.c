@@ -173,9 +173,12 @@ static int open_sockets(struct outgoing *o)
 						&qemu_stream.acknowledge, &o->err);
 	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
 	if (ret == 0 && strcmp(o->peer.stream_path, o->place.dir.stream) != 0)
-		ret = outgoing_fail(o, -EPROTO,
-				    "the destination names %s for QEMU's stream, not %s",
-				    o->peer.stream_path, o->place.dir.stream);
+		ret = outgoing_fail(
+			o, -EPROTO,
+			"QEMU's stream would be %s on the destination, and %s here: both "
+			"hosts' libvirt must be the system's, or users' own with the same "
+			"directory",
+			o->peer.stream_path, o->place.dir.stream);
 	if (ret == 0)
 		ret = o->world->gate.new(&gate, &o->libvirt.gate, &o->err);
 	if (ret == 0)
@@ -191,6 +194,7 @@ static int start_job(struct outgoing *o)
 	_cleanup_free_ char *live_there = NULL, *stored_there = NULL;
 	struct libvirt_job_options job = {.source_socket = o->place.dir.gate,
 					  .destination_socket = o->place.dir.tunnel,
+					  .session = o->place.record.sockets[0] != 0,
 					  .uuid = o->guest.info.uuid,
 					  .stream_path = o->place.dir.stream,
 					  .done = on_job_done,

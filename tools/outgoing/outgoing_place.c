@@ -39,8 +39,13 @@ int outgoing_place_open(struct outgoing *o)
 	int ret = host_qemu_owner(o->libvirt.host, &uid, &gid, &o->err);
 
 	if (ret == 0)
+		ret = host_qemu_sockets(o->libvirt.host, o->place.record.sockets, &o->err);
+	if (ret == 0)
 		ret = o->world->open_dir(&o->place.dir, o->guest.info.uuid, uid, gid, &o->err);
-	return ret < 0 ? ret : check_settled(o);
+	if (ret < 0)
+		return ret;
+	guest_dir_set_sockets(&o->place.dir, o->place.record.sockets);
+	return check_settled(o);
 }
 
 static int write_record(struct outgoing *o, enum phase phase)
@@ -69,6 +74,7 @@ static void fill_record(struct outgoing *o)
 	r->balloon = o->guest.balloon;
 	record_session(o->peer.at.session, r->session);
 	record_set_host(r, &o->peer.at.who);
+	record_set_daemon(r, o->libvirt.socket);
 	r->persistent = o->guest.info.persistent;
 	r->running = o->guest.runs;
 }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <uuid/uuid.h>
 #include "recover_private.h"
 
@@ -68,9 +69,11 @@ static int settle_outgoing(const struct recover_options *options, struct host *h
 	bool elsewhere;
 	int ret = recover_settle_departure(options, host, r, &elsewhere, told);
 
-	if (ret == 0)
-		record_remove(dir, RECORD_OUTGOING);
-	return ret;
+	if (ret < 0)
+		return ret;
+	record_remove(dir, RECORD_OUTGOING);
+	unlink(dir->stream); /* on which the dray that was killed had listened */
+	return 0;
 }
 
 bool recover_is_minded(const struct recover_options *options, const struct record *r)
@@ -79,11 +82,13 @@ bool recover_is_minded(const struct recover_options *options, const struct recor
 }
 
 /* -ENOENT also if the record is of another migration than the one that is minded. */
-static int read_record(const struct recover_options *options, const struct guest_dir *dir,
+static int read_record(const struct recover_options *options, struct guest_dir *dir,
 		       enum record_kind kind, struct record *r, struct errtext *err)
 {
 	int ret = record_read(dir, kind, r, err);
 
+	if (ret == 0)
+		guest_dir_set_sockets(dir, r->sockets);
 	if (ret < 0 || recover_is_minded(options, r))
 		return ret;
 	record_destroy(r);
@@ -91,29 +96,50 @@ static int read_record(const struct recover_options *options, const struct guest
 	return -ENOENT;
 }
 
-static int settle(const struct recover_options *options, struct host *host, struct guest_dir *dir,
-		  struct errtext *told)
+/* In post-copy the guest's memory comes before libvirt's word. */
+static int settle_record(const struct recover_options *options, struct host *host,
+			 struct guest_dir *dir, struct record *r, bool outgoing,
+			 struct errtext *told)
+{
+	if (outgoing && r->released && r->post_copy)
+		return recover_serve(options, dir, r, told);
+	if (!outgoing && r->post_copy && !r->complete)
+		return recover_fetch(options, host, dir, r, told);
+	if (!host)
+		return -EAGAIN;
+	return outgoing ? settle_outgoing(options, host, dir, r, told)
+			: recover_settle_arrival(options, host, dir, r, told);
+}
+
+/* Now that it is known whose guest it is: what any other daemon says does not count. */
+static void keep_its_host(const struct recover_options *options, const struct record *r,
+			  struct host **host, int *opened, struct errtext *silent)
+{
+	if (!*host)
+		return;
+	*opened = recover_check_daemon(options, r, silent);
+	if (*opened == 0)
+		return;
+	host_close(*host);
+	*host = NULL;
+}
+
+static int settle(const struct recover_options *options, struct host **host, int *opened,
+		  struct guest_dir *dir, struct errtext *silent, struct errtext *told)
 {
 	struct record r = {0};
-	int ret, found = read_record(options, dir, RECORD_OUTGOING, &r, told);
-	bool outgoing = found == 0;
+	int ret = read_record(options, dir, RECORD_OUTGOING, &r, told);
+	bool outgoing = ret == 0;
 
-	if (found == -ENOENT)
-		found = read_record(options, dir, RECORD_INCOMING, &r, told);
-	if (found == -ENOENT)
-		ret = errtext_set(told, 0, "domain %s: no migration was broken off here",
-				  options->domain);
-	else if (found < 0)
-		ret = found;
-	else if (outgoing && r.released && r.post_copy)
-		ret = recover_serve(options, dir, &r, told);
-	else if (!outgoing && r.post_copy && !r.complete)
-		ret = recover_fetch(options, host, dir, &r, told);
-	else if (!host)
-		ret = -EAGAIN;
-	else
-		ret = outgoing ? settle_outgoing(options, host, dir, &r, told)
-			       : recover_settle_arrival(options, host, dir, &r, told);
+	if (ret == -ENOENT)
+		ret = read_record(options, dir, RECORD_INCOMING, &r, told);
+	if (ret == -ENOENT)
+		return errtext_set(told, 0, "domain %s: no migration was broken off here",
+				   options->domain);
+	if (ret == 0) {
+		keep_its_host(options, &r, host, opened, silent);
+		ret = settle_record(options, *host, dir, &r, outgoing, told);
+	}
 	record_destroy(&r);
 	return ret;
 }
@@ -125,7 +151,7 @@ int recover_run(const struct recover_options *options, struct errtext *told)
 	struct guest_dir dir = {.lock = -1};
 	struct errtext silent = {0}, unknown = {0};
 	/* Without libvirt a guest in post-copy still gets its pages. */
-	int opened = recover_reach_host(options, &host, &silent);
+	int opened = recover_reach_host(options, NULL, &host, &silent);
 	int ret = find_uuid(host, options->domain, uuid, &unknown);
 
 	if (ret < 0 && opened == 0)
@@ -135,7 +161,7 @@ int recover_run(const struct recover_options *options, struct errtext *told)
 	if (ret == 0)
 		ret = take_lock(options, &dir, uuid, told);
 	if (ret == 0)
-		ret = settle(options, host, &dir, told);
+		ret = settle(options, &host, &opened, &dir, &silent, told);
 	if (ret == -EAGAIN && opened < 0 && !told->text[0])
 		ret = errtext_set(told, -ENOTCONN, "%s", silent.text);
 	guest_dir_close(&dir);

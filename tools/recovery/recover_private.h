@@ -16,9 +16,13 @@
 bool recover_is_minded(const struct recover_options *options, const struct record *r);
 
 /* recover_reach.c */
-/* This host's libvirt: the caller's, to host_close. */
-int recover_reach_host(const struct recover_options *options, struct host **out,
-		       struct errtext *err);
+/* Is libvirt here the one that the record's guest is of? -ENOTCONN: another one, which would say
+ * that there is no such guest; that is none of its end. */
+int recover_check_daemon(const struct recover_options *options, const struct record *r,
+			 struct errtext *err);
+/* This host's libvirt: the caller's, to host_close. The same, if there is a record (or NULL). */
+int recover_reach_host(const struct recover_options *options, const struct record *r,
+		       struct host **out, struct errtext *err);
 /* The destination that an outgoing record names, reached as the migration was. timeout_ms: for
  * connecting and for an answer. */
 void recover_reach_peer(const struct record *r, int timeout_ms, struct peer *peer);

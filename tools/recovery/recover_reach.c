@@ -1,16 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 // How recovery reaches the two hosts: libvirt on this one, dray on the destination.
+#include <errno.h>
 #include <stdio.h>
 #include "connection.h"
 #include "libvirt_host.h"
 #include "recover_private.h"
 
-int recover_reach_host(const struct recover_options *options, struct host **out,
-		       struct errtext *err)
+int recover_check_daemon(const struct recover_options *options, const struct record *r,
+			 struct errtext *err)
 {
 	char socket[108];
 	int ret = host_socket_path(options->libvirt_socket, socket, err);
 
+	if (ret < 0 || record_is_of_daemon(r, socket))
+		return ret;
+	return errtext_set(err, -ENOTCONN,
+			   "domain %s is %s, not of the one at %s: give dray recover the "
+			   "--launcher or --libvirt-socket that its migration had",
+			   r->domain,
+			   r->daemon[0] ? "of a launcher's or a user's own libvirt"
+					: "of the system's libvirt",
+			   socket);
+}
+
+int recover_reach_host(const struct recover_options *options, const struct record *r,
+		       struct host **out, struct errtext *err)
+{
+	char socket[108];
+	int ret = r ? recover_check_daemon(options, r, err) : 0;
+
+	if (ret == 0)
+		ret = host_socket_path(options->libvirt_socket, socket, err);
 	return ret < 0 ? ret : host_open(socket, out, err);
 }
 

@@ -47,7 +47,7 @@ static int find_ram(const struct recover_options *options, const struct record *
 	struct domain_info info;
 	struct host *host = NULL;
 	pid_t pid;
-	int ret = recover_reach_host(options, &host, err);
+	int ret = recover_reach_host(options, r, &host, err);
 
 	if (ret == 0)
 		ret = ownership_wait_job(host, r->uuid, options->wait_ms, &info, err);
@@ -89,7 +89,7 @@ static int settle_here(const struct recover_options *options, const struct recor
 		       bool *elsewhere, struct errtext *told)
 {
 	struct host *host = NULL;
-	int ret = recover_reach_host(options, &host, told);
+	int ret = recover_reach_host(options, r, &host, told);
 
 	if (ret == 0)
 		ret = recover_settle_departure(options, host, r, elsewhere, told);

@@ -31,6 +31,24 @@ int guest_check_process(struct errtext *err)
 
 /* ---- gathering ---- */
 
+/* The user whose daemon it is says in its XML what the monitor is called: nothing but what is that
+ * user's own is opened. */
+static int keep_own_monitor(struct host *host, struct guest_facts *facts, struct errtext *err)
+{
+	char sockets[HOST_SOCKETS_SIZE];
+	size_t len;
+	int ret = host_qemu_sockets(host, sockets, err);
+
+	len = ret == 0 ? strlen(sockets) : 0;
+	if (!len ||
+	    (strncmp(facts->monitor_path, sockets, len) == 0 && facts->monitor_path[len] == '/' &&
+	     !strchr(facts->monitor_path + len + 1, '/')))
+		return ret;
+	facts->monitor_path[0] = 0;
+	facts->xml.monitor = false;
+	return 0;
+}
+
 static int read_xml(struct host *host, struct guest_facts *facts, struct domain_devices *devices,
 		    struct errtext *err)
 {
@@ -44,7 +62,7 @@ static int read_xml(struct host *host, struct guest_facts *facts, struct domain_
 	if (ret == 0 &&
 	    domain_xml_monitor_path(xml, facts->monitor_path, sizeof(facts->monitor_path)) < 0)
 		facts->monitor_path[0] = 0;
-	return ret;
+	return ret < 0 ? ret : keep_own_monitor(host, facts, err);
 }
 
 static bool ram_is_on_disk(pid_t qemu)

@@ -26,6 +26,18 @@ void guest_dir_paths(struct guest_dir *d, const char *uuid)
 	snprintf(d->monitor, sizeof(d->monitor), GUEST_DIR_MONITORS "/dray-%s.monitor", uuid);
 }
 
+void guest_dir_set_sockets(struct guest_dir *d, const char *directory)
+{
+	const char *uuid = strrchr(d->path, '/') + 1;
+
+	if (!directory[0])
+		return;
+	snprintf(d->stream, sizeof(d->stream), "%.*s/dray-%s.stream", GUEST_DIR_SOCKETS_SIZE - 1,
+		 directory, uuid);
+	snprintf(d->monitor, sizeof(d->monitor), "%.*s/dray-%s.monitor", GUEST_DIR_SOCKETS_SIZE - 1,
+		 directory, uuid);
+}
+
 static int make_dir(const char *path, mode_t mode, struct errtext *err)
 {
 	if (mkdir(path, mode) < 0 && errno != EEXIST)

@@ -24,6 +24,10 @@
 // it to QEMU's user. Rejected: the guest's own directory in there, whose name has libvirt's number
 // of the guest, another one each time; an abstract address, which has no permissions; a monitor
 // that connects to us, which QEMU would try, and log, for as long as the guest lives.
+//
+// The QEMU of a user's own daemon (qemu:///session, as in a launcher of KubeVirt's) may write to no
+// such place. Both its sockets, stream and monitor, are in that daemon's directory, which it makes
+// when it starts: dray-UUID.stream, dray-UUID.monitor.
 #pragma once
 
 #include <stdbool.h>
@@ -36,6 +40,8 @@
 #define GUEST_DIR_INCOMING "incoming.sock"
 #define GUEST_DIR_MONITORS "/var/lib/libvirt/qemu"
 
+#define GUEST_DIR_SOCKETS_SIZE 56
+
 struct guest_dir {
 	char path[80]; /* /run/dray/UUID */
 	char gate[108], tunnel[108], control[108], incoming_control[108], owed[108];
@@ -45,6 +51,9 @@ struct guest_dir {
 
 /* Fill in the paths; touches nothing. */
 void guest_dir_paths(struct guest_dir *d, const char *uuid);
+/* QEMU's sockets are in this directory of its daemon's (host_qemu_sockets); "": in the usual ones.
+ */
+void guest_dir_set_sockets(struct guest_dir *d, const char *directory);
 /* Make the directories and take the lock. qemu/ belongs to uid:gid (pass -1 to leave it as it is).
  * -EBUSY with a text if another dray works on this guest. */
 int guest_dir_open(struct guest_dir *d, const char *uuid, uid_t uid, gid_t gid,

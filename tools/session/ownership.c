@@ -137,6 +137,8 @@ int ownership_record(const struct wire_query *query, const struct door_host *sel
 		return errtext_set(err, -ENODATA, "the guest went to another host, with UUID %s",
 				   host);
 	ret = record_read(dir, RECORD_INCOMING, r, err);
+	if (ret == 0)
+		guest_dir_set_sockets(dir, r->sockets);
 	if (ret == 0 && strcmp(r->session, session) == 0 && strcmp(r->host_uuid, host) == 0)
 		return 0;
 	if (ret == 0)

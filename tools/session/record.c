@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
+#include "libvirt_address.h"
 #include "monitor_log.h"
 
 enum type { TEXT, FLAG, U16, U32, U64 };
@@ -39,7 +40,7 @@ static const struct member {
 	MEMBER(TEXT, discard),	   MEMBER(FLAG, never_ran), MEMBER(U32, qemu),
 	MEMBER(U64, qemu_started), MEMBER(TEXT, host_uuid), MEMBER(TEXT, boot_id),
 	MEMBER(FLAG, settled),	   MEMBER(FLAG, autostart), MEMBER(FLAG, gives_back),
-	MEMBER(FLAG, balloon),
+	MEMBER(FLAG, balloon),	   MEMBER(TEXT, sockets),   MEMBER(TEXT, daemon),
 #undef MEMBER
 };
 
@@ -177,6 +178,8 @@ static int try_record(const struct search *s, const char *uuid, struct guest_dir
 		return -ENOENT;
 	guest_dir_paths(d, uuid);
 	ret = record_read(d, s->kind, r, err);
+	if (ret == 0)
+		guest_dir_set_sockets(d, r->sockets);
 	if (ret == 0 && s->is(r, s->what))
 		return 0;
 	record_destroy(r);
@@ -213,11 +216,13 @@ int record_find(enum record_kind kind, bool (*is)(const struct record *r, const 
 
 void record_judge(const struct guest_dir *d, struct record *r, bool ended)
 {
+	struct guest_dir own = *d;
 	int resumed;
 
 	if (r->resumed || r->never_ran)
 		return;
-	resumed = monitor_log_resumed(d->monitor);
+	guest_dir_set_sockets(&own, r->sockets);
+	resumed = monitor_log_resumed(own.monitor);
 	r->resumed = resumed > 0;
 	r->never_ran = ended && (resumed == 0 || (resumed == -ENODATA && !r->released));
 }
@@ -251,6 +256,28 @@ void record_host(const struct record *r, struct door_host *host)
 	*host = (struct door_host){0};
 	uuid_parse(r->host_uuid, host->uuid);
 	uuid_parse(r->boot_id, host->boot_id);
+}
+
+static void daemon_text(const char *libvirt_socket, char text[37])
+{
+	uint8_t uuid[16];
+
+	text[0] = 0;
+	if (libvirt_address_identity(libvirt_socket, uuid) == 0)
+		uuid_unparse_lower(uuid, text);
+}
+
+void record_set_daemon(struct record *r, const char *libvirt_socket)
+{
+	daemon_text(libvirt_socket, r->daemon);
+}
+
+bool record_is_of_daemon(const struct record *r, const char *libvirt_socket)
+{
+	char text[37];
+
+	daemon_text(libvirt_socket, text);
+	return strcmp(text, r->daemon) == 0;
 }
 
 /* ---- session numbers ---- */

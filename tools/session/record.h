@@ -22,6 +22,9 @@ struct record {
 	char session[2 * WIRE_SESSION_SIZE + 1]; /* hexadecimal */
 	/* Of the destination, on both hosts: who the guest goes to, whatever addresses are. */
 	char host_uuid[37], boot_id[37];
+	/* Of a libvirt daemon that is a user's own: where its QEMU has its sockets here, and the
+	 * UUID that stands for it (libvirt_address.h). "": the system's. */
+	char sockets[GUEST_DIR_SOCKETS_SIZE], daemon[37];
 	char phase[32];	     /* outgoing: as in phase.h; written at hand-over at the latest */
 	bool released;	     /* the destination may own the guest */
 	bool persistent;     /* outgoing: to be undefined here once it has arrived */
@@ -87,6 +90,11 @@ bool record_is_settled(enum record_kind kind, const struct record *r);
 /* The destination as a record has it. */
 void record_set_host(struct record *r, const struct door_host *host);
 void record_host(const struct record *r, struct door_host *host);
+
+/* Whose guest it is on this host: the daemon's, whose socket that is. A record of another one's, as
+ * of another launcher's on the same host, is not to be judged by what this one says. */
+void record_set_daemon(struct record *r, const char *libvirt_socket);
+bool record_is_of_daemon(const struct record *r, const char *libvirt_socket);
 
 /* A session's number as a record has it, and back; what is no such text is zeroes. */
 void record_session(const uint8_t session[WIRE_SESSION_SIZE], char text[2 * WIRE_SESSION_SIZE + 1]);

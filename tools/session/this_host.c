@@ -13,6 +13,7 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "guest_dir.h"
+#include "libvirt_address.h"
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define KNOWN GUEST_DIR_ROOT "/host"
@@ -145,12 +146,15 @@ int this_host(this_host_open_fn *open, const char *libvirt_socket, struct door_h
 	      struct errtext *err)
 {
 	int ret = read_uuid(BOOT_ID, self->boot_id);
-	bool known = read_uuid(KNOWN, self->uuid) == 0;
+	bool known;
 	struct question *q;
 	struct errtext why = {0};
 
 	if (ret < 0)
 		return errtext_set(err, ret, BOOT_ID ": %s", strerror(-ret));
+	if (libvirt_address_identity(libvirt_socket, self->uuid) == 0)
+		return 0; /* not the host's own daemon, whose UUID is kept */
+	known = read_uuid(KNOWN, self->uuid) == 0;
 	q = begin(open, libvirt_socket);
 	if (!q)
 		return errtext_set(err, -EAGAIN, "cannot start a thread");
