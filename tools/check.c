@@ -17,6 +17,7 @@
 #include "guest_check.h"
 #include "guest_dir.h"
 #include "lane.h"
+#include "launcher_arguments.h"
 #include "libvirt_host.h"
 #include "outgoing_arguments.h"
 #include "signals.h"
@@ -27,6 +28,7 @@
 enum { /* options without a letter; below those of settings_options.h */
        OPT_JSON = 256,
        OPT_SOCKET,
+       OPT_LAUNCHER,
        OPT_DESTINATION,
 };
 
@@ -34,11 +36,14 @@ struct arguments {
 	struct outgoing_options out; /* domain, destination (NULL: none), libvirt_socket, ... */
 	struct settings_input settings;
 	bool json;
+	pid_t launcher;
+	char launcher_socket[LIBVIRT_SOCKET_SIZE];
 };
 
 static const struct argp_option options[] = {
 	{"json", OPT_JSON, NULL, 0, "JSON on standard output", 1},
 	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 1},
+	{"launcher", OPT_LAUNCHER, "PID", 0, LAUNCHER_ARGUMENTS_HELP, 1},
 	{"destination", OPT_DESTINATION, "HOST[:PORT]", 0,
 	 "Ask this host, too, where `dray receive` runs: its libvirt starts a QEMU for the guest "
 	 "and ends it again. The guest runs on here. What follows is as for dray migrate",
@@ -216,6 +221,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_SOCKET:
 		a->out.libvirt_socket = arg;
 		break;
+	case OPT_LAUNCHER:
+		a->launcher = launcher_arguments_pid(arg, state);
+		break;
 	case OPT_DESTINATION:
 		a->out.destination = arg;
 		break;
@@ -271,7 +279,9 @@ int command_check(int argc, char **argv)
 		return EXIT_REFUSED;
 	if (a.out.destination)
 		signals_block();
-	ret = check(&a.out, &host, &facts, &err);
+	ret = launcher_arguments_enter(a.launcher, &a.out.libvirt_socket, a.launcher_socket, &err);
+	if (ret == 0)
+		ret = check(&a.out, &host, &facts, &err);
 	if (ret < 0 && conditions_count(&facts.conditions, NULL, CONDITION_FALSE) == 0)
 		add_failure(&facts.conditions, err.text);
 	if (ret == 0 && a.out.destination && ask_destination(&a.out, &facts.conditions, &err))

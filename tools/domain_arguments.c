@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "exit_status.h"
+#include "launcher_arguments.h"
 
 #define WAIT_S 30
 #define WAIT_MOST_S 86400
@@ -24,6 +25,7 @@ static const struct argp_option rows[] = {
 	{"json", KEY(DOMAIN_JSON), NULL, 0, "JSON on standard output", 0},
 	{"wait", KEY(DOMAIN_WAIT), "SECONDS", 0, "How long to ask and wait (30)", 0},
 	{"libvirt-socket", KEY(DOMAIN_LIBVIRT_SOCKET), "PATH", 0, "This host's libvirt daemon", 0},
+	{"launcher", KEY(DOMAIN_LAUNCHER), "PID", 0, LAUNCHER_ARGUMENTS_HELP, 0},
 	{NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0},
 };
 
@@ -70,6 +72,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY(DOMAIN_LIBVIRT_SOCKET):
 		a->libvirt_socket = arg;
+		break;
+	case KEY(DOMAIN_LAUNCHER):
+		a->launcher = launcher_arguments_pid(arg, state);
 		break;
 	case KEY(DOMAIN_WAIT):
 		take_wait(a, arg, state);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define DOMAIN_ARGUMENTS_MAX 32
 
@@ -12,12 +13,14 @@ enum domain_option {
 	DOMAIN_JSON = 1,
 	DOMAIN_LIBVIRT_SOCKET = 2,
 	DOMAIN_WAIT = 4,
+	DOMAIN_LAUNCHER = 8,
 };
 
 struct domain_arguments {
 	const char *domain; /* NULL: not given */
 	bool json;
 	const char *libvirt_socket;	  /* NULL: not given */
+	pid_t launcher;			  /* 0: not given */
 	uint32_t wait_ms;		  /* 30 s unless given */
 	char *rest[DOMAIN_ARGUMENTS_MAX]; /* what came after the domain */
 	unsigned int rest_count;

@@ -9,6 +9,7 @@
 #include "commands.h"
 #include "exit_status.h"
 #include "lane.h"
+#include "launcher_arguments.h"
 #include "outgoing_arguments.h"
 #include "settings_options.h"
 #include "signals.h"
@@ -20,6 +21,7 @@ enum { /* options without a letter; below those of settings_options.h */
        OPT_VERIFY,
        OPT_CONGESTION,
        OPT_SOCKET,
+       OPT_LAUNCHER,
        OPT_SILENCE,
        OPT_STOPPED,
        OPT_LANE,
@@ -33,6 +35,7 @@ struct arguments {
 	struct outgoing_options out;
 	struct settings_input settings;
 	bool json;
+	pid_t launcher;
 	int positional;
 };
 
@@ -59,6 +62,7 @@ static const struct argp_option options[] = {
 	{"congestion", OPT_CONGESTION, "NAME", 0,
 	 "TCP congestion control (cubic); \"\" for the system's default", 4},
 	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 4},
+	{"launcher", OPT_LAUNCHER, "PID", 0, LAUNCHER_ARGUMENTS_HELP, 4},
 	{0},
 };
 
@@ -97,10 +101,14 @@ static error_t parse_positional(struct arguments *a, char *arg)
 	return 0;
 }
 
-static error_t parse_number(struct outgoing_options *out, int key, const char *arg,
-			    struct argp_state *state)
+static error_t parse_number(struct arguments *a, int key, const char *arg, struct argp_state *state)
 {
+	struct outgoing_options *out = &a->out;
+
 	switch (key) {
+	case OPT_LAUNCHER:
+		a->launcher = launcher_arguments_pid(arg, state);
+		return 0;
 	case OPT_STREAMS:
 		out->streams = number(state, "streams", arg, 1, WIRE_STREAMS_MAX);
 		return 0;
@@ -165,7 +173,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "a domain and a destination host are needed");
 		break;
 	default:
-		return parse_number(&a->out, key, arg, state);
+		return parse_number(a, key, arg, state);
 	}
 	return 0;
 }
@@ -194,6 +202,8 @@ int command_migrate(int argc, char **argv)
 		NULL};
 	struct arguments a = {0};
 	struct report report;
+	struct errtext err = {0};
+	char socket[LIBVIRT_SOCKET_SIZE];
 	int status;
 
 	outgoing_defaults(&a.out);
@@ -204,6 +214,10 @@ int command_migrate(int argc, char **argv)
 	status = outgoing_arguments_resolve(&a.settings, &a.out, &report);
 	if (status)
 		return status;
+	if (launcher_arguments_enter(a.launcher, &a.out.libvirt_socket, socket, &err) < 0) {
+		report_error(&report, err.text);
+		return EXIT_REFUSED;
+	}
 	signals_block();
 	ignore_terminal();
 	return attempts_run(&a.out, &report);

@@ -13,6 +13,7 @@
 #include "domain_arguments.h"
 #include "guest_dir.h"
 #include "kernel_abi.h"
+#include "launcher_arguments.h"
 #include "libvirt_host.h"
 #include "socket.h"
 #include "tracker.h"
@@ -95,18 +96,38 @@ static void probe_confinement(json_object *o, struct host *host)
 		add_flag(o, "apparmor_rule", apparmor_lets());
 }
 
-static void probe_libvirt(json_object *o, const char *socket_path)
+/* What is different with a launcher's. */
+static void probe_daemon(json_object *o, struct host *host, const char *socket)
+{
+	char sockets[HOST_SOCKETS_SIZE];
+	uid_t uid;
+	gid_t gid;
+
+	json_object_object_add(o, "libvirt_socket", json_object_new_string(socket));
+	if (host_qemu_sockets(host, sockets, NULL) < 0 ||
+	    host_qemu_owner(host, &uid, &gid, NULL) < 0)
+		return;
+	json_object_object_add(o, "libvirt_daemon",
+			       json_object_new_string(sockets[0] ? "session" : "system"));
+	json_object_object_add(o, "qemu_user", json_object_new_int64(uid));
+}
+
+static void probe_libvirt(json_object *o, pid_t launcher, const char *socket_path)
 {
 	struct errtext err = {0};
 	struct host *host = NULL;
 	unsigned long libvirt, qemu;
-	char socket[108];
+	char socket[108], room[LIBVIRT_SOCKET_SIZE];
 
-	if (host_socket_path(socket_path, socket, &err) == 0 && host_library_init(&err) == 0 &&
+	if (launcher)
+		json_object_object_add(o, "launcher", json_object_new_int(launcher));
+	if (launcher_arguments_enter(launcher, &socket_path, room, &err) == 0 &&
+	    host_socket_path(socket_path, socket, &err) == 0 && host_library_init(&err) == 0 &&
 	    host_open(socket, &host, &err) == 0 &&
 	    host_versions(host, &libvirt, &qemu, &err) == 0) {
 		add_version(o, "libvirt", libvirt);
 		add_version(o, "qemu", qemu);
+		probe_daemon(o, host, socket);
 		probe_confinement(o, host);
 	} else {
 		json_object_object_add(o, "libvirt", NULL);
@@ -135,7 +156,7 @@ int command_probe(int argc, char **argv)
 		.help = "Tell what this kernel, QEMU and libvirt offer to dray.",
 		.least = 0,
 		.most = 0,
-		.options = DOMAIN_JSON | DOMAIN_LIBVIRT_SOCKET};
+		.options = DOMAIN_JSON | DOMAIN_LIBVIRT_SOCKET | DOMAIN_LAUNCHER};
 	struct domain_arguments a;
 	json_object *o = json_object_new_object();
 
@@ -143,7 +164,7 @@ int command_probe(int argc, char **argv)
 	json_object_object_add(o, "dray", json_object_new_string(DRAY_VERSION));
 	json_object_object_add(o, "protocol", json_object_new_int(WIRE_VERSION_MAX));
 	probe_kernel(o);
-	probe_libvirt(o, a.libvirt_socket);
+	probe_libvirt(o, a.launcher, a.libvirt_socket);
 	if (a.json)
 		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
 	else

@@ -11,6 +11,7 @@
 #include "definition_check.h"
 #include "exit_status.h"
 #include "guest_check.h"
+#include "launcher_arguments.h"
 #include "libvirt_host.h"
 #include "record_sweep.h"
 #include "server.h"
@@ -31,6 +32,7 @@ enum {
 	OPT_PORT,
 	OPT_DISABLE_TLS,
 	OPT_SOCKET,
+	OPT_LAUNCHER,
 	OPT_CONGESTION,
 	OPT_ALLOW,
 	OPT_ALLOW_PATH
@@ -43,6 +45,7 @@ struct arguments {
 	const char *paths[PATHS_MAX + 1]; /* of --allow-path */
 	unsigned int path_count;
 	bool json;
+	pid_t launcher;
 };
 
 static const struct argp_option options[] = {
@@ -62,6 +65,7 @@ static const struct argp_option options[] = {
 	{"allow", OPT_ALLOW, "qemu-arguments|host-devices|file-systems", 0,
 	 "Take guests whose definition asks for that; may be given several times", 2},
 	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 2},
+	{"launcher", OPT_LAUNCHER, "PID", 0, LAUNCHER_ARGUMENTS_HELP, 2},
 	{0},
 };
 
@@ -156,6 +160,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_SOCKET:
 		a->socket_path = arg;
 		break;
+	case OPT_LAUNCHER:
+		a->launcher = launcher_arguments_pid(arg, state);
+		break;
 	default:
 		return parse_allow(key, arg, state);
 	}
@@ -185,10 +192,13 @@ static int resolve(struct arguments *a, struct errtext *err)
 
 static int run(struct arguments *a, char libvirt_socket[108], struct errtext *err)
 {
+	char launcher_socket[LIBVIRT_SOCKET_SIZE];
 	int ret = resolve(a, err);
 
 	if (ret == 0)
 		ret = guest_check_process(err);
+	if (ret == 0)
+		ret = launcher_arguments_enter(a->launcher, &a->socket_path, launcher_socket, err);
 	if (ret == 0)
 		ret = host_socket_path(a->socket_path, libvirt_socket, err);
 	if (ret == 0)

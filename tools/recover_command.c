@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include "domain_arguments.h"
 #include "exit_status.h"
+#include "launcher_arguments.h"
 #include "libvirt_host.h"
 #include "recover.h"
 #include "recover_world.h"
@@ -21,17 +22,20 @@ int command_recover(int argc, char **argv)
 			"operator must decide.",
 		.least = 1,
 		.most = 1,
-		.options = DOMAIN_WAIT | DOMAIN_LIBVIRT_SOCKET};
+		.options = DOMAIN_WAIT | DOMAIN_LIBVIRT_SOCKET | DOMAIN_LAUNCHER};
 	struct recover_options options = {.world = recover_world_real()};
 	struct domain_arguments a;
 	struct errtext told = {0};
+	char socket[LIBVIRT_SOCKET_SIZE];
 	int ret;
 
 	domain_arguments_parse(&command, argc, argv, &a);
 	options.domain = a.domain;
 	options.libvirt_socket = a.libvirt_socket;
 	options.wait_ms = a.wait_ms;
-	ret = host_library_init(&told);
+	ret = launcher_arguments_enter(a.launcher, &options.libvirt_socket, socket, &told);
+	if (ret == 0)
+		ret = host_library_init(&told);
 	if (ret == 0)
 		ret = recover_run(&options, &told);
 	fprintf(ret < 0 ? stderr : stdout, "%s%s\n", ret < 0 ? "dray: " : "", told.text);
