@@ -1,0 +1,125 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# From launcher to launcher: guests as KubeVirt has them, in containers with a libvirt of their own, without root, below a
+# memory limit; dray outside, as virt-handler is. One guest serves all cases, going there and back.
+
+GUEST=pod
+load e2e
+load postcopy
+
+setup_file() {
+	"$TESTBED" up
+	guest pod --launcher --memory 256 --fill 48 --period 3 --dirty 16 --rate 20
+}
+
+teardown_file() {
+	"$TESTBED" destroy pod
+}
+
+# Of the migration before it may stand until its guard has seen that it is done.
+setup() {
+	RX_PID=
+	AT=$(home)
+	TO=$(other "$AT")
+	HERE=$("$TESTBED" launcher "$AT" pod)
+	THERE=$("$TESTBED" launcher "$TO" pod)
+}
+
+teardown() {
+	stop_receive
+}
+
+# start OPTIONS...: the guest is about to go to the other launcher.
+start() {
+	receive "$TO" --launcher "$THERE"
+	migrate_start "$AT" pod --launcher "$HERE" "$@"
+}
+
+# nothing_left HOST: no socket of dray's but the monitor of a guest that is there, and no record of a departure.
+nothing_left() {
+	local launcher monitor='dray-*.monitor'
+	[[ $(home) == "$1" ]] || monitor=
+	launcher=$("$TESTBED" launcher "$1" pod) &&
+		! find "/proc/$launcher/root/run" -type s -name 'dray*' ! -name "$monitor" | grep . &&
+		! "$TESTBED" exec "$1" find /run/dray -name outgoing | grep .
+}
+
+recover() {
+	"$TESTBED" exec "$1" "$DRAY" recover --wait 20 --launcher "$("$TESTBED" launcher "$1" pod)" pod
+}
+
+@test "probe and check say what a launcher is, and what is none" {
+	run "$TESTBED" exec "$AT" "$DRAY" probe --json --launcher "$HERE"
+	[ "$(jq -r '.libvirt_daemon + " " + (.qemu_user | tostring)' <<<"$output")" = 'session 107' ]
+	run "$TESTBED" exec "$AT" "$DRAY" check --launcher "$HERE" pod
+	[ "$status" -eq 0 ]
+	run "$TESTBED" exec "$AT" "$DRAY" check pod # the host's libvirt
+	[ "$status" -eq 1 ]
+	run "$TESTBED" exec "$AT" "$DRAY" check --launcher 999999999 pod
+	[ "$status" -eq 1 ]
+	[[ $output == *'there is no process 999999999'* ]]
+	[ "$("$TESTBED" exec "$AT" find /run/libvirt -name '*dray*' | wc -l)" -eq 0 ]
+}
+
+@test "pre-copy, every page compared" {
+	start --verify
+	migrate_wait
+	[ "$status" -eq 0 ]
+	[ "$(field verified)" != null ]
+	lives_on "$TO" pod
+	no_trace "$TO" pod
+	until_true 10 nothing_left "$AT"
+	"$TESTBED" wait-verified pod 30
+}
+
+@test "post-copy" {
+	start --post-copy=now
+	migrate_wait
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	arrived
+	until_true 10 nothing_left "$AT"
+}
+
+@test "cancelled in the first round: it runs on, and nothing is left" {
+	DRAY_FAULT=first-round=stop start
+	until_true 30 is_stopped "$TX_PID"
+	kill -TERM "$TX_PID"
+	let_go "$TX_PID"
+	migrate_wait
+	[ "$status" -eq 3 ]
+	settled "$AT" pod
+	until_true 10 nothing_left "$AT"
+}
+
+@test "receive killed in the last pass: it runs on" {
+	DRAY_FAULT=last-pass=stop start
+	until_true 30 is_stopped "$TX_PID"
+	stop_receive
+	let_go "$TX_PID"
+	migrate_wait
+	[ "$status" -eq 2 ]
+	settled "$AT" pod
+}
+
+@test "migrate killed in the last pass: its guard has the guest run on" {
+	DRAY_FAULT=last-pass=stop start
+	until_true 30 is_stopped "$TX_PID"
+	kill -9 "$TX_PID"
+	settled "$AT" pod
+	until_true 20 no_guards
+	until_true 10 nothing_left "$AT"
+}
+
+@test "migrate killed at the hand-over: recover tells where it is, of the right launcher only" {
+	start
+	await_handover
+	kill -9 "$TX_PID" 2>/dev/null || true
+	until_true 60 no_guards
+	recover "$AT"
+	recover "$TO"
+	run home
+	lives_on "$output" pod
+	no_trace "$output" pod
+}
