@@ -185,7 +185,7 @@ static int check_value(const struct walk *w, const xmlNode *node, const char *at
 	struct errtext why = {0};
 	int ret = 0;
 
-	if (!*value || (!place && value[0] != '/'))
+	if (w->policy->contained || !*value || (!place && value[0] != '/'))
 		return 0;
 	if (place)
 		ret = definition_path_check(value, chardev_use(place, node), w->policy->paths,

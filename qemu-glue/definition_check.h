@@ -18,6 +18,7 @@
 // Stateless; any thread; reads the file system.
 #pragma once
 
+#include <stdbool.h>
 #include "errtext.h"
 
 /* What an operator may agree to: `dray receive --allow`. */
@@ -38,6 +39,9 @@ struct definition_policy {
 	 * not the system's own. */
 	const char *const *paths;
 	unsigned int agreed; /* bits of definition_agreed */
+	/* Its paths are those of a container, whose libvirt and QEMU are no more than its user:
+	 * where they lead is the container's affair, and cannot be seen from here. */
+	bool contained;
 };
 
 /* -EPERM, with a text that names the guest, what is wrong with it and what an operator can do;

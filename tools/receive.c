@@ -190,6 +190,17 @@ static int resolve(struct arguments *a, struct errtext *err)
 	return ret;
 }
 
+/* Where the paths of a launcher's guest lead cannot be seen from here. */
+static int enter_launcher(struct arguments *a, char room[LIBVIRT_SOCKET_SIZE], struct errtext *err)
+{
+	a->server->contained = a->launcher != 0;
+	if (a->launcher && a->path_count)
+		return errtext_set(err, -EINVAL,
+				   "--allow-path is about this host's files, not about those of "
+				   "--launcher: give one of them");
+	return launcher_arguments_enter(a->launcher, &a->socket_path, room, err);
+}
+
 static int run(struct arguments *a, char libvirt_socket[108], struct errtext *err)
 {
 	char launcher_socket[LIBVIRT_SOCKET_SIZE];
@@ -198,7 +209,7 @@ static int run(struct arguments *a, char libvirt_socket[108], struct errtext *er
 	if (ret == 0)
 		ret = guest_check_process(err);
 	if (ret == 0)
-		ret = launcher_arguments_enter(a->launcher, &a->socket_path, launcher_socket, err);
+		ret = enter_launcher(a, launcher_socket, err);
 	if (ret == 0)
 		ret = host_socket_path(a->socket_path, libvirt_socket, err);
 	if (ret == 0)

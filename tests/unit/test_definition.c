@@ -177,6 +177,25 @@ Test(definition, what_an_operator_agrees_to_is_taken)
 		     -EPERM);
 }
 
+/* A launcher's: its paths are not ours to judge, and all else is as before. */
+Test(definition, of_a_container_paths_are_not_looked_at)
+{
+	struct definition_policy p = plain;
+	struct errtext err = {0};
+
+	p.contained = true;
+	cr_assert_eq(
+		check_all(&p, "",
+			  "<emulator>/usr/libexec/own-qemu</emulator><disk type='file'><source "
+			  "file='/run/kubevirt-private/vmi-disks/web/disk.img'/></disk>",
+			  &err),
+		0, "%s", err.text);
+	cr_assert_eq(check_all(&p, "", "<hostdev mode='subsystem' type='usb'/>", &err), -EPERM);
+	cr_assert_eq(check_all(&p, "<qemu:commandline><qemu:arg value='-s'/></qemu:commandline>",
+			       "", &err),
+		     -EPERM);
+}
+
 static const char *make_dir(void)
 {
 	static char dir[] = "/tmp/dray-definition-XXXXXX";

@@ -28,7 +28,8 @@ static int start_filter(struct incoming *in, struct tunnel_filter **out, int *ne
 					  .name = in->prepare.name,
 					  .monitor_path = in->place.dir.monitor,
 					  .paths = o->allow_paths,
-					  .agreed = o->agreed},
+					  .agreed = o->agreed,
+					  .contained = o->contained},
 			   .stream_path = in->place.dir.stream},
 		.refused = on_refused,
 		.opaque = in};

@@ -20,6 +20,7 @@ struct receiver_options {
 	const char *libvirt_socket;
 	const char *const *allow_paths; /* of struct definition_policy, as `agreed` */
 	unsigned int agreed;
+	bool contained;		  /* the same */
 	unsigned int max_inbound; /* guests that may come to this host at once, whichever
 				   * receivers serve them */
 	uint16_t port;		  /* that we listen on, and where; for whoever has to carry on */

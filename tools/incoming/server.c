@@ -348,6 +348,7 @@ static int start(struct server *s, int *listen_fd, struct errtext *err)
 	struct receiver_options options = {.libvirt_socket = s->opt.libvirt_socket,
 					   .allow_paths = s->opt.allow_paths,
 					   .agreed = s->opt.agreed,
+					   .contained = s->opt.contained,
 					   .max_inbound = s->opt.max_inbound,
 					   .port = s->opt.port,
 					   .bind = s->opt.socket.bind,

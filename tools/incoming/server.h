@@ -16,6 +16,7 @@ struct server_options {
 	 * process's life. */
 	const char *const *allow_paths;
 	unsigned int agreed;
+	bool contained; /* of struct definition_policy: libvirt's is a launcher's */
 	struct socket_options socket;
 	uint16_t port;
 	unsigned int max_inbound;
