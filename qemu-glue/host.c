@@ -65,7 +65,13 @@ int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *
 int host_monitor(struct host *h, const char *uuid, const char *command, struct json_object **ret,
 		 struct errtext *err)
 {
-	return h->ops->monitor(h, uuid, command, ret, err);
+	return h->ops->monitor(h, uuid, command, -1, ret, err);
+}
+
+int host_monitor_with_fd(struct host *h, const char *uuid, const char *command, int fd,
+			 struct errtext *err)
+{
+	return h->ops->monitor(h, uuid, command, fd, NULL, err);
 }
 
 int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct errtext *err)

@@ -70,7 +70,7 @@ struct host_ops {
 	int (*domain_xml)(struct host *h, const char *uuid, bool persistent, char **xml,
 			  struct errtext *err);
 	int (*qemu_pid)(struct host *h, const char *uuid, pid_t *pid, struct errtext *err);
-	int (*monitor)(struct host *h, const char *uuid, const char *command,
+	int (*monitor)(struct host *h, const char *uuid, const char *command, int fd,
 		       struct json_object **ret, struct errtext *err);
 	int (*set_ignore_shared)(struct host *h, const char *uuid, bool on, struct errtext *err);
 	int (*get_ignore_shared)(struct host *h, const char *uuid, bool *on, struct errtext *err);
@@ -131,6 +131,9 @@ int host_qemu_pid(struct host *h, const char *uuid, pid_t *pid, struct errtext *
  * is what it returns, the caller's to json_object_put. -EREMOTEIO: QEMU answers with an error. */
 int host_monitor(struct host *h, const char *uuid, const char *command, struct json_object **ret,
 		 struct errtext *err);
+/* The same, and QEMU gets a copy of fd with it, as its command getfd wants one. */
+int host_monitor_with_fd(struct host *h, const char *uuid, const char *command, int fd,
+			 struct errtext *err);
 /* migrate-set-capabilities x-ignore-shared through it. */
 int host_set_ignore_shared(struct host *h, const char *uuid, bool on, struct errtext *err);
 /* Is it set now? */

@@ -339,16 +339,23 @@ static int libvirt_domain_xml(struct host *host, const char *uuid, bool persiste
 
 /* ---- monitor passthrough ---- */
 
-static int libvirt_monitor(struct host *host, const char *uuid, const char *command,
-			   json_object **ret, struct errtext *err)
+/* fd: what goes along with the command, or -1. */
+static int libvirt_monitor_with(struct host *host, const char *uuid, const char *command, int fd,
+				json_object **out, struct errtext *err)
 {
 	_cleanup_(domain_free) virDomainPtr dom = domain(of(host), uuid, err);
 	_cleanup_free_ char *answer = NULL;
 	json_object *reply, *value;
+	int ret;
 
 	if (!dom)
 		return -ENOENT;
-	if (virDomainQemuMonitorCommand(dom, command, &answer, 0) < 0)
+	if (fd < 0)
+		ret = virDomainQemuMonitorCommand(dom, command, &answer, 0);
+	else
+		ret = virDomainQemuMonitorCommandWithFiles(dom, command, 1, &fd, NULL, NULL,
+							   &answer, 0);
+	if (ret < 0)
 		return failed(err, "QEMU's monitor, through libvirt");
 	reply = json_tokener_parse(answer);
 	if (!reply || !json_object_object_get_ex(reply, "return", &value)) {
@@ -356,10 +363,16 @@ static int libvirt_monitor(struct host *host, const char *uuid, const char *comm
 		return errtext_set(err, -EREMOTEIO, "QEMU's monitor refuses %s: %s", command,
 				   answer);
 	}
-	if (ret)
-		*ret = json_object_get(value);
+	if (out)
+		*out = json_object_get(value);
 	json_object_put(reply);
 	return 0;
+}
+
+static int libvirt_monitor(struct host *host, const char *uuid, const char *command,
+			   json_object **ret, struct errtext *err)
+{
+	return libvirt_monitor_with(host, uuid, command, -1, ret, err);
 }
 
 /* QEMU's numbers are those of its PID namespace, which is the daemon's. Another process than the
@@ -779,7 +792,7 @@ static const struct host_ops libvirt_ops = {
 	.state = libvirt_state,
 	.domain_xml = libvirt_domain_xml,
 	.qemu_pid = libvirt_qemu_pid,
-	.monitor = libvirt_monitor,
+	.monitor = libvirt_monitor_with,
 	.set_ignore_shared = libvirt_set_ignore_shared,
 	.get_ignore_shared = libvirt_get_ignore_shared,
 	.knows_capability = libvirt_knows_capability,

@@ -25,6 +25,7 @@
 #include <uuid/uuid.h>
 #include "fake_backends.h"
 #include "fake_machine.h"
+#include "fake_monitors.h"
 #include "host.h"
 #include "libvirt_host.h"
 
@@ -65,6 +66,7 @@ struct fake_domain {
 	struct fake_backend backends[FAKE_BACKENDS];
 	bool switchover_ack; /* its QEMU knows the capability */
 	struct fake_machine machine;
+	struct fake_monitors monitors;
 	struct domain_blockers blockers;
 	pid_t qemu;
 	bool stuck;		      /* its job ends only if it is suspended */
@@ -488,7 +490,7 @@ static inline int fake_qemu_pid(struct host *host, const char *uuid, pid_t *pid,
 }
 
 static inline int fake_monitor_command(struct host *host, const char *uuid, const char *command,
-				       json_object **answer, struct errtext *err)
+				       int fd, json_object **answer, struct errtext *err)
 {
 	const struct fake_backend *changed = NULL;
 	json_object *value = NULL;
@@ -498,6 +500,8 @@ static inline int fake_monitor_command(struct host *host, const char *uuid, cons
 	if (ret == 0)
 		ret = fake_monitor(d, err);
 	if (ret == 0)
+		value = fake_monitors_command(&d->monitors, command, fd);
+	if (ret == 0 && !value)
 		value = fake_machine_command(&d->machine, command);
 	if (ret == 0 && !value)
 		value = fake_backend_command(d->backends, command, &changed);

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// A monitor that a running QEMU is given for a while, and drops when its client hangs up.
+//
+// The socket gets to QEMU by getfd, under a name that chardev-add takes it by; the monitor is put
+// on that chardev. QEMU notices that a client hangs up only once the monitor is there. A dray that
+// is killed in between leaves what it has added so far, which the next one removes.
+#include "added_monitor.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <string.h>
+#include <sys/socket.h>
+#include "cleanup.h"
+
+#define ID "dray-added"
+
+static void put_json(json_object **o)
+{
+	json_object_put(*o);
+}
+
+#define _cleanup_json_ _cleanup_(put_json)
+
+int added_monitor_is_possible(struct host *h, const char *uuid, bool *possible, struct errtext *err)
+{
+	_cleanup_json_ json_object *list = NULL;
+	struct errtext told = {0};
+	int ret = host_monitor(h, uuid,
+			       "{\"execute\":\"qom-list-properties\",\"arguments\":{\"typename\":"
+			       "\"monitor-qmp\"}}",
+			       &list, &told);
+
+	*possible = false;
+	if (ret == -EREMOTEIO) /* it has no such type */
+		return 0;
+	if (ret < 0)
+		return errtext_set(err, ret, "%s", told.text);
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		json_object *name;
+
+		if (json_object_object_get_ex(json_object_array_get_idx(list, i), "name", &name) &&
+		    strcmp(json_object_get_string(name), "close-action") == 0)
+			*possible = true;
+	}
+	return 0;
+}
+
+static void remove_leftovers(struct host *h, const char *uuid)
+{
+	host_monitor(h, uuid, "{\"execute\":\"object-del\",\"arguments\":{\"id\":\"" ID "\"}}",
+		     NULL, NULL);
+	host_monitor(h, uuid, "{\"execute\":\"chardev-remove\",\"arguments\":{\"id\":\"" ID "\"}}",
+		     NULL, NULL);
+}
+
+static int add(struct host *h, const char *uuid, int theirs, struct errtext *err)
+{
+	int ret = host_monitor_with_fd(
+		h, uuid, "{\"execute\":\"getfd\",\"arguments\":{\"fdname\":\"" ID "\"}}", theirs,
+		err);
+
+	if (ret < 0)
+		return ret;
+	ret = host_monitor(h, uuid,
+			   "{\"execute\":\"chardev-add\",\"arguments\":{\"id\":\"" ID "\","
+			   "\"backend\":{\"type\":\"socket\",\"data\":{\"server\":false,"
+			   "\"addr\":{\"type\":\"fd\",\"data\":{\"str\":\"" ID "\"}}}}}}",
+			   NULL, err);
+	if (ret < 0) {
+		host_monitor(h, uuid,
+			     "{\"execute\":\"closefd\",\"arguments\":{\"fdname\":\"" ID "\"}}",
+			     NULL, NULL);
+		return ret;
+	}
+	ret = host_monitor(h, uuid,
+			   "{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":"
+			   "\"monitor-qmp\",\"id\":\"" ID "\",\"chardev\":\"" ID "\","
+			   "\"close-action\":\"delete\"}}",
+			   NULL, err);
+	if (ret < 0)
+		remove_leftovers(h, uuid);
+	return ret;
+}
+
+int added_monitor_open(struct host *h, const char *uuid, int timeout_ms, struct qmp **out,
+		       struct errtext *err)
+{
+	_cleanup_close_ int ours = -1;
+	_cleanup_close_ int theirs = -1;
+	int pair[2], ret;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return errtext_set(err, -errno, "no socket for a monitor: %s", strerror(errno));
+	ours = pair[0];
+	theirs = pair[1];
+	remove_leftovers(h, uuid);
+	ret = add(h, uuid, theirs, err);
+	/* With a copy of ours left it would not be noticed that QEMU ends. */
+	cleanup_close(&theirs);
+	theirs = -1;
+	return ret < 0 ? ret : qmp_adopt(steal_fd(&ours), "added by dray", timeout_ms, out, err);
+}
