@@ -350,7 +350,15 @@ static void judge_ram(const struct domain_facts *f, const struct lane_facts *lan
 static void judge_ready(const struct domain_facts *f, const struct lane_facts *lane,
 			struct conditions *out)
 {
-	if (lane->looked)
+	if (lane->looked && f->direct_disks)
+		conditions_add(out, LANE, CONDITION_TRUE, "Ready",
+			       "all memory of domain %s is in shared named files and can be "
+			       "tracked; disk %s is read straight into it, so dray uses %s",
+			       f->name, f->direct_disk,
+			       f->adds_monitor
+				       ? "a monitor that QEMU has for the time of the migration"
+				       : "the guest's private monitor");
+	else if (lane->looked)
 		conditions_add(out, LANE, CONDITION_TRUE, "Ready",
 			       "all memory of domain %s is in shared named files and can be "
 			       "tracked",

@@ -6,8 +6,8 @@
 // migration. Cells and DIMMs have an access mode of their own, the guest's is their default.
 //
 // Disks: what reads straight into guest RAM (O_DIRECT, or SG_IO of a passed-through LUN) marks the
-// page when the read starts, not when the data arrives. That needs the private monitor, over which
-// dray waits for such reads.
+// page when the read starts, not when the data arrives. That needs a monitor of our own, over which
+// dray waits for such reads: the private one, or one that QEMU is given for the time.
 //
 // Devices that write guest RAM by other page tables than QEMU's are never seen: VFIO and
 // vhost-vdpa (DMA), vhost-user backends (a mapping of their own), vhost-scsi (pages pinned in
@@ -324,12 +324,13 @@ static int check_dimms(const struct domain_facts *f, struct errtext *err)
 
 static int check_disks(const struct domain_facts *f, struct errtext *err)
 {
-	if (!f->direct_disks || f->monitor)
+	if (!f->direct_disks || f->monitor || f->adds_monitor)
 		return 0;
 	return errtext_set(
 		err, -ENOTSUP,
 		"domain %s: disk %s is read straight into guest memory, which needs a "
-		"monitor of dray's own; give the disk cache='writeback', or add: "
+		"monitor of dray's own, and this QEMU takes none while it runs; give the disk "
+		"cache='writeback', or add: "
 		"<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
 		"<qemu:arg value='-chardev'/><qemu:arg value='socket,id=" DOMAIN_MONITOR_ID
 		",path=/var/lib/libvirt/qemu/%s.dray,server=on,wait=off'/>"

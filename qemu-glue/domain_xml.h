@@ -59,6 +59,9 @@ struct domain_facts {
 	char unseen_writer[DOMAIN_DEVICE_MAX]; /* the first of them, in words */
 	char launch_security[32];	       /* "sev", ...; empty: none */
 	bool monitor;			       /* has our private monitor */
+	/* No part of the XML: its QEMU takes a monitor while it runs (added_monitor.h). For whoever
+	 * knows to set. */
+	bool adds_monitor;
 	/* Memory: it has virtio-mem, free page reporting, or a balloon that is inflated now. */
 	bool gives_back;
 	bool balloon; /* it has one, which may be inflated any time */

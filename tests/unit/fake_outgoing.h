@@ -51,19 +51,22 @@ static struct world {
 	enum wire_state answer;			/* to a QUERY; 0: the truth */
 	uint64_t pages[SOURCE_ROUND_CHECK + 1]; /* that a round finds, from the second on */
 	uint64_t round_us;			/* how long it takes */
-	bool deaf_libvirt;	 /* does not resume the guest by itself when its job fails */
-	bool hung_library;	 /* ... and its library never comes back */
-	bool differ;		 /* the destination has another digest */
-	uint32_t mute;		 /* 1 << type: messages that never come */
-	uint32_t mute_last;	 /* ... once the last pass has begun */
-	bool never_stops;	 /* QEMU does not stop the guest */
-	unsigned int locked;	 /* so many looks at the guest's directory find it locked */
-	bool domjobabort;	 /* was called before Perform is */
-	bool never_completes;	 /* ... and is not told that all has arrived */
-	unsigned int plugged_in; /* disks read past the page cache, while the migration began */
-	pid_t mapper;		 /* somebody who has mapped its memory since */
-	const char *refusal;	 /* of post-copy */
-	char debts[64];		 /* discard-data in the record of a migration before */
+	bool deaf_libvirt;	   /* does not resume the guest by itself when its job fails */
+	bool hung_library;	   /* ... and its library never comes back */
+	bool differ;		   /* the destination has another digest */
+	uint32_t mute;		   /* 1 << type: messages that never come */
+	uint32_t mute_last;	   /* ... once the last pass has begun */
+	bool never_stops;	   /* QEMU does not stop the guest */
+	unsigned int locked;	   /* so many looks at the guest's directory find it locked */
+	bool domjobabort;	   /* was called before Perform is */
+	bool never_completes;	   /* ... and is not told that all has arrived */
+	unsigned int plugged_in;   /* disks read past the page cache, while the migration began */
+	unsigned int direct_disks; /* the same, from the beginning */
+	bool adds_monitor;	   /* QEMU takes a monitor while it runs */
+	bool private_monitor;	   /* it has one by its XML */
+	pid_t mapper;		   /* somebody who has mapped its memory since */
+	const char *refusal;	   /* of post-copy */
+	char debts[64];		   /* discard-data in the record of a migration before */
 	enum page_link_state link_end;
 	int judgement;
 
@@ -85,6 +88,7 @@ static struct world {
 	char failed[32];	   /* which one did; empty: none */
 	enum phase failed_in, trouble_in;
 	bool trouble_came;
+	const char *monitor; /* "private", "added"; NULL: none was opened */
 	char trace[4096];
 	int alive; /* things made and not yet given back */
 	struct outgoing *o;

@@ -76,6 +76,10 @@ static inline int world_check_guest(struct host *host, const char *domain,
 	if (ret < 0)
 		return ret;
 	facts->qemu = world.web->qemu;
+	facts->xml.direct_disks = world.direct_disks;
+	facts->adds_monitor = world.adds_monitor;
+	snprintf(facts->monitor_path, sizeof(facts->monitor_path), "%s",
+		 world.private_monitor ? "/private" : "");
 	ram.fd = memfd_create("pc.ram", MFD_CLOEXEC);
 	cr_assert_eq(ftruncate(ram.fd, WORLD_RAM), 0);
 	ram.map = mmap(NULL, WORLD_RAM, PROT_READ, MAP_SHARED, ram.fd, 0);
@@ -84,10 +88,12 @@ static inline int world_check_guest(struct host *host, const char *domain,
 }
 
 static inline int world_check_locked(struct host *host, const char *uuid, pid_t qemu,
-				     struct guest_facts *facts, struct errtext *err)
+				     bool adds_monitor, struct guest_facts *facts,
+				     struct errtext *err)
 {
 	int ret = world_check_guest(host, uuid, facts, err);
 
+	cr_assert_eq(adds_monitor, world.adds_monitor);
 	facts->qemu = qemu;
 	facts->xml.direct_disks += world.plugged_in;
 	return ret;
@@ -120,10 +126,26 @@ static inline bool world_process_has_ended(int pidfd)
 static inline int world_open_monitor(const char *path, int timeout_ms, struct qmp **out,
 				     struct errtext *err)
 {
-	(void)path;
 	(void)timeout_ms;
+	cr_assert_str_eq(path, "/private");
 	*out = NULL;
+	world.monitor = "private";
 	return world_fails("open monitor", err) ? world.fail_code : 0;
+}
+
+static inline int world_add_monitor(struct host *host, const char *uuid, int timeout_ms,
+				    struct qmp **out, struct errtext *err)
+{
+	(void)host;
+	(void)timeout_ms;
+	cr_assert_str_eq(uuid, WORLD_UUID);
+	cr_assert_not(world.job_runs, "libvirt's monitor is closed");
+	cr_assert_eq(world.monitor, NULL);
+	*out = NULL;
+	if (world_fails("add monitor", err))
+		return world.fail_code;
+	world.monitor = "added";
+	return 0;
 }
 
 static inline int world_join_queue(const char *dir, struct slot **out, struct errtext *err)
@@ -726,6 +748,7 @@ static const struct outgoing_world world_functions = {
 	.hold_process = world_hold_process,
 	.process_has_ended = world_process_has_ended,
 	.open_monitor = world_open_monitor,
+	.add_monitor = world_add_monitor,
 	.join_queue = world_join_queue,
 	.open_dir = world_open_dir,
 	.write_record = world_write_record,

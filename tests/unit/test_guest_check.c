@@ -158,13 +158,14 @@ Test(guest_check, one_that_its_own_migration_has)
 	setup(DOMAIN_RUNNING);
 	web->qemu = start_mapper(true);
 	web->info.job = true;
-	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, &facts, &err), 0, "%s", err.text);
+	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, false, &facts, &err), 0, "%s",
+		     err.text);
 	cr_assert_eq(facts.qemu, web->qemu);
 	cr_assert_eq(facts.ram.count, 1);
 	cr_assert_eq(fake_libvirt_calls(libvirt, FAKE_QEMU_PID), 0);
 	guest_facts_destroy(&facts);
 	web->xml = XML("<devices><interface type='vhostuser'/></devices>");
-	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, &facts, &err), -ENOTSUP);
+	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, false, &facts, &err), -ENOTSUP);
 	end_mapper(web->qemu);
 	teardown(&facts);
 }
@@ -279,6 +280,35 @@ Test(guest_check, a_monitor_outside_its_users_directory_is_none)
 		guest_facts_destroy(&facts);
 	}
 	teardown(&(struct guest_facts){0});
+}
+
+/* A disk with cache='none' needs a monitor of ours: one that QEMU takes while it runs is enough. */
+Test(guest_check, a_monitor_that_qemu_takes_is_one)
+{
+	struct errtext err = {0};
+	struct guest_facts facts;
+
+	setup(DOMAIN_RUNNING);
+	web->qemu = start_mapper(true);
+	web->xml = XML("<devices><disk type='network'><driver name='qemu' cache='none'/>"
+		       "<target dev='vda'/></disk></devices>");
+	cr_assert_eq(guest_check(host, "web", &facts, &err), -ENOTSUP);
+	cr_assert(has_reason(&facts, "DiskNeedsMonitor"), "%s", err.text);
+	guest_facts_destroy(&facts);
+	web->monitors.possible = true;
+	err = (struct errtext){0};
+	cr_assert_eq(guest_check(host, "web", &facts, &err), 0, "%s", err.text);
+	cr_assert(facts.adds_monitor);
+	cr_assert(strstr(conditions_first(&facts.conditions, "DirectLane", CONDITION_TRUE)->message,
+			 "vda (cache='none')"));
+	cr_assert_str_eq(fake_libvirt_did(libvirt), "", "nothing was touched");
+	cr_assert_str_eq(web->monitors.did, "");
+	guest_facts_destroy(&facts);
+	web->info.job = true; /* that of its migration: libvirt's monitor is closed */
+	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, true, &facts, &err), 0, "%s",
+		     err.text);
+	end_mapper(web->qemu);
+	teardown(&facts);
 }
 
 /* It could not be found out: no verdict. */

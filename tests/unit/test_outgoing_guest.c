@@ -242,3 +242,61 @@ Test(outgoing_guest, somebody_maps_its_memory_meanwhile)
 	world_judge(EXIT_FAILED);
 	world_teardown();
 }
+
+/* ---- a monitor of our own, for disks that are read straight into its memory ---- */
+
+static int move_with(bool adds, bool private, const char *failing)
+{
+	int status;
+
+	setup();
+	world.direct_disks = 1;
+	world.adds_monitor = adds;
+	world.private_monitor = private;
+	fails_at = failing;
+	world.on_call = let_it_go_on;
+	world.round_us = 5000;
+	status = world_run(&options);
+	world_judge(status);
+	return status;
+}
+
+Test(outgoing_guest, whose_qemu_takes_a_monitor_gets_one)
+{
+	cr_expect_eq(move_with(true, false, ""), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_str_eq(world.monitor, "added");
+	world_teardown();
+	cr_expect_eq(move_with(true, true, ""), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_str_eq(world.monitor, "added", "the private one may have been dropped");
+	world_teardown();
+}
+
+Test(outgoing_guest, of_an_older_qemu_needs_its_private_monitor)
+{
+	cr_expect_eq(move_with(false, true, ""), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_str_eq(world.monitor, "private");
+	world_teardown();
+	cr_expect_eq(move_with(false, true, "open monitor"), EXIT_REFUSED);
+	world_teardown();
+}
+
+Test(outgoing_guest, whose_qemu_takes_none_after_all_falls_back)
+{
+	cr_expect_eq(move_with(true, true, "add monitor"), EXIT_COMPLETED, "%s",
+		     world.result.reason);
+	cr_expect_str_eq(world.monitor, "private");
+	world_teardown();
+	cr_expect_eq(move_with(true, false, "add monitor"), EXIT_FAILED);
+	cr_expect(strstr(world.result.reason, "does not take a monitor of dray's"), "%s",
+		  world.result.reason);
+	world_teardown();
+}
+
+Test(outgoing_guest, without_such_disks_needs_none)
+{
+	setup();
+	world.adds_monitor = true;
+	cr_expect_eq(go(let_it_go_on), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_null(world.monitor);
+	world_teardown();
+}

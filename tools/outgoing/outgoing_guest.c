@@ -3,6 +3,7 @@
 #include "outgoing_guest.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 #include "cleanup.h"
 #include "guest_check.h"
@@ -17,9 +18,10 @@ void outgoing_guest_init(struct outgoing *o)
 	o->guest.pidfd = -1;
 }
 
-static int open_monitor(struct outgoing *o, const struct guest_facts *facts)
+/* The private one, if that is the only one to be had. */
+static int open_private(struct outgoing *o, const struct guest_facts *facts)
 {
-	if (!facts->xml.direct_disks)
+	if (!facts->xml.direct_disks || facts->adds_monitor)
 		return 0;
 	return o->world->open_monitor(facts->monitor_path, MONITOR_MS, &o->guest.monitor, &o->err);
 }
@@ -33,11 +35,13 @@ int outgoing_guest_check(struct outgoing *o)
 	if (ret == 0)
 		ret = o->world->hold_process(facts.qemu, &o->guest.pidfd, &o->err);
 	if (ret == 0)
-		ret = open_monitor(o, &facts);
+		ret = open_private(o, &facts);
 	if (ret == 0) {
 		o->guest.ram = facts.ram;
 		facts.ram = (struct ram_map){0}; /* moved */
 		o->guest.qemu = facts.qemu;
+		o->guest.adds_monitor = facts.adds_monitor;
+		strcpy(o->guest.monitor_path, facts.monitor_path);
 		o->guest.direct_disks = facts.xml.direct_disks;
 		o->guest.gives_back = facts.xml.gives_back;
 		o->guest.balloon = facts.xml.balloon;
@@ -79,8 +83,8 @@ int outgoing_guest_check_again(struct outgoing *o)
 int outgoing_guest_check_locked(struct outgoing *o)
 {
 	struct guest_facts facts = {0};
-	int ret = o->world->check_locked(o->libvirt.host, o->guest.info.uuid, o->guest.qemu, &facts,
-					 &o->err);
+	int ret = o->world->check_locked(o->libvirt.host, o->guest.info.uuid, o->guest.qemu,
+					 o->guest.adds_monitor, &facts, &o->err);
 
 	return compare(o, ret, &facts);
 }
@@ -98,6 +102,25 @@ int outgoing_guest_check_mappers(struct outgoing *o)
 				     "migration began, and could write it unseen",
 				     other, o->guest.info.name);
 	return 0;
+}
+
+int outgoing_guest_add_monitor(struct outgoing *o)
+{
+	struct errtext err = {0};
+	int ret;
+
+	if (!o->guest.direct_disks || !o->guest.adds_monitor)
+		return 0;
+	ret = o->world->add_monitor(o->libvirt.host, o->guest.info.uuid, MONITOR_MS,
+				    &o->guest.monitor, &err);
+	/* What confines QEMU may let no socket of ours in. */
+	if (ret < 0 && o->guest.monitor_path[0] &&
+	    o->world->open_monitor(o->guest.monitor_path, MONITOR_MS, &o->guest.monitor, NULL) == 0)
+		return 0;
+	return ret < 0 ? errtext_set(&o->err, ret,
+				     "domain %s: its QEMU does not take a monitor of dray's: %s",
+				     o->guest.info.name, err.text)
+		       : 0;
 }
 
 int outgoing_guest_drain(void *opaque, struct errtext *err)

@@ -22,13 +22,19 @@ struct outgoing_guest {
 	bool balloon;		   /* it has one */
 	bool was_running;	   /* not paused by its user; so it arrives */
 	bool runs;		   /* ... as far as we know now; so it is left if it stays */
-	struct qmp *monitor;	   /* the private one, to drain I/O; NULL if there is no need */
+	struct qmp
+		*monitor;  /* one of our own, to drain I/O; NULL if there is no need, or not yet */
+	bool adds_monitor; /* QEMU takes one for the time (added_monitor.h) */
+	char monitor_path[108]; /* of the private one; empty: none */
 };
 
 /* Nothing is open yet. */
 void outgoing_guest_init(struct outgoing *o);
 /* Find the guest and see whether it can be migrated; touches nothing. Negative errno, recorded. */
 int outgoing_guest_check(struct outgoing *o);
+/* Before libvirt's job begins, with the guest's lock held: have the monitor added that is needed,
+ * if QEMU takes one. Negative errno; the text is set. */
+int outgoing_guest_add_monitor(struct outgoing *o);
 /* While the migration waited for its turn the guest may have been restarted, or got a device that
  * writes its memory unseen: -EAGAIN, and the like, recorded. */
 int outgoing_guest_check_again(struct outgoing *o);

@@ -92,6 +92,8 @@ int outgoing_setup_prepare(struct outgoing *o)
 	int ret = outgoing_place_hold(o);
 
 	if (ret == 0)
+		ret = outgoing_guest_add_monitor(o);
+	if (ret == 0)
 		ret = outgoing_libvirt_start(o);
 	if (ret == 0)
 		ret = outgoing_round_open_streams(o);

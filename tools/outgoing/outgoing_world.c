@@ -3,6 +3,7 @@
 #include "outgoing_world.h"
 
 #include <unistd.h>
+#include "added_monitor.h"
 #include "attach.h"
 #include "clock.h"
 #include "digest.h"
@@ -26,6 +27,7 @@ static const struct outgoing_world real = {
 	.hold_process = process_hold,
 	.process_has_ended = process_has_ended,
 	.open_monitor = qmp_open,
+	.add_monitor = added_monitor_open,
 	.join_queue = slot_join,
 	.open_dir = guest_dir_open,
 	.write_record = record_write,

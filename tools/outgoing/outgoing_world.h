@@ -39,7 +39,7 @@ struct outgoing_world {
 	int (*check_process)(struct errtext *err);
 	int (*check_guest)(struct host *host, const char *domain, struct guest_facts *facts,
 			   struct errtext *err);
-	int (*check_locked)(struct host *host, const char *uuid, pid_t qemu,
+	int (*check_locked)(struct host *host, const char *uuid, pid_t qemu, bool adds_monitor,
 			    struct guest_facts *facts, struct errtext *err);
 	/* ram_find.h */
 	int (*other_mappers)(const struct ram_map *map, pid_t qemu, pid_t self, pid_t *other,
@@ -47,8 +47,11 @@ struct outgoing_world {
 	/* process.h, of QEMU here */
 	int (*hold_process)(pid_t pid, int *pidfd, struct errtext *err);
 	bool (*process_has_ended)(int pidfd);
+	/* qmp.h, added_monitor.h */
 	int (*open_monitor)(const char *path, int timeout_ms, struct qmp **out,
 			    struct errtext *err);
+	int (*add_monitor)(struct host *host, const char *uuid, int timeout_ms, struct qmp **out,
+			   struct errtext *err);
 
 	/* slot.h, guest_dir.h, record.h, guard.h */
 	int (*join_queue)(const char *dir, struct slot **out, struct errtext *err);

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "added_monitor.h"
 #include "cleanup.h"
 #include "domain_conditions.h"
 #include "domain_devices.h"
@@ -101,6 +102,8 @@ static int ask_monitor(struct host *host, struct guest_facts *facts,
 
 	if (ret == 0)
 		ret = host_blockers(host, facts->info.uuid, blockers, err);
+	if (ret == 0)
+		ret = added_monitor_is_possible(host, facts->info.uuid, &facts->adds_monitor, err);
 	return ret;
 }
 
@@ -119,6 +122,7 @@ static int look(struct host *host, struct guest_facts *facts, struct errtext *er
 		ret = ask_monitor(host, facts, &blockers, err);
 	if (ret < 0)
 		return ret;
+	facts->xml.adds_monitor = facts->adds_monitor;
 	domain_devices_look(&devices, facts->qemu);
 	domain_judge_devices(&facts->xml, &devices, c);
 	domain_judge_blockers(facts->info.name, &blockers, c);
@@ -169,12 +173,12 @@ int guest_check(struct host *host, const char *domain, struct guest_facts *facts
 	return ret < 0 ? ret : verdict(facts, err);
 }
 
-int guest_check_locked(struct host *host, const char *uuid, pid_t qemu, struct guest_facts *facts,
-		       struct errtext *err)
+int guest_check_locked(struct host *host, const char *uuid, pid_t qemu, bool adds_monitor,
+		       struct guest_facts *facts, struct errtext *err)
 {
 	int ret;
 
-	*facts = (struct guest_facts){.qemu = qemu};
+	*facts = (struct guest_facts){.qemu = qemu, .adds_monitor = adds_monitor};
 	ret = host_state(host, uuid, &facts->info, err);
 	if (ret == 0)
 		ret = look(host, facts, err);

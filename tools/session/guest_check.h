@@ -13,6 +13,7 @@ struct guest_facts {
 	struct domain_facts xml;
 	char monitor_path[108]; /* of the private monitor; empty: none */
 	pid_t qemu;
+	bool adds_monitor;  /* that QEMU takes a monitor while it runs: added_monitor.h */
 	struct ram_map ram; /* mapped read-only; guest_facts_destroy */
 	/* Every reason that was found for and against, of the types LiveMigratable and DirectLane;
 	 * guest_facts_destroy. */
@@ -29,7 +30,7 @@ int guest_check(struct host *host, const char *domain, struct guest_facts *facts
 		struct errtext *err);
 /* The same while libvirt has a migration job on the guest, from when on nothing can be plugged in
  * or out. The job closes QEMU's monitor, so what it would tell is left out; `qemu` is the process,
- * and still is that. */
-int guest_check_locked(struct host *host, const char *uuid, pid_t qemu, struct guest_facts *facts,
-		       struct errtext *err);
+ * and still is that, adds_monitor what was found of it. */
+int guest_check_locked(struct host *host, const char *uuid, pid_t qemu, bool adds_monitor,
+		       struct guest_facts *facts, struct errtext *err);
 void guest_facts_destroy(struct guest_facts *facts);
