@@ -21,6 +21,7 @@
 #include "cleanup.h"
 #include "domain_xml.h"
 #include "domain_xml_private.h"
+#include "monitor_log.h"
 
 static bool attr_is(const xmlNode *node, const char *name, const char *value)
 {
@@ -332,9 +333,9 @@ static int check_disks(const struct domain_facts *f, struct errtext *err)
 		"monitor of dray's own, and this QEMU takes none while it runs; give the disk "
 		"cache='writeback', or add: "
 		"<qemu:commandline xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>"
-		"<qemu:arg value='-chardev'/><qemu:arg value='socket,id=" DOMAIN_MONITOR_ID
+		"<qemu:arg value='-chardev'/><qemu:arg value='socket,id=" MONITOR_LOG_ID
 		",path=/var/lib/libvirt/qemu/%s.dray,server=on,wait=off'/>"
-		"<qemu:arg value='-mon'/><qemu:arg value='chardev=" DOMAIN_MONITOR_ID
+		"<qemu:arg value='-mon'/><qemu:arg value='chardev=" MONITOR_LOG_ID
 		",mode=control'/></qemu:commandline>" START_ANEW,
 		f->name, f->direct_disk, f->name);
 }

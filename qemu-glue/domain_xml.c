@@ -7,12 +7,12 @@
 //     <qemu:arg value='-chardev'/>
 //     <qemu:arg value='socket,id=draymon,path=/run/...,server=on,wait=off,logfile=...'/>
 //     <qemu:arg value='-mon'/>
-//     <qemu:arg value='chardev=draymon,mode=control'/>
+//     <qemu:arg value='chardev=draymon,mode=control,id=draymon'/>
 //   </qemu:commandline>
 //
 // Ours are known by the id. They are removed in pairs, option and value; everything else in there
-// belongs to the user and stays. QEMU's option syntax writes a comma inside a value as two. What
-// the log is for: monitor_log.h.
+// belongs to the user and stays. QEMU 11.1 and newer make an object of the monitor, of that id.
+// QEMU's option syntax writes a comma inside a value as two. What the log is for: monitor_log.h.
 #include "domain_xml.h"
 
 #include <errno.h>
@@ -26,7 +26,7 @@
 #include "monitor_log.h"
 
 #define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
-#define MON_VALUE "chardev=" DOMAIN_MONITOR_ID ",mode=control"
+#define MON_VALUE "chardev=" MONITOR_LOG_ID ",mode=control,id=" MONITOR_LOG_ID
 #define MONITOR_VALUE_MAX (4 * sizeof(((struct sockaddr_un *)0)->sun_path) + 256)
 
 /* ---- the document ---- */
@@ -164,9 +164,9 @@ static xmlNode *monitor_value(xmlNode *option)
 
 	if (!name || !options)
 		return NULL;
-	if (!strcmp(name, "-chardev") && option_is(options, "id", DOMAIN_MONITOR_ID))
+	if (!strcmp(name, "-chardev") && option_is(options, "id", MONITOR_LOG_ID))
 		return value;
-	if (!strcmp(name, "-mon") && option_is(options, "chardev", DOMAIN_MONITOR_ID))
+	if (!strcmp(name, "-mon") && option_is(options, "chardev", MONITOR_LOG_ID))
 		return value;
 	return NULL;
 }
@@ -276,7 +276,7 @@ static char *put_path(char *p, const char *path)
 static void chardev_value(char *out, const char *path)
 {
 	char log[MONITOR_LOG_PATH_MAX];
-	char *p = stpcpy(out, "socket,id=" DOMAIN_MONITOR_ID ",path=");
+	char *p = stpcpy(out, "socket,id=" MONITOR_LOG_ID ",path=");
 
 	monitor_log_path(path, log);
 	p = stpcpy(put_path(p, path), ",server=on,wait=off,logfile=");

@@ -12,12 +12,9 @@
 
 #define DOMAIN_XML_MAX (8u << 20) /* bytes */
 
-/* The id of our monitor's chardev in QEMU. */
-#define DOMAIN_MONITOR_ID "draymon"
-
 /* The XML for the destination: a private monitor at monitor_path (absolute, shorter than a UNIX
- * socket address) instead of an older one, everything else as it was. The caller frees the result.
- * NULL on failure, with a text. */
+ * socket address) instead of an older one, everything else as it was. Why the monitor goes by the
+ * XML: added_monitor.h. The caller frees the result. NULL on failure, with a text. */
 char *domain_xml_for_destination(const char *xml, const char *monitor_path, struct errtext *err);
 
 /* The XML without our monitor, for the persistent definition. The caller frees the result. */

@@ -18,6 +18,7 @@
 #include <json-c/json.h>
 #include "cleanup.h"
 #include "process.h"
+#include "qmp.h"
 #include "standstill.h"
 
 #define RESERVE 65536 /* bytes: a hundred times what QEMU says before it runs its guest */
@@ -246,6 +247,18 @@ static void greet(const char *monitor_path)
 		poll(&p, 1, QUIET_MS); /* its greeting; then it has noticed */
 }
 
+static bool drop(const char *monitor_path)
+{
+	struct qmp *q;
+	bool dropped;
+
+	if (qmp_open(monitor_path, QUIET_MS, &q, NULL) < 0)
+		return false;
+	dropped = qmp_drop_on_close(q, MONITOR_LOG_ID, NULL) == 0;
+	qmp_close(q);
+	return dropped;
+}
+
 void monitor_log_quiet(const char *monitor_path)
 {
 	char path[MONITOR_LOG_PATH_MAX];
@@ -254,6 +267,10 @@ void monitor_log_quiet(const char *monitor_path)
 	monitor_log_path(monitor_path, path);
 	if (access(path, F_OK) < 0)
 		return;
+	if (drop(monitor_path)) {
+		unlink(path);
+		return;
+	}
 	greet(monitor_path);
 	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
 	if (fd >= 0)

@@ -21,6 +21,8 @@
 #include "errtext.h"
 
 #define MONITOR_LOG_PATH_MAX 128
+/* The id in QEMU of the private monitor, and of its chardev. */
+#define MONITOR_LOG_ID "draymon"
 
 /* Where that is, for the socket of the monitor. */
 void monitor_log_path(const char *monitor_path, char path[MONITOR_LOG_PATH_MAX]);
@@ -42,5 +44,6 @@ int monitor_log_find_qemu(const char *monitor_path, pid_t *qemu, uint64_t *start
  * whatever becomes of the caller, QEMU is not left standing. */
 int monitor_log_end_unless_resumed(pid_t qemu, uint64_t started, const char *monitor_path,
 				   bool released, struct errtext *err);
-/* The guest has arrived: nothing more is written, and what was goes. */
+/* The guest has arrived, and that is on record: QEMU drops the monitor, its socket and the log; or,
+ * before 11.1, says nothing more on it, and the log is emptied. */
 void monitor_log_quiet(const char *monitor_path);

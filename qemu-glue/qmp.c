@@ -513,6 +513,18 @@ int qmp_post_capability(struct qmp *q, const char *capability, bool on, qmp_answ
 	return qmp_post(q, "migrate-set-capabilities", args, fn, opaque, err);
 }
 
+int qmp_drop_on_close(struct qmp *q, const char *id, struct errtext *err)
+{
+	_cleanup_json_ json_object *args = json_object_new_object();
+	char path[128];
+
+	snprintf(path, sizeof(path), "/objects/%s", id);
+	json_object_object_add(args, "path", json_object_new_string(path));
+	json_object_object_add(args, "property", json_object_new_string("close-action"));
+	json_object_object_add(args, "value", json_object_new_string("delete"));
+	return qmp_execute(q, "qom-set", args, QMP_TIMEOUT_MS, NULL, err);
+}
+
 int qmp_drain_io(struct qmp *q, int timeout_ms, struct errtext *err)
 {
 	_cleanup_json_ json_object *args = json_object_new_object();

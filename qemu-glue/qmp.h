@@ -61,5 +61,9 @@ int qmp_set_capability(struct qmp *q, const char *capability, bool on, struct er
 int qmp_post_capability(struct qmp *q, const char *capability, bool on, qmp_answer_fn *fn,
 			void *opaque, struct errtext *err);
 
+/* From now on QEMU drops the monitor of that id, and its socket with it, when its client hangs up.
+ * -EREMOTEIO: it keeps it, as every QEMU before 11.1. */
+int qmp_drop_on_close(struct qmp *q, const char *id, struct errtext *err);
+
 /* Wait until every disk request of the guest that is in flight now has ended. */
 int qmp_drain_io(struct qmp *q, int timeout_ms, struct errtext *err);

@@ -45,6 +45,7 @@ struct fake_recovery {
 	unsigned int links, links_destroyed;
 
 	bool nobody_listens; /* on the guest's private monitor */
+	unsigned int quieted;
 
 	int server_ret;
 	void (*on_server)(void);
@@ -146,6 +147,18 @@ static inline int fake_end_unless_resumed(pid_t qemu, uint64_t started, const ch
 	return 0;
 }
 
+/* Not before it is on record that the guest has run: the log alone tells that. */
+static inline void fake_quiet_monitor(const char *monitor_path)
+{
+	struct record r = {0};
+
+	cr_expect_str_eq(monitor_path, fake.dir.monitor);
+	cr_assert_eq(record_read(&fake.dir, RECORD_INCOMING, &r, NULL), 0);
+	cr_expect(r.resumed);
+	record_destroy(&r);
+	fake.quieted++;
+}
+
 static inline uint64_t fake_now_us(void)
 {
 	return fake.now_us;
@@ -169,6 +182,7 @@ static const struct recover_world fake_world = {
 	.run_server = fake_run_server,
 	.find_qemu = fake_find_qemu,
 	.end_unless_resumed = fake_end_unless_resumed,
+	.quiet_monitor = fake_quiet_monitor,
 	.now_us = fake_now_us,
 	.pause = fake_pause,
 };

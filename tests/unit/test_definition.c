@@ -64,7 +64,7 @@ static const struct definition ordinary[] = {
 	{"<qemu:commandline><qemu:arg value='-chardev'/>"
 	 "<qemu:arg value='socket,id=draymon,path=" MONITOR ",server=on,wait=off,logfile=" MONITOR
 	 ".log,logappend=on'/><qemu:arg value='-mon'/>"
-	 "<qemu:arg value='chardev=draymon,mode=control'/></qemu:commandline>",
+	 "<qemu:arg value='chardev=draymon,mode=control,id=draymon'/></qemu:commandline>",
 	 ""},
 };
 
@@ -143,7 +143,7 @@ static const struct definition reaching[] = {
 	{"<qemu:commandline><qemu:arg value='-chardev'/>"
 	 "<qemu:arg value='socket,id=draymon,path=" MONITOR ",server=on,wait=off,logfile=/srv/x'/>"
 	 "<qemu:arg value='-mon'/><qemu:arg "
-	 "value='chardev=draymon,mode=control'/></qemu:commandline>",
+	 "value='chardev=draymon,mode=control,id=draymon'/></qemu:commandline>",
 	 "", "--allow qemu-arguments"},
 };
 

@@ -60,13 +60,13 @@ Test(domain_xml, adds_a_monitor)
 	cr_assert_not_null(strstr(out, "<devices/>"));
 	cr_assert_not_null(
 		strstr(out, "xmlns:qemu=\"http://libvirt.org/schemas/domain/qemu/1.0\""));
-	cr_assert_not_null(strstr(out,
-				  "<qemu:commandline><qemu:arg value=\"-chardev\"/>"
-				  "<qemu:arg value=\"socket,id=draymon,path=/run/dray/vm/"
-				  "monitor.sock,server=on,wait=off,logfile=/run/dray/vm/"
-				  "monitor.sock.log,logappend=on\"/>"
-				  "<qemu:arg value=\"-mon\"/><qemu:arg "
-				  "value=\"chardev=draymon,mode=control\"/></qemu:commandline>"),
+	cr_assert_not_null(strstr(out, "<qemu:commandline><qemu:arg value=\"-chardev\"/>"
+				       "<qemu:arg value=\"socket,id=draymon,path=/run/dray/vm/"
+				       "monitor.sock,server=on,wait=off,logfile=/run/dray/vm/"
+				       "monitor.sock.log,logappend=on\"/>"
+				       "<qemu:arg value=\"-mon\"/><qemu:arg "
+				       "value=\"chardev=draymon,mode=control,id=draymon\"/>"
+				       "</qemu:commandline>"),
 			   "%s", out);
 	cr_assert_not_null(strstr(out, "web &amp; co"));
 	expect_path(out, "/run/dray/vm/monitor.sock");
@@ -93,7 +93,7 @@ Test(domain_xml, replaces_an_older_monitor_and_leaves_the_rest)
 		"/run/old");
 	char *new = for_destination(old, "/run/new");
 
-	cr_assert_eq(occurrences(new, "draymon"), 2);
+	cr_assert_eq(occurrences(new, "draymon"), 3);
 	cr_assert_eq(occurrences(new, "chardev=mine"), 1);
 	cr_assert_eq(occurrences(new, "id=mine"), 1);
 	cr_assert_eq(occurrences(new, "<qemu:env"), 1);

@@ -6,6 +6,7 @@
 #include <criterion/parameterized.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,9 +307,74 @@ Test(monitor_log, is_emptied_by_a_client_that_says_nothing)
 	monitor_log_quiet(p.monitor);
 	cr_assert_eq(stat(p.log, &st), 0);
 	cr_assert_eq(st.st_size, 0);
-	client = accept(qemu, NULL, NULL);
-	cr_assert_eq(read(client, &byte, 1), 0, "it hung up");
-	close(client);
+	for (int i = 0; i < 2; i++) {
+		client = accept(qemu, NULL, NULL);
+		cr_assert_eq(read(client, &byte, 1), 0, "it hung up");
+		close(client);
+	}
 	close(qemu);
 	place_destroy(&p);
+}
+
+/* ---- dropped ---- */
+
+struct dropper {
+	int listening;
+	bool knows; /* close-action */
+	bool dropped;
+};
+
+/* A client that negotiates, and says what is to become of the monitor; then another one, if it
+ * stays. */
+static void *dropper_main(void *arg)
+{
+	static const char greeting[] = HELLO;
+	struct dropper *d = arg;
+	int client = accept(d->listening, NULL, NULL);
+	char line[512];
+	ssize_t n = send(client, greeting, strlen(greeting), MSG_NOSIGNAL);
+
+	for (int id = 1; n > 0 && (n = recv(client, line, sizeof(line) - 1, 0)) > 0; id++) {
+		line[n] = 0;
+		d->dropped |= d->knows && strstr(line, "draymon\"") &&
+			      strstr(line, "close-action") && strstr(line, "delete");
+		n = snprintf(line, sizeof(line), "{\"%s\": {}, \"id\": %d}\r\n",
+			     id == 1 || d->knows ? "return" : "error", id);
+		n = send(client, line, (size_t)n, MSG_NOSIGNAL);
+	}
+	close(client);
+	if (!d->knows)
+		close(accept(d->listening, NULL, NULL));
+	return NULL;
+}
+
+/* Is the log there? */
+static bool quieted(struct dropper *d)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct place p = place_new();
+	pthread_t qemu;
+	bool there;
+
+	d->listening = socket(AF_UNIX, SOCK_STREAM, 0);
+	strcpy(address.sun_path, p.monitor);
+	cr_assert_eq(bind(d->listening, (struct sockaddr *)&address, sizeof(address)), 0);
+	cr_assert_eq(listen(d->listening, 1), 0);
+	say(&p, GREETING RESUME);
+	cr_assert_eq(pthread_create(&qemu, NULL, dropper_main, d), 0);
+	monitor_log_quiet(p.monitor);
+	pthread_join(qemu, NULL);
+	there = access(p.log, F_OK) == 0;
+	close(d->listening);
+	place_destroy(&p);
+	return there;
+}
+
+Test(monitor_log, goes_with_a_monitor_that_qemu_drops)
+{
+	struct dropper newer = {.knows = true}, older = {0};
+
+	cr_expect_not(quieted(&newer));
+	cr_expect(newer.dropped);
+	cr_expect(quieted(&older), "it is empty, and QEMU has it open");
 }

@@ -438,6 +438,7 @@ ParameterizedTest(struct arrival_row *row, recover_settle, arrivals)
 	cr_assert(strstr(told.text, row->text), "%s", told.text);
 	cr_assert_str_eq(fake_libvirt_did(fake.libvirt), row->did);
 	cr_assert_eq(was_noted(), row->resumed);
+	cr_assert_eq(fake.quieted, row->resumed);
 	fake_recovery_teardown();
 }
 

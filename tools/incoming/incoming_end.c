@@ -145,7 +145,8 @@ static int welcome(struct incoming *in, struct incoming_result *result)
 		ret = incoming_monitor_forget_capability(in);
 	written = incoming_place_write(in, NULL) == 0;
 	incoming_monitor_close(in);
-	if (written) /* or the log is all that tells that it has run */
+	/* Else the log is all that tells that it has run, or the monitor is needed once more. */
+	if (written && ret == 0)
 		monitor_log_quiet(in->place.dir.monitor);
 	if (in->postcopy.owed && r->complete)
 		unlink(in->place.dir.owed);

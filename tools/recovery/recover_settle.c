@@ -127,8 +127,9 @@ int recover_settle_departure(const struct recover_options *options, struct host 
 
 /* ---- the destination ---- */
 
-static int welcome(struct host *host, const struct guest_dir *dir, struct record *r,
-		   const struct domain_info *info, struct errtext *told)
+static int welcome(const struct recover_options *options, struct host *host,
+		   const struct guest_dir *dir, struct record *r, const struct domain_info *info,
+		   struct errtext *told)
 {
 	int ret = ownership_tidy_running(host, info, r, told);
 
@@ -137,8 +138,10 @@ static int welcome(struct host *host, const struct guest_dir *dir, struct record
 		ret = ownership_set_autostart(host, r, told);
 	if (ret == 0)
 		ret = record_write(dir, RECORD_INCOMING, r, told);
-	return ret < 0 ? ret
-		       : errtext_set(told, 0, "domain %s has arrived and lives here", r->domain);
+	if (ret < 0)
+		return ret;
+	options->world->quiet_monitor(dir->monitor);
+	return errtext_set(told, 0, "domain %s has arrived and lives here", r->domain);
 }
 
 /* Whether it ran is answered from QEMU's log, as long as it is there; the record keeps it. The
@@ -209,7 +212,7 @@ int recover_settle_arrival(const struct recover_options *options, struct host *h
 	case ARRIVAL_NONE:
 		return note_gone(host, dir, r, &info, told);
 	case ARRIVAL_LIVES:
-		return welcome(host, dir, r, &info, told);
+		return welcome(options, host, dir, r, &info, told);
 	case ARRIVAL_PENDING:
 		break;
 	}

@@ -22,6 +22,7 @@ static const struct recover_world real = {
 	.run_server = server_run,
 	.find_qemu = monitor_log_find_qemu,
 	.end_unless_resumed = monitor_log_end_unless_resumed,
+	.quiet_monitor = monitor_log_quiet,
 	.now_us = clock_monotonic_us,
 	.pause = pause_for,
 };

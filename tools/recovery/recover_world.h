@@ -34,10 +34,12 @@ struct recover_world {
 	/* server.h: server_run */
 	int (*run_server)(const struct server_options *options, struct errtext *err);
 
-	/* monitor_log.h: monitor_log_find_qemu, monitor_log_end_unless_resumed */
+	/* monitor_log.h: monitor_log_find_qemu, monitor_log_end_unless_resumed, monitor_log_quiet
+	 */
 	int (*find_qemu)(const char *monitor_path, pid_t *qemu, uint64_t *started);
 	int (*end_unless_resumed)(pid_t qemu, uint64_t started, const char *monitor_path,
 				  bool released, struct errtext *err);
+	void (*quiet_monitor)(const char *monitor_path);
 
 	/* CLOCK_MONOTONIC, in microseconds */
 	uint64_t (*now_us)(void);

@@ -17,13 +17,14 @@
 //
 // On a tmpfs: a host that reboots has lost the guests anyway.
 //
-// The socket of the guest's private monitor is elsewhere, in libvirt's own directory for QEMU. Its
-// path is in the guest's XML, and goes along with a managed save, over a reboot, and with a
-// migration by somebody else to a host that has never seen dray: QEMU makes the socket, and must be
-// able to wherever libvirt starts that XML. libvirtd makes the directory when it starts, and gives
-// it to QEMU's user. Rejected: the guest's own directory in there, whose name has libvirt's number
-// of the guest, another one each time; an abstract address, which has no permissions; a monitor
-// that connects to us, which QEMU would try, and log, for as long as the guest lives.
+// The socket of the guest's private monitor is elsewhere, in libvirt's own directory for QEMU. QEMU
+// 11.1 and newer drop it when the guest has arrived (monitor_log.h). But its path is in the guest's
+// XML, and goes along with a managed save, over a reboot, and with a migration by somebody else to
+// a host that has never seen dray: QEMU makes the socket, and must be able to wherever libvirt
+// starts that XML. libvirtd makes the directory when it starts, and gives it to QEMU's user.
+// Rejected: the guest's own directory in there, whose name has libvirt's number of the guest,
+// another one each time; an abstract address, which has no permissions; a monitor that connects to
+// us, which QEMU would try, and log, for as long as the guest lives.
 //
 // The QEMU of a user's own daemon (qemu:///session, as in a launcher of KubeVirt's) may write to no
 // such place. Both its sockets, stream and monitor, are in that daemon's directory, which it makes
