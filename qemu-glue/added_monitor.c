@@ -7,12 +7,20 @@
 #include "added_monitor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "cleanup.h"
+#include "clock.h"
 
 #define ID "dray-added"
+#define PROGRAM_MS 10000
 
 static void put_json(json_object **o)
 {
@@ -44,6 +52,69 @@ int added_monitor_is_possible(struct host *h, const char *uuid, bool *possible, 
 	}
 	return 0;
 }
+
+/* ---- a program ---- */
+
+static int spawn(const char *path, int out, pid_t *pid)
+{
+	const char *const argv[] = {path, "-object", "monitor-qmp,help", NULL};
+	posix_spawn_file_actions_t actions;
+	int ret;
+
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
+	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	ret = posix_spawn(pid, path, &actions, NULL, (char *const *)(uintptr_t)argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	return -ret;
+}
+
+/* All that it says, or as much as there is room for; -ETIMEDOUT. */
+static int hear(int fd, char *text, size_t size)
+{
+	uint64_t end = clock_monotonic_us() + PROGRAM_MS * 1000ull;
+	size_t used = 0;
+
+	for (;;) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		uint64_t now = clock_monotonic_us();
+		ssize_t n;
+
+		if (now >= end || poll(&p, 1, (int)((end - now) / 1000) + 1) == 0)
+			return -ETIMEDOUT;
+		n = read(fd, text + used, size - 1 - used);
+		if (n > 0)
+			used += (size_t)n;
+		text[used] = 0;
+		if (n <= 0 || used + 1 == size)
+			return 0;
+	}
+}
+
+int added_monitor_ask_program(const char *path, bool *possible, struct errtext *err)
+{
+	_cleanup_close_ int from = -1;
+	char text[4096] = "";
+	int ends[2], ret;
+	pid_t pid;
+
+	*possible = false;
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return errtext_set(err, -errno, "no pipe to %s: %s", path, strerror(errno));
+	from = ends[0];
+	ret = spawn(path, ends[1], &pid);
+	close(ends[1]);
+	if (ret < 0)
+		return errtext_set(err, ret, "%s: cannot start it: %s", path, strerror(-ret));
+	ret = hear(from, text, sizeof(text));
+	kill(pid, SIGKILL); /* of one that has said all nothing is wanted any more */
+	waitpid(pid, NULL, 0);
+	*possible = strstr(text, "close-action") != NULL;
+	return ret < 0 ? errtext_set(err, ret, "%s does not answer", path) : 0;
+}
+
+/* ---- a guest ---- */
 
 static void remove_leftovers(struct host *h, const char *uuid)
 {

@@ -27,6 +27,9 @@
 /* Can the guest's QEMU do that? */
 int added_monitor_is_possible(struct host *h, const char *uuid, bool *possible,
 			      struct errtext *err);
+/* Can this QEMU program, of which no guest runs yet? It is started to tell; by libvirt's word of
+ * where it is (host_emulator), as what it can load depends on that. */
+int added_monitor_ask_program(const char *path, bool *possible, struct errtext *err);
 /* Add it, and be its client: qmp_close drops it. One at a time for each guest. */
 int added_monitor_open(struct host *h, const char *uuid, int timeout_ms, struct qmp **out,
 		       struct errtext *err);

@@ -40,6 +40,11 @@ int host_confinement(struct host *h, char name[HOST_CONFINEMENT_SIZE], struct er
 	return h->ops->confinement(h, name, err);
 }
 
+int host_emulator(struct host *h, char path[HOST_EMULATOR_SIZE], struct errtext *err)
+{
+	return h->ops->emulator(h, path, err);
+}
+
 int host_find(struct host *h, const char *name_or_uuid, struct domain_info *info,
 	      struct errtext *err)
 {

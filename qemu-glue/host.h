@@ -50,6 +50,7 @@ struct domain_blockers {
 };
 
 #define HOST_CONFINEMENT_SIZE 16
+#define HOST_EMULATOR_SIZE 256
 #define HOST_SOCKETS_SIZE 56 /* of a path; room for a guest's UUID and more in a socket's */
 
 /* One function for each of those below. */
@@ -63,6 +64,7 @@ struct host_ops {
 	int (*versions)(struct host *h, unsigned long *libvirt, unsigned long *qemu,
 			struct errtext *err);
 	int (*confinement)(struct host *h, char name[HOST_CONFINEMENT_SIZE], struct errtext *err);
+	int (*emulator)(struct host *h, char path[HOST_EMULATOR_SIZE], struct errtext *err);
 	int (*find)(struct host *h, const char *name_or_uuid, struct domain_info *info,
 		    struct errtext *err);
 	int (*state)(struct host *h, const char *uuid, struct domain_info *info,
@@ -112,6 +114,9 @@ int host_versions(struct host *h, unsigned long *libvirt, unsigned long *qemu, s
 
 /* By what libvirt confines its QEMUs besides their user: "apparmor", "selinux", or "none". */
 int host_confinement(struct host *h, char name[HOST_CONFINEMENT_SIZE], struct errtext *err);
+
+/* The QEMU program that libvirt starts x86-64 guests with, unless they name another. */
+int host_emulator(struct host *h, char path[HOST_EMULATOR_SIZE], struct errtext *err);
 
 /* By name, or else by UUID or by the number of a domain that runs. -ENOENT with a text that names
  * the way out. */

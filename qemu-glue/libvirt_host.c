@@ -212,6 +212,18 @@ static int libvirt_confinement(struct host *host, char name[HOST_CONFINEMENT_SIZ
 	return 0;
 }
 
+static int libvirt_emulator(struct host *host, char path[HOST_EMULATOR_SIZE], struct errtext *err)
+{
+	_cleanup_free_ char *text = capability_text(
+		of(host),
+		"string(/capabilities/guest[os_type='hvm']/arch[@name='x86_64']/emulator)", err);
+
+	if (!text || text[0] != '/' || strlen(text) >= HOST_EMULATOR_SIZE)
+		return errtext_set(err, -ENOENT, "libvirt names no QEMU for x86-64 guests");
+	strcpy(path, text);
+	return 0;
+}
+
 /* ---- domains ---- */
 
 static void domain_free(virDomainPtr *dom)
@@ -788,6 +800,7 @@ static const struct host_ops libvirt_ops = {
 	.qemu_sockets = libvirt_qemu_sockets,
 	.versions = libvirt_versions,
 	.confinement = libvirt_confinement,
+	.emulator = libvirt_emulator,
 	.find = libvirt_find,
 	.state = libvirt_state,
 	.domain_xml = libvirt_domain_xml,

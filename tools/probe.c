@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include "added_monitor.h"
 #include "cleanup.h"
 #include "commands.h"
 #include "domain_arguments.h"
@@ -112,6 +113,19 @@ static void probe_daemon(json_object *o, struct host *host, const char *socket)
 	json_object_object_add(o, "qemu_user", json_object_new_int64(uid));
 }
 
+/* Does its QEMU take a monitor while a guest runs? Not what another than root's daemon names, nor a
+ * container's, is started as root. */
+static void probe_monitor(json_object *o, struct host *host)
+{
+	char sockets[HOST_SOCKETS_SIZE], path[HOST_EMULATOR_SIZE];
+	bool possible;
+
+	if (host_qemu_sockets(host, sockets, NULL) == 0 && !sockets[0] &&
+	    host_emulator(host, path, NULL) == 0 &&
+	    added_monitor_ask_program(path, &possible, NULL) == 0)
+		add_flag(o, "qemu_adds_monitor", possible);
+}
+
 static void probe_libvirt(json_object *o, pid_t launcher, const char *socket_path)
 {
 	struct errtext err = {0};
@@ -128,6 +142,8 @@ static void probe_libvirt(json_object *o, pid_t launcher, const char *socket_pat
 		add_version(o, "libvirt", libvirt);
 		add_version(o, "qemu", qemu);
 		probe_daemon(o, host, socket);
+		if (!launcher)
+			probe_monitor(o, host);
 		probe_confinement(o, host);
 	} else {
 		json_object_object_add(o, "libvirt", NULL);

@@ -419,6 +419,15 @@ static inline int fake_confinement(struct host *host, char name[HOST_CONFINEMENT
 	return 0;
 }
 
+static inline int fake_emulator(struct host *host, char path[HOST_EMULATOR_SIZE],
+				struct errtext *err)
+{
+	(void)host;
+	(void)err;
+	strcpy(path, "/bin/false");
+	return 0;
+}
+
 static inline int fake_versions(struct host *host, unsigned long *libvirt, unsigned long *qemu,
 				struct errtext *err)
 {
@@ -723,6 +732,7 @@ static const struct host_ops fake_ops = {
 	.qemu_sockets = fake_qemu_sockets,
 	.versions = fake_versions,
 	.confinement = fake_confinement,
+	.emulator = fake_emulator,
 	.find = fake_find,
 	.state = fake_state,
 	.domain_xml = fake_domain_xml,

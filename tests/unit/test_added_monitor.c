@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <poll.h>
+#include <sys/stat.h>
 #include "fake_host.h"
 
 #define UUID "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10"
@@ -119,4 +120,33 @@ Test(added_monitor, leaves_nothing_if_qemu_refuses)
 			  web->monitors.did);
 		teardown();
 	}
+}
+
+/* ---- a program ---- */
+
+static int ask(const char *says, bool *possible)
+{
+	char path[] = "/tmp/dray-qemu-XXXXXX";
+	int fd = mkstemp(path), ret;
+
+	cr_assert_geq(fd, 0);
+	cr_assert_gt(dprintf(fd, "#!/bin/sh\n[ \"$2\" = monitor-qmp,help ] && %s\n", says), 0);
+	cr_assert_eq(fchmod(fd, 0700), 0);
+	close(fd);
+	ret = added_monitor_ask_program(path, possible, NULL);
+	unlink(path);
+	return ret;
+}
+
+Test(added_monitor, a_program_tells_what_its_guests_can)
+{
+	bool possible;
+
+	cr_expect_eq(ask("echo '  close-action=<MonitorQMPCloseAction>'", &possible), 0);
+	cr_expect(possible);
+	cr_expect_eq(ask("exit 1", &possible), 0);
+	cr_expect_not(possible);
+	cr_expect_eq(ask("yes", &possible), 0, "no more than there is room for");
+	cr_expect_not(possible);
+	cr_expect_eq(added_monitor_ask_program("/nonexistent", &possible, NULL), -ENOENT);
 }
