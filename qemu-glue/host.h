@@ -173,7 +173,8 @@ void host_abort_job(struct host *h, const char *uuid);
 /* QEMU's events that qemu_event.h knows, as they pass libvirt's monitor. libvirt is asked for
  * these alone, by name: it queues whatever its client has asked for, and QEMU 10 emits more than
  * 10,000 others a second while it may not stop the guest. When the daemon's end of the connection
- * goes there is a last one, QEMU_EVENT_UNSEEN. Called from the event thread. */
+ * goes there is a last one, QEMU_EVENT_UNSEEN; when there are too many there is QEMU_EVENT_FLOOD,
+ * and whoever gets that is to unwatch. Called from the event thread. */
 int host_watch(struct host *h, const char *uuid, qemu_event_fn *fn, void *opaque,
 	       struct errtext *err);
 /* No call is under way or will come after this returns. */

@@ -17,6 +17,7 @@
 #include <uuid/uuid.h>
 #include "cleanup.h"
 #include "clock.h"
+#include "event_flood.h"
 #include "libvirt_address.h"
 #include "process_thread.h"
 
@@ -38,7 +39,9 @@ struct watch {
 	qemu_event_fn *fn;
 	void *opaque;
 	pthread_mutex_t lock;
-	bool stopped; /* under lock */
+	/* under lock */
+	bool stopped;
+	struct event_flood flood;
 	atomic_uint refs;
 };
 
@@ -675,6 +678,7 @@ static void on_event(virConnectPtr conn, virDomainPtr dom, const char *event, lo
 		     unsigned int micros, const char *details, void *opaque)
 {
 	struct watch *w = opaque;
+	uint64_t time_us = (uint64_t)seconds * 1000000 + micros;
 	json_object *data = details ? json_tokener_parse(details) : NULL, *status = NULL;
 	enum qemu_event known;
 
@@ -684,8 +688,12 @@ static void on_event(virConnectPtr conn, virDomainPtr dom, const char *event, lo
 		json_object_object_get_ex(data, "status", &status);
 	known = qemu_event_of(event, status ? json_object_get_string(status) : NULL);
 	pthread_mutex_lock(&w->lock);
+	if (!w->stopped && event_flood_note(&w->flood, time_us)) {
+		w->stopped = true;
+		w->fn(w->opaque, QEMU_EVENT_FLOOD, time_us);
+	}
 	if (!w->stopped && known != QEMU_EVENT_OTHER)
-		w->fn(w->opaque, known, (uint64_t)seconds * 1000000 + micros);
+		w->fn(w->opaque, known, time_us);
 	pthread_mutex_unlock(&w->lock);
 	json_object_put(data);
 }

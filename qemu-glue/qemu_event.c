@@ -50,6 +50,7 @@ const char *qemu_event_name(enum qemu_event event)
 		[QEMU_EVENT_BALLOON] = "BALLOON_CHANGE",
 		[QEMU_EVENT_GONE] = "monitor lost",
 		[QEMU_EVENT_UNSEEN] = "libvirt lost",
+		[QEMU_EVENT_FLOOD] = "too many",
 	};
 
 	_Static_assert(sizeof(names) / sizeof(*names) == QEMU_EVENT_END_,

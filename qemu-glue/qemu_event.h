@@ -14,6 +14,7 @@ enum qemu_event {
 	QEMU_EVENT_BALLOON,   /* the guest has given memory back, or taken some again */
 	QEMU_EVENT_GONE,      /* not QEMU's own: its monitor was lost, and so perhaps was QEMU */
 	QEMU_EVENT_UNSEEN,    /* nor this: libvirt's daemon has gone, and shows no event any more */
+	QEMU_EVENT_FLOOD, /* nor this: there are too many of them (event_flood.h); the last one */
 	QEMU_EVENT_END_
 };
 

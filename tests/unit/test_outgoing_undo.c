@@ -250,6 +250,51 @@ Test(outgoing_undo, names_the_libvirt_that_was_lost)
 	world_teardown();
 }
 
+static unsigned int watchers(void)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < FAKE_WATCHES; i++)
+		count += world.libvirt->watching[i] != NULL;
+	return count;
+}
+
+static void flood(const char *what)
+{
+	if (strcmp(what, "source") == 0)
+		fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_FLOOD, 0);
+	if (world_did("ABORT"))
+		cr_expect_eq(watchers(), 0, "libvirt still queues them");
+}
+
+/* It is not libvirt's daemon that comes to its end of too many events. */
+Test(outgoing_undo, begins_when_events_come_too_fast)
+{
+	world_setup();
+	world.on_call = flood;
+	cr_expect_eq(go(false, false), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(strstr(world.result.reason, "events a second"), "%s", world.result.reason);
+	cr_expect_eq(watchers(), 0);
+	world_teardown();
+}
+
+static void flood_late(const char *what)
+{
+	if (strncmp(what, "libvirt: ", 9) == 0 && world_did("RELEASE") && watchers())
+		fake_libvirt_fire(world.libvirt, WORLD_UUID, QEMU_EVENT_FLOOD, 0);
+}
+
+Test(outgoing_undo, does_not_begin_after_the_hand_over)
+{
+	world_setup();
+	world.on_call = flood_late;
+	cr_expect_eq(go(false, false), EXIT_COMPLETED, "%s", world.result.reason);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_eq(watchers(), 0);
+	world_teardown();
+}
+
 /* A library that hangs in a dead daemon still holds our mailbox: all is left to the end of the
  * process. The guard looks at once. */
 Test(outgoing_undo, leaves_all_to_a_library_that_hangs)

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "cleanup.h"
 #include "domain_xml.h"
+#include "event_flood.h"
 #include "libvirt_host.h"
 #include "outgoing_await.h"
 #include "outgoing_place.h"
@@ -133,6 +134,19 @@ void outgoing_libvirt_note_unseen(struct outgoing *o)
 			      "libvirt's daemon on this host ended, or was restarted (%s): a "
 			      "migration cannot do without it",
 			      o->libvirt.socket);
+}
+
+/* The daemon has more to do than this host's other guests can bear: it is the migration that ends.
+ * After the hand-over there is nothing that an event would have to tell. */
+void outgoing_libvirt_note_flood(struct outgoing *o)
+{
+	host_unwatch(o->libvirt.host);
+	if (outgoing_may_give_up(o))
+		outgoing_fail(o, -EBUSY,
+			      "QEMU of domain %s emits more than %d events a second, which would "
+			      "clog libvirt's daemon on this host: something lets the guest stop "
+			      "and go on all the time, or this is a bug in QEMU",
+			      o->guest.info.name, EVENT_FLOOD_MAX);
 }
 
 /* libvirt's library would notice only with its next call, after the hand-over. */

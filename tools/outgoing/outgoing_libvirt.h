@@ -73,5 +73,6 @@ void outgoing_libvirt_take_perform(struct outgoing *o, struct mail *mail);
 void outgoing_libvirt_take_confirm(struct outgoing *o, struct mail *mail);
 void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail);
 void outgoing_libvirt_take_tunnel(struct outgoing *o, struct mail *mail);
-/* QEMU_EVENT_UNSEEN */
+/* QEMU_EVENT_UNSEEN, QEMU_EVENT_FLOOD */
 void outgoing_libvirt_note_unseen(struct outgoing *o);
+void outgoing_libvirt_note_flood(struct outgoing *o);

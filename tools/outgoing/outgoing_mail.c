@@ -47,6 +47,8 @@ static void take_event(struct outgoing *o, struct mail *mail)
 {
 	if (mail->event == QEMU_EVENT_UNSEEN)
 		outgoing_libvirt_note_unseen(o);
+	else if (mail->event == QEMU_EVENT_FLOOD)
+		outgoing_libvirt_note_flood(o);
 	else if (mail->event == QEMU_EVENT_BALLOON)
 		outgoing_guest_note_balloon(o);
 	else

@@ -172,6 +172,7 @@ static void take_own_event(struct outgoing *o, const struct mail *mail)
 	case QEMU_EVENT_GONE:
 	case QEMU_EVENT_BALLOON: /* outgoing_mail.c */
 	case QEMU_EVENT_UNSEEN:	 /* the same */
+	case QEMU_EVENT_FLOOD:	 /* the same */
 	case QEMU_EVENT_END_:
 		break;
 	}
