@@ -151,6 +151,20 @@ no_trace() {
 	[[ $(capability "$host" "$name") == false ]] && discards "$host" "$name"
 }
 
+# adds_monitor HOST: its QEMU takes a monitor while its guest runs.
+adds_monitor() {
+	"$TESTBED" exec "$1" "$DRAY" probe --json | jq -e .qemu_adds_monitor >/dev/null
+}
+
+# no_monitor HOST NAME: nothing is left of the private monitor by which the guest came, if its QEMU can drop it.
+no_monitor() {
+	local uuid
+	adds_monitor "$1" || return 0
+	uuid=$("$TESTBED" exec "$1" virsh -q domuuid "$2") &&
+		[[ -z $("$TESTBED" exec "$1" find /var/lib/libvirt/qemu -name "dray-$uuid*") ]] &&
+		! "$TESTBED" exec "$1" virsh -q qemu-monitor-command "$2" '{"execute":"query-chardev"}' | grep dray
+}
+
 # discards HOST NAME: if it has <discard/>, its QEMU empties its RAM's file when it ends.
 discards() {
 	virsh_of "$1" "$2" dumpxml "$2" | grep -q '<discard/>' || return 0
