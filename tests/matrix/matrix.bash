@@ -14,9 +14,9 @@ stock debian13 pc core
 stock newest pc -
 debian13 stock pc-i440fx-7.2 -
 debian13 debian13 pc -
-debian13 newest pc core --no-balloon
+debian13 newest pc - --no-balloon
 newest stock pc-i440fx-7.2 -
-newest debian13 pc-i440fx-10.0 -
+newest debian13 pc-i440fx-10.0 core
 newest newest pc-i440fx-7.2 -
 newest newest pc-i440fx-10.0 -
 newest newest pc -'

@@ -20,9 +20,15 @@ load ../e2e/postcopy
 EVENTS_MAX=2000
 ANSWER_MAX_MS=1000
 
+DISK=/var/tmp/dray-matrix-disk${DRAY_TESTBED:+.$DRAY_TESTBED}.img # on both hosts
+
+# From a QEMU that takes a monitor while its guest runs the guest moves with a disk that is read past the page cache.
 fresh() {
+	local disk=()
+	! adds_monitor a || disk=(--disk "$DISK:none")
 	# shellcheck disable=SC2086 # none, or some
-	guest stack --memory 256 --fill 32 --period 2 --dirty 16 --rate 20 --machine "${MATRIX_MACHINE:-pc}" ${MATRIX_OPTIONS-}
+	guest stack --memory 256 --fill 32 --period 2 --dirty 16 --rate 20 --machine "${MATRIX_MACHINE:-pc}" \
+		"${disk[@]}" ${MATRIX_OPTIONS-}
 }
 
 setup_file() {
@@ -137,6 +143,7 @@ cross() {
 	lives_on "$TO" stack
 	no_trace "$TO" stack
 	no_job "$TO" stack
+	until_true 10 no_monitor "$TO" stack
 	[ "$(machine "$TO")" = "$before" ]
 	echo "$AT to $TO: $(field mode), downtime $(field downtime_ms) ms" >&3
 	AT=$TO
@@ -155,6 +162,37 @@ cross() {
 	cross --verify --post-copy=now --bandwidth 96Mi
 	cross --verify --post-copy=now --bandwidth 96Mi
 	"$TESTBED" wait-verified stack 60
+}
+
+# ---- what the other host does not have ---------------------------------------------------------
+
+# newest_machine HOST
+newest_machine() {
+	"$TESTBED" exec "$1" virsh -q capabilities | sed -n "s|.*canonical='\(pc-i440fx-[^']*\)'[^>]*>pc<.*|\1|p" | head -n 1
+}
+
+# bats test_tags=core
+@test "a machine type that the destination lacks is refused, and dray check --destination says so before" {
+	local newest
+	newest=$(newest_machine a)
+	[[ -n $newest ]]
+	! "$TESTBED" exec b virsh -q capabilities | grep -q ">$newest</machine>" || skip "host b has $newest as well"
+	"$TESTBED" guest --name late --memory 256 --xml-only | sed '/<serial/,/<\/serial>/d' >"$BATS_TEST_TMPDIR/late.xml"
+	"$TESTBED" exec a virsh -q create --paused "$BATS_TEST_TMPDIR/late.xml" # it has nothing to say
+	receive b
+	run "$TESTBED" exec a "$DRAY" check --disable-tls --destination "${MIG_IP[b]}" late
+	echo "$output"
+	[ "$status" -eq 1 ]
+	grep -E "^Destination +False +Refused .*$newest" <<<"$output"
+	migrate a late --retries 3
+	[ "$status" -eq 1 ]
+	[ "$(field guest_on)" = source ]
+	field reason | grep "$newest"
+	[ "$(grep -c '"phase":"prepare"' "$TX_LOG")" -eq 1 ] # it was not tried again
+	[ "$(where_is late)" = 'a=paused b=absent' ]
+	no_trace a late
+	stop_receive
+	"$TESTBED" exec a virsh -q destroy late
 }
 
 # ---- failures before the hand-over -----------------------------------------------------------
