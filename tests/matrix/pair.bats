@@ -213,6 +213,7 @@ stayed() {
 	until_true 30 is_alone
 	settled "$AT" stack
 	until_true 20 no_guards
+	until_true 10 no_monitor "$AT" stack
 	asked
 }
 
