@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include "fake_recovery.h"
+#include "process.h"
 
 TestSuite(recover, .timeout = 20);
 
@@ -182,6 +183,31 @@ Test(recover, of_a_guest_of_another_libvirt)
 		r.daemon[0] = 0;
 		fake_recovery_write(kind, &r);
 		cr_assert_eq(recover(UUID, 0, &told), 0, "%s", told.text);
+		fake_recovery_teardown();
+	}
+}
+
+/* A launcher that was removed: its libvirt will not answer any more, and its QEMU tells enough. */
+Test(recover, of_a_guest_that_ended_with_its_libvirt)
+{
+	struct record r = fake_recovery_record(), now;
+	struct errtext told;
+
+	for (enum record_kind kind = RECORD_OUTGOING; kind <= RECORD_INCOMING; kind++) {
+		fake_recovery_setup(DOMAIN_ABSENT);
+		r.post_copy = false;
+		snprintf(r.daemon, sizeof(r.daemon), "%s", "0b2bd2ff-6b0c-4fd4-9d0a-8f2bd1d7a5a1");
+		r.qemu = getpid();
+		cr_assert_eq(process_started(r.qemu, &r.qemu_started, NULL), 0);
+		fake_recovery_write(kind, &r);
+		cr_assert_eq(recover(UUID, 0, &told), -ENOTCONN, "%s", told.text);
+		r.qemu_started++; /* another process' number by now */
+		fake_recovery_write(kind, &r);
+		cr_assert_eq(recover(UUID, 0, &told), 0, "%s", told.text);
+		cr_assert_eq(record_read(&fake.dir, kind, &now, NULL),
+			     kind == RECORD_OUTGOING ? -ENOENT : 0);
+		cr_assert(kind == RECORD_OUTGOING || now.settled);
+		record_destroy(&now);
 		fake_recovery_teardown();
 	}
 }

@@ -344,6 +344,14 @@ static int retire(struct outgoing *o, struct errtext *err)
 	return ret;
 }
 
+/* A launcher that was removed as soon as the guest had left it. */
+static bool has_gone_altogether(struct outgoing *o)
+{
+	return o->place.record.sockets[0] && o->guest.pidfd >= 0 &&
+	       o->world->process_has_ended(o->guest.pidfd) &&
+	       host_reopen(o->libvirt.host, NULL) < 0;
+}
+
 /* libvirt's library calls a migration done also when its last call, on which the daemon here
  * removes the guest, was lost with that daemon: the one started next has it paused. */
 int outgoing_libvirt_retire(struct outgoing *o, struct errtext *err)
@@ -360,6 +368,8 @@ int outgoing_libvirt_retire(struct outgoing *o, struct errtext *err)
 		o->world->pause(AGAIN_US);
 		host_reopen(o->libvirt.host, NULL);
 	}
+	if (ret < 0 && has_gone_altogether(o))
+		ret = 0;
 	o->libvirt.left_behind = ret < 0;
 	return ret;
 }

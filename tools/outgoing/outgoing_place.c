@@ -9,6 +9,7 @@
 #include "guard.h"
 #include "outgoing_private.h"
 #include "ownership_table.h"
+#include "process.h"
 
 void outgoing_place_init(struct outgoing *o)
 {
@@ -75,6 +76,8 @@ static void fill_record(struct outgoing *o)
 	record_session(o->peer.at.session, r->session);
 	record_set_host(r, &o->peer.at.who);
 	record_set_daemon(r, o->libvirt.socket);
+	if (process_started(o->guest.qemu, &r->qemu_started, NULL) == 0)
+		r->qemu = o->guest.qemu;
 	r->persistent = o->guest.info.persistent;
 	r->running = o->guest.runs;
 }

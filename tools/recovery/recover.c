@@ -72,7 +72,6 @@ static int settle_outgoing(const struct recover_options *options, struct host *h
 	if (ret < 0)
 		return ret;
 	record_remove(dir, RECORD_OUTGOING);
-	unlink(dir->stream); /* on which the dray that was killed had listened */
 	return 0;
 }
 
@@ -96,6 +95,26 @@ static int read_record(const struct recover_options *options, struct guest_dir *
 	return -ENOENT;
 }
 
+/* The guest and its libvirt have ended together. */
+static int settle_gone(const struct guest_dir *dir, struct record *r, bool outgoing,
+		       struct errtext *told)
+{
+	int ret = 0;
+
+	if (outgoing) {
+		record_remove(dir, RECORD_OUTGOING);
+	} else {
+		record_judge(dir, r, true);
+		r->settled = true;
+		ret = record_write(dir, RECORD_INCOMING, r, told);
+	}
+	return ret < 0 ? ret
+		       : errtext_set(told, 0,
+				     "domain %s is not here: its QEMU has ended, and its libvirt "
+				     "with it",
+				     r->domain);
+}
+
 /* In post-copy the guest's memory comes before libvirt's word. */
 static int settle_record(const struct recover_options *options, struct host *host,
 			 struct guest_dir *dir, struct record *r, bool outgoing,
@@ -106,7 +125,7 @@ static int settle_record(const struct recover_options *options, struct host *hos
 	if (!outgoing && r->post_copy && !r->complete)
 		return recover_fetch(options, host, dir, r, told);
 	if (!host)
-		return -EAGAIN;
+		return recover_is_gone(r) ? settle_gone(dir, r, outgoing, told) : -EAGAIN;
 	return outgoing ? settle_outgoing(options, host, dir, r, told)
 			: recover_settle_arrival(options, host, dir, r, told);
 }
@@ -136,6 +155,8 @@ static int settle(const struct recover_options *options, struct host **host, int
 	if (ret == -ENOENT)
 		return errtext_set(told, 0, "domain %s: no migration was broken off here",
 				   options->domain);
+	if (outgoing)
+		unlink(dir->stream); /* on which the dray that was killed had listened */
 	if (ret == 0) {
 		keep_its_host(options, &r, host, opened, silent);
 		ret = settle_record(options, *host, dir, &r, outgoing, told);

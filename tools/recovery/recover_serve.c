@@ -91,6 +91,10 @@ static int settle_here(const struct recover_options *options, const struct recor
 	struct host *host = NULL;
 	int ret = recover_reach_host(options, r, &host, told);
 
+	if (ret < 0 && recover_is_gone(r)) {
+		*elsewhere = true;
+		return errtext_set(told, 0, "domain %s has left this host", r->domain);
+	}
 	if (ret == 0)
 		ret = recover_settle_departure(options, host, r, elsewhere, told);
 	host_close(host);

@@ -52,8 +52,8 @@ struct record {
 					    * switched on again (ram_discard.h) */
 	pid_t keeper;	     /* outgoing: the process that holds guest RAM besides dray */
 	struct ram_keep ram; /* outgoing: what it holds; owned: record_destroy */
-	/* incoming, in post-copy: QEMU, and when it was started (process.h), so that it is found
-	 * without its help: it may hang in a page fault */
+	/* QEMU here, and when it was started (process.h): so that it is found without its help, as
+	 * it may hang in a page fault, and that its end is known without libvirt's */
 	pid_t qemu;
 	uint64_t qemu_started;
 };
