@@ -161,6 +161,20 @@ void outgoing_libvirt_take_tunnel(struct outgoing *o, struct mail *mail)
 
 /* ---- the beginning ---- */
 
+/* libvirt takes the same path on both hosts, so it must be the one we expect: it will be unlinked.
+ * A user's own daemon and the system's have different ones. */
+static int check_stream_path(struct outgoing *o)
+{
+	if (strcmp(o->peer.stream_path, o->place.dir.stream) == 0)
+		return 0;
+	o->libvirt.refused = true;
+	return outgoing_fail(
+		o, -EPROTO,
+		"QEMU's stream would be %s on the destination, and %s here: both hosts' "
+		"libvirt must be the system's, or users' own with the same directory",
+		o->peer.stream_path, o->place.dir.stream);
+}
+
 static int open_sockets(struct outgoing *o)
 {
 	struct gate_options gate = {.listen_path = o->place.dir.gate,
@@ -185,14 +199,8 @@ static int open_sockets(struct outgoing *o)
 	if (ret == 0)
 		ret = switchover_ack_is_awaited(o->libvirt.host, o->guest.info.uuid,
 						&qemu_stream.acknowledge, &o->err);
-	/* The same path on both hosts, so it must be the one we expect: it will be unlinked. */
-	if (ret == 0 && strcmp(o->peer.stream_path, o->place.dir.stream) != 0)
-		ret = outgoing_fail(
-			o, -EPROTO,
-			"QEMU's stream would be %s on the destination, and %s here: both "
-			"hosts' libvirt must be the system's, or users' own with the same "
-			"directory",
-			o->peer.stream_path, o->place.dir.stream);
+	if (ret == 0)
+		ret = check_stream_path(o);
 	if (ret == 0)
 		ret = o->world->gate.new(&gate, &o->libvirt.gate, &o->err);
 	if (ret == 0)
