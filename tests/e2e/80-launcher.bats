@@ -11,6 +11,7 @@ load postcopy
 setup_file() {
 	"$TESTBED" up
 	guest pod --launcher --memory 256 --fill 32 --period 3 --dirty 16 --rate 20
+	virsh_of a pod domuuid pod | grep . >"$BATS_FILE_TMPDIR/uuid"
 }
 
 teardown_file() {
@@ -42,7 +43,7 @@ nothing_left() {
 	[[ $(home) == "$1" ]] || monitor=
 	launcher=$("$TESTBED" launcher "$1" pod) &&
 		! find "/proc/$launcher/root/run" -type s -name 'dray*' ! -name "$monitor" | grep . &&
-		! "$TESTBED" exec "$1" find /run/dray -name outgoing | grep .
+		! "$TESTBED" exec "$1" test -e "/run/dray/$(<"$BATS_FILE_TMPDIR/uuid")/outgoing"
 }
 
 recover() {
