@@ -33,6 +33,77 @@ static int blocks_of(const struct ram_block *b, uint64_t *blocks, struct errtext
 	return 0;
 }
 
+/* ---- a page with content ---- */
+
+#define CHOOSE_PAGES (1ull << 18) /* with memory: 1 GiB */
+
+struct search {
+	const struct ram_block *block;
+	struct hole_window window;
+	uint64_t first, end; /* pages of the window */
+	uint64_t found;	     /* the first with content, or `end` */
+	uint64_t looked;     /* pages with memory */
+};
+
+static void search_window(void *arg)
+{
+	struct search *s = arg;
+
+	for (s->found = s->first; s->found < s->end; s->found++) {
+		if (hole_at(&s->window, s->found))
+			continue;
+		s->looked++;
+		if (!zero_page(s->block->map + (s->found << RAM_PAGE_SHIFT)))
+			return;
+	}
+}
+
+static int choose(struct ram_block *b, struct errtext *err)
+{
+	struct search s = {.block = b};
+	uint64_t end = b->size >> RAM_PAGE_SHIFT;
+
+	b->sentinel = 0;
+	while (s.looked < CHOOSE_PAGES) {
+		int ret;
+
+		s.first = hole_next_data(b, s.end, end);
+		if (s.first >= end)
+			break;
+		s.end = end - s.first < HOLE_WINDOW_PAGES ? end : s.first + HOLE_WINDOW_PAGES;
+		ret = hole_look(&s.window, b, s.first, s.end, err);
+		if (ret == 0)
+			ret = ram_access(b, search_window, &s, err);
+		if (ret < 0)
+			return ret;
+		if (s.found < s.end) {
+			b->sentinel = s.found + 1;
+			break;
+		}
+	}
+	return 0;
+}
+
+/* Huge pages are never dropped. */
+int ram_kept_choose(struct ram_map *ram, struct errtext *err)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; i < ram->count && ret == 0; i++)
+		if (ram->blocks[i].page_size == RAM_PAGE_SIZE)
+			ret = choose(&ram->blocks[i], err);
+	return ret;
+}
+
+static bool has_sentinel(const struct ram_block *b)
+{
+	uint64_t page = b->sentinel - 1;
+
+	return b->sentinel && hole_next_data(b, page, page + 1) == page;
+}
+
+/* ---- the number of blocks ---- */
+
 int ram_kept_note(struct ram_map *ram, struct errtext *err)
 {
 	int ret = 0;
@@ -47,7 +118,7 @@ int ram_kept_check(const struct ram_block *b, struct errtext *err)
 	uint64_t now = 0;
 	int ret = b->kept ? blocks_of(b, &now, err) : 0;
 
-	if (ret < 0 || !b->kept || now >= b->kept)
+	if (ret < 0 || !b->kept || now >= b->kept || has_sentinel(b))
 		return ret;
 	return errtext_set(err, -EUCLEAN,
 			   "RAM block %s: its file was emptied on the source after the guest had "

@@ -5,13 +5,19 @@
 // is that one is emptied, as a whole or in part: its pages then read as zeroes. So the number of
 // blocks of each file is noted at the hand-over, and
 //
-//   a page of zeroes, or a hole   is one only as long as its file has not lost any block since
+//   a page of zeroes, or a hole   is one only as long as its file has not lost any content since
 //   a page with content           leaves through a mapping by which a hole cannot be read: there is
 //                                 an error in its place, whenever it was punched
 //
-// The number is exact because nothing here makes a hole a page: that mapping does not allocate
-// either. Rejected: the file's time of change, which QEMU moves by its last writes; a hash of each
-// page, which has to be made while the guest stands still.
+// Nothing here makes a hole a page: that mapping does not allocate either. But the number may fall
+// by itself: a page of a tmpfs that was only ever read is clean, and Linux drops such pages when
+// it needs memory (shmem_recalc_inode says so; seen with 6.18: QEMU reads every page of zeroes
+// when it restores a guest). They were zeroes and still are. So one page with content is
+// remembered, the first of the file: whoever empties a file begins at its start, and a page that
+// was ever written stays. As long as that is there, fewer blocks are no loss.
+//
+// Rejected: the file's time of change, which QEMU moves by its last writes; a hash of each page,
+// which has to be made while the guest stands still.
 //
 // Any thread.
 #pragma once
@@ -21,9 +27,12 @@
 #include "errtext.h"
 #include "ram_map.h"
 
+/* Find a page with content in each block, before the guest is stopped: that may take a while where
+ * much of the memory is zeroes. */
+int ram_kept_choose(struct ram_map *ram, struct errtext *err);
 /* The guest stands still: note what its files hold, in each block's `kept`. */
 int ram_kept_note(struct ram_map *ram, struct errtext *err);
-/* -EUCLEAN, with a text, if the file has lost any of it. */
+/* -EUCLEAN, with a text, if the file has lost content. */
 int ram_kept_check(const struct ram_block *b, struct errtext *err);
 
 /* Pages that leave in one piece: are all of them zero? -EUCLEAN, with a text: the file has lost

@@ -27,6 +27,7 @@ struct ram_block {
 	uint8_t *map;		  /* our mapping, or NULL; owned */
 	uint64_t kept;		  /* 512-byte blocks of its file at the hand-over (ram_kept.h); 0:
 				   * not known */
+	uint64_t sentinel;	  /* a page that had content then, plus one; 0: none is known */
 	struct hole_probe *probe; /* knows the holes of hugetlbfs, or NULL; owned */
 };
 

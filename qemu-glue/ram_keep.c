@@ -72,16 +72,20 @@ void ram_keep_note(const struct ram_map *map, struct ram_keep *keep)
 {
 	for (unsigned int i = 0; i < map->count; i++)
 		for (unsigned int k = 0; k < keep->count; k++)
-			if (strcmp(map->blocks[i].name, keep->blocks[k].name) == 0)
+			if (strcmp(map->blocks[i].name, keep->blocks[k].name) == 0) {
 				keep->blocks[k].kept = map->blocks[i].kept;
+				keep->blocks[k].sentinel = map->blocks[i].sentinel;
+			}
 }
 
 void ram_keep_recall(const struct ram_keep *keep, struct ram_map *map)
 {
 	for (unsigned int i = 0; i < map->count; i++)
 		for (unsigned int k = 0; k < keep->count; k++)
-			if (strcmp(map->blocks[i].name, keep->blocks[k].name) == 0)
+			if (strcmp(map->blocks[i].name, keep->blocks[k].name) == 0) {
 				map->blocks[i].kept = keep->blocks[k].kept;
+				map->blocks[i].sentinel = keep->blocks[k].sentinel;
+			}
 }
 
 int ram_keep_inherit(const struct ram_keep *keep, posix_spawn_file_actions_t *actions)
@@ -113,6 +117,7 @@ json_object *ram_keep_to_json(const struct ram_keep *keep)
 		json_object_object_add(o, "dev", json_object_new_uint64(k->dev));
 		json_object_object_add(o, "ino", json_object_new_uint64(k->ino));
 		json_object_object_add(o, "kept", json_object_new_uint64(k->kept));
+		json_object_object_add(o, "sentinel", json_object_new_uint64(k->sentinel));
 		json_object_array_add(array, o);
 	}
 	return array;
@@ -170,6 +175,9 @@ static int parse_block(json_object *o, unsigned int i, struct ram_keep_block *k,
 	if (json_object_object_get_ex(o, "kept", NULL) &&
 	    !get_number(o, "kept", UINT64_MAX, &k->kept))
 		return bad_entry(i, "kept", err);
+	if (json_object_object_get_ex(o, "sentinel", NULL) &&
+	    !get_number(o, "sentinel", k->size >> RAM_PAGE_SHIFT, &k->sentinel))
+		return bad_entry(i, "sentinel", err);
 	k->page_size = (uint32_t)page_size;
 	k->fd = (int)fd;
 	return 0;

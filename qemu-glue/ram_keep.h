@@ -25,7 +25,8 @@ struct ram_keep_block {
 	uint32_t page_size; /* bytes */
 	int fd;		    /* number in the holder */
 	uint64_t dev, ino;  /* of the file */
-	uint64_t kept;	    /* as in ram_block */
+	uint64_t kept;	    /* as in ram_block, as sentinel */
+	uint64_t sentinel;
 };
 
 struct ram_keep {
@@ -36,8 +37,8 @@ struct ram_keep {
 /* Write down the files of `map` and the numbers under which we have them open. *keep must be empty;
  * ram_keep_destroy. -EBADF: a block has no file open, or as a standard stream. */
 int ram_keep_describe(const struct ram_map *map, struct ram_keep *keep, struct errtext *err);
-/* Write down `kept` of these blocks; and the reverse, into blocks that were found anew. What the
- * other does not have stays as it is. */
+/* Write down `kept` and `sentinel` of these blocks; and the reverse, into blocks that were found
+ * anew. What the other does not have stays as it is. */
 void ram_keep_note(const struct ram_map *map, struct ram_keep *keep);
 void ram_keep_recall(const struct ram_keep *keep, struct ram_map *map);
 /* Let the process that is to be spawned with `actions` hold them: same numbers, open beyond its

@@ -117,6 +117,7 @@ Test(ram_keep, survives_whoever_made_it)
 	make_map(&map);
 	describe(&map, &keep);
 	map.blocks[0].kept = 17; /* noted later */
+	map.blocks[0].sentinel = 3;
 	ram_keep_note(&map, &keep);
 	holder = spawn_holder(&keep, &stop);
 	ram_map_destroy(&map);
@@ -124,6 +125,7 @@ Test(ram_keep, survives_whoever_made_it)
 	cr_assert_eq(ram_reopen(holder, &keep, &again, &err), 0, "%s", err.text);
 	ram_keep_recall(&keep, &again);
 	cr_assert_eq(again.blocks[0].kept, 17);
+	cr_assert_eq(again.blocks[0].sentinel, 3);
 	end_holder(holder, stop);
 	check_contents(&again);
 	ram_map_destroy(&again);

@@ -99,6 +99,61 @@ Test(ram_kept, more_is_no_less)
 	teardown();
 }
 
+/* ---- pages that the kernel drops ---- */
+
+static uint64_t blocks(void)
+{
+	struct stat st;
+
+	cr_assert_eq(fstat(b->fd, &st), 0);
+	return (uint64_t)st.st_blocks;
+}
+
+#define CLEAN_FIRST 100u
+#define CLEAN_END 356u
+
+/* One with content, if it is below CLEAN_FIRST, and many that were only read. */
+static void setup_with_clean_pages(unsigned int content)
+{
+	struct errtext err = {0};
+
+	ram_access_init();
+	ram = (struct ram_map){0};
+	guest_ram_add(&ram, "pc.ram", (uint64_t)CLEAN_END * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
+	b = &ram.blocks[0];
+	if (content < CLEAN_FIRST)
+		guest_write(b, content, 1);
+	for (unsigned int page = CLEAN_FIRST; page < CLEAN_END; page++)
+		(void)*(volatile uint8_t *)(uintptr_t)(b->qemu_addr + page * RAM_PAGE_SIZE);
+	cr_assert_eq(ram_kept_choose(&ram, &err), 0, "%s", err.text);
+	cr_assert_eq(ram_kept_note(&ram, &err), 0, "%s", err.text);
+	/* One that is mapped twice stays. */
+	madvise(b->map, b->size, MADV_DONTNEED);
+	if (madvise((void *)(uintptr_t)b->qemu_addr, b->size, MADV_PAGEOUT) < 0 ||
+	    blocks() == b->kept)
+		cr_skip_test("this kernel does not drop the page when it is asked to");
+}
+
+Test(ram_kept, a_page_of_zeroes_that_the_kernel_drops_is_no_loss)
+{
+	struct errtext err = {0};
+
+	setup_with_clean_pages(1);
+	cr_assert_eq(b->sentinel, 2);
+	cr_assert_eq(ram_kept_check(b, &err), 0, "%s", err.text);
+	punch(1);
+	cr_assert_eq(ram_kept_check(b, &err), -EUCLEAN);
+	guest_ram_destroy(&ram);
+}
+
+Test(ram_kept, a_file_without_any_content_is_judged_by_its_blocks)
+{
+	setup_with_clean_pages(CLEAN_END);
+	cr_assert_eq(b->sentinel, 0);
+	cr_assert_eq(ram_kept_check(b, NULL), -EUCLEAN);
+	guest_ram_destroy(&ram);
+}
+
 Test(ram_kept, without_a_note_nothing_is_known)
 {
 	setup(RAM_PAGE_SIZE);

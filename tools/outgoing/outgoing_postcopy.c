@@ -72,7 +72,9 @@ int outgoing_postcopy_listen(struct outgoing *o)
 		outgoing_postcopy_refuse(o, o->postcopy.refusal);
 		return 0;
 	}
-	ret = open_link(o);
+	ret = ram_kept_choose(&o->guest.ram, &o->err);
+	if (ret == 0)
+		ret = open_link(o);
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot switch to post-copy");
 	o->postcopy.decided = true;
