@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <json-c/json.h>
 #include "cleanup.h"
+#include "fs_user.h"
 #include "process.h"
 #include "qmp.h"
 #include "standstill.h"
@@ -32,6 +33,7 @@ void monitor_log_path(const char *monitor_path, char path[MONITOR_LOG_PATH_MAX])
 
 void monitor_log_keep_private(const char *monitor_path)
 {
+	_cleanup_fs_user_ uid_t before = fs_user_become_owner(monitor_path);
 	char path[MONITOR_LOG_PATH_MAX];
 
 	monitor_log_path(monitor_path, path);
@@ -39,16 +41,32 @@ void monitor_log_keep_private(const char *monitor_path)
 	chmod(path, 0600);
 }
 
+/* In a directory of QEMU's user, who may have put anything there. Negative errno. */
+static int open_log(const char *monitor_path, int flags)
+{
+	_cleanup_fs_user_ uid_t before = fs_user_become_owner(monitor_path);
+	_cleanup_close_ int fd = -1;
+	char path[MONITOR_LOG_PATH_MAX];
+	struct stat st;
+
+	monitor_log_path(monitor_path, path);
+	fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) ? steal_fd(&fd) : -EINVAL;
+}
+
 /* There may be no such file system call, as on NFS: then a full disk is not excluded. */
 int monitor_log_reserve(const char *monitor_path, struct errtext *err)
 {
 	char path[MONITOR_LOG_PATH_MAX];
-	_cleanup_close_ int fd = -1;
+	_cleanup_close_ int fd = open_log(monitor_path, O_WRONLY);
 
 	monitor_log_path(monitor_path, path);
-	fd = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0 && errno == ENOENT)
+	if (fd == -ENOENT)
 		return 0;
+	if (fd < 0)
+		errno = -fd;
 	if (fd < 0 || (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, RESERVE) < 0 && errno != EOPNOTSUPP))
 		return errtext_set(err, -errno,
 				   "%s: there is no room for what QEMU says on the destination: %s",
@@ -115,17 +133,16 @@ static void take_line(struct reading *r, const char *line, size_t len)
 
 int monitor_log_resumed(const char *monitor_path)
 {
-	char path[MONITOR_LOG_PATH_MAX];
-	_cleanup_fclose_ FILE *f = NULL;
+	_cleanup_close_ int fd = open_log(monitor_path, O_RDONLY);
+	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	_cleanup_free_ char *line = NULL;
 	struct reading r = {0};
 	size_t size = 0;
 	ssize_t len;
 
-	monitor_log_path(monitor_path, path);
-	f = fopen(path, "re");
 	if (!f)
-		return -errno;
+		return fd < 0 ? fd : -errno;
+	steal_fd(&fd); /* the stream's now */
 	while (!r.resumed && (len = getline(&line, &size, f)) > 0)
 		take_line(&r, line, (size_t)len);
 	if (r.resumed)
@@ -261,6 +278,7 @@ static bool drop(const char *monitor_path)
 
 void monitor_log_quiet(const char *monitor_path)
 {
+	_cleanup_fs_user_ uid_t before = fs_user_become_owner(monitor_path);
 	char path[MONITOR_LOG_PATH_MAX];
 	int fd;
 
@@ -272,7 +290,7 @@ void monitor_log_quiet(const char *monitor_path)
 		return;
 	}
 	greet(monitor_path);
-	fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+	fd = open_log(monitor_path, O_WRONLY | O_TRUNC);
 	if (fd >= 0)
 		close(fd);
 }

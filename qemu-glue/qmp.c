@@ -21,6 +21,7 @@
 #include <time.h>
 #include <json-c/json_tokener.h>
 #include "cleanup.h"
+#include "fs_user.h"
 
 #define READ_MIN (16u * 1024)
 
@@ -435,6 +436,7 @@ int qmp_adopt(int fd, const char *name, int timeout_ms, struct qmp **out, struct
 
 int qmp_open(const char *path, int timeout_ms, struct qmp **out, struct errtext *err)
 {
+	_cleanup_fs_user_ uid_t before = fs_user_become_owner(path);
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	_cleanup_close_ int fd = -1;
 

@@ -237,6 +237,13 @@ static inline int fake_new_monitor(struct fake_destination *d)
 	return pair[0];
 }
 
+static inline bool fake_is_qemu(pid_t pid, const char *uuid)
+{
+	(void)pid;
+	(void)uuid;
+	return true;
+}
+
 static inline int fake_open_monitor(const char *path, int timeout_ms, struct qmp **out,
 				    struct errtext *err)
 {
@@ -735,6 +742,7 @@ static const struct incoming_world fake_world = {
 	.find_record = fake_find_record,
 	.start_guard = fake_start_guard,
 	.open_monitor = fake_open_monitor,
+	.is_qemu = fake_is_qemu,
 	.find_ram = fake_find_ram,
 	.borrow_userfaultfd = fake_borrow_userfaultfd,
 	.find_userfaultfd = fake_find_userfaultfd,

@@ -49,6 +49,11 @@ int incoming_attach(struct incoming *in)
 	if (ret < 0)
 		return ret;
 	pid = qmp_peer_pid(in->monitor.qmp);
+	if (!in->world->is_qemu(pid, in->uuid))
+		return errtext_set(
+			&in->err, -EPERM,
+			"%s: process %d listens there, which is not the QEMU of domain %s",
+			in->place.dir.monitor, pid, in->prepare.name);
 	ret = monitor_log_reserve(in->place.dir.monitor, &in->err);
 	if (ret == 0)
 		ret = incoming_place_note_qemu(in, pid);

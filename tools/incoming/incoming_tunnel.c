@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "fs_user.h"
 #include "socket.h"
 #include "tunnel_filter.h"
 
@@ -94,6 +95,25 @@ int incoming_tunnel_serve(struct incoming *in, int fd, struct errtext *err)
 	return ret;
 }
 
+/* QEMU's user owns the directory: what listens there must be the process that is attached to. */
+static int connect_qemu(struct incoming *in, int *fd, struct errtext *err)
+{
+	_cleanup_fs_user_ uid_t before = fs_user_become_owner(in->place.dir.stream);
+	_cleanup_close_ int local = -1;
+	struct ucred who;
+	socklen_t size = sizeof(who);
+	int ret = socket_unix_connect(in->place.dir.stream, &local, err);
+
+	if (ret < 0)
+		return ret;
+	if (getsockopt(local, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0 ||
+	    who.pid != in->place.record.qemu)
+		return errtext_set(err, -EPERM, "%s: another process than QEMU listens there",
+				   in->place.dir.stream);
+	*fd = steal_fd(&local);
+	return 0;
+}
+
 int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtext *err)
 {
 	struct receiver *r = in->receiver;
@@ -108,7 +128,7 @@ int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtex
 	pthread_mutex_unlock(&r->lock);
 	if (!ready)
 		return errtext_set(err, -EPROTO, "QEMU's stream comes before its time");
-	ret = socket_unix_connect(in->place.dir.stream, &local, err);
+	ret = connect_qemu(in, &local, err);
 	if (ret < 0) {
 		mailbox_note(in->mail, MAIL_STREAM_LOST, ret, err->text);
 		return ret;

@@ -8,6 +8,7 @@
 #include "guard.h"
 #include "libvirt_host.h"
 #include "monitor_log.h"
+#include "process_thread.h"
 #include "ram_find.h"
 
 static void pause_for(uint64_t for_us)
@@ -22,6 +23,7 @@ static const struct incoming_world real = {
 	.find_record = record_find,
 	.start_guard = guard_start,
 	.open_monitor = qmp_open,
+	.is_qemu = process_thread_is_qemu,
 	.find_ram = ram_find,
 	.borrow_userfaultfd = attach_userfaultfd,
 	.find_userfaultfd = attach_find_inside,

@@ -34,6 +34,8 @@ struct incoming_world {
 	/* qmp.h, ram_find.h, attach.h: qmp_open, ram_find, attach_... */
 	int (*open_monitor)(const char *path, int timeout_ms, struct qmp **out,
 			    struct errtext *err);
+	/* process_thread.h: process_thread_is_qemu */
+	bool (*is_qemu)(pid_t pid, const char *uuid);
 	int (*find_ram)(pid_t qemu, bool writable, struct ram_map *ram, struct errtext *err);
 	int (*borrow_userfaultfd)(pid_t qemu, unsigned long long features, bool keep_inside,
 				  int *uffd, int *inside, struct errtext *err);

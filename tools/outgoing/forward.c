@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <unistd.h>
 #include "cleanup.h"
+#include "fs_user.h"
 #include "pump.h"
 #include "return_path.h"
 
@@ -95,6 +96,26 @@ static void *forward_main(void *arg)
 	return NULL;
 }
 
+/* In a directory of QEMU's user, perhaps: made as that user, so that it is theirs from the start,
+ * and no link can lead root elsewhere. */
+static int listen_as_owner(struct forward *f, struct errtext *err)
+{
+	_cleanup_fs_user_ uid_t before = fs_user_become(f->opt.owner);
+	int ret = socket_unix_listen(f->opt.path, 1, &f->listen_fd, err);
+
+	if (ret == 0)
+		snprintf(f->path, sizeof(f->path), "%s", f->opt.path);
+	return ret;
+}
+
+static void remove_socket(struct forward *f)
+{
+	_cleanup_fs_user_ uid_t before = fs_user_become(f->opt.owner);
+
+	if (f->path[0])
+		unlink(f->path);
+}
+
 int forward_new(const struct forward_options *options, struct forward **out, struct errtext *err)
 {
 	struct forward *f = calloc(1, sizeof(*f));
@@ -106,12 +127,7 @@ int forward_new(const struct forward_options *options, struct forward **out, str
 	f->return_path.acknowledge = options->acknowledge;
 	f->listen_fd = -1;
 	pthread_mutex_init(&f->lock, NULL);
-	ret = socket_unix_listen(options->path, 1, &f->listen_fd, err);
-	if (ret == 0) {
-		snprintf(f->path, sizeof(f->path), "%s", options->path);
-		if (chmod(f->path, 0600) < 0 || chown(f->path, options->owner, -1) < 0)
-			ret = errtext_set(err, -errno, "%s: %s", f->path, strerror(errno));
-	}
+	ret = listen_as_owner(f, err);
 	if (ret == 0)
 		ret = -pthread_create(&f->thread, NULL, forward_main, f);
 	if (ret < 0) {
@@ -162,8 +178,7 @@ void forward_destroy(struct forward *f)
 		pthread_join(f->thread, NULL);
 	pump_destroy(f->pump);
 	cleanup_close(&f->listen_fd);
-	if (f->path[0])
-		unlink(f->path);
+	remove_socket(f);
 	pthread_mutex_destroy(&f->lock);
 	free(f);
 }

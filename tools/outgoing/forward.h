@@ -14,7 +14,7 @@ struct pacer;
 
 struct forward_options {
 	const char *path;	 /* UNIX socket, made here, removed by forward_destroy; copied */
-	uid_t owner;		 /* who may connect besides root; -1: nobody */
+	uid_t owner;		 /* who may connect besides root, and make it; -1: nobody */
 	const struct peer *peer; /* outlives the forward */
 	enum wire_kind kind;
 	/* The connection has ended, or never came about. From a thread of ours. */
