@@ -129,7 +129,7 @@ virsh_of() {
 	local uri
 	uri=$("$TESTBED" uri "$1" "$2") || return
 	shift 2
-	virsh -q -c "$uri" "$@"
+	command virsh -q -c "$uri" "$@" # some files have a virsh of their own
 }
 
 # no_trace HOST NAME: nothing of dray is left in the guest's QEMU.
