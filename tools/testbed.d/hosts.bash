@@ -124,12 +124,21 @@ namespaces_make() {
 	mkdir -p "$directory"/{run,etc,lib} "$DATA/$host/log" "$libvirt_cache"
 	touch "$directory"/{net,mnt,uts}
 	"$PARTS/host-config" "$host" "$directory" "$DATA" "$INSTANCE"
+	certificate_make "$host" "$directory/pki"
 	unshare --net="$directory/net" --uts="$directory/uts" true 9<&- ||
 		die "host $host: cannot make its namespaces (message above)"
 	mount_namespace_make "$directory/mnt"
 	on_host "$host" "$PARTS/host-populate" "$host" "$STATE" "$DATA" "$libvirt_cache" \
 		"$(release_usr "${RELEASE[$host]}")" ||
 		die "host $host: cannot be furnished (message above)"
+}
+
+# All names and addresses that the other host may call it by. The CA stays outside: $STATE/ca.
+certificate_make() {
+	local number=1
+	[[ $1 == a ]] || number=2
+	"$PARTS/../dray-pki" host --ca "$STATE/ca" --out "$2" "dray-$1" "dray-$1-mig" "10.77.0.$number" "10.78.0.$number" \
+		>/dev/null
 }
 
 # link_make NAME NETWORK: one veth pair between the hosts. Made inside, so the machine itself never sees it.
@@ -162,6 +171,7 @@ hosts_make() {
 	mkdir -p "$STATE" "$DATA/guests"
 	mount -n -t tmpfs -o mode=0755,size=100% dray-testbed "$STATE"
 	mount -n --make-private "$STATE" # a mount namespace cannot be bound to a file on a shared mount
+	"$PARTS/../dray-pki" ca --ca "$STATE/ca" --name "testbed CA" >/dev/null
 	for host in a b; do
 		say "host $host: making namespaces"
 		namespaces_make "$host"
