@@ -26,6 +26,7 @@ static const struct argp_option rows[] = {
 	{"wait", KEY(DOMAIN_WAIT), "SECONDS", 0, "How long to ask and wait (30)", 0},
 	{"libvirt-socket", KEY(DOMAIN_LIBVIRT_SOCKET), "PATH", 0, "This host's libvirt daemon", 0},
 	{"launcher", KEY(DOMAIN_LAUNCHER), "PID", 0, LAUNCHER_ARGUMENTS_HELP, 0},
+	{"tls-dir", KEY(DOMAIN_TLS_DIR), "DIR", 0, "This host's ca.crt, tls.crt and tls.key", 0},
 	{NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0},
 };
 
@@ -75,6 +76,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		break;
 	case KEY(DOMAIN_LAUNCHER):
 		a->launcher = launcher_arguments_pid(arg, state);
+		break;
+	case KEY(DOMAIN_TLS_DIR):
+		a->tls_dir = arg;
 		break;
 	case KEY(DOMAIN_WAIT):
 		take_wait(a, arg, state);

@@ -14,6 +14,7 @@ enum domain_option {
 	DOMAIN_LIBVIRT_SOCKET = 2,
 	DOMAIN_WAIT = 4,
 	DOMAIN_LAUNCHER = 8,
+	DOMAIN_TLS_DIR = 16,
 };
 
 struct domain_arguments {
@@ -21,6 +22,7 @@ struct domain_arguments {
 	bool json;
 	const char *libvirt_socket;	  /* NULL: not given */
 	pid_t launcher;			  /* 0: not given */
+	const char *tls_dir;		  /* the same */
 	uint32_t wait_ms;		  /* 30 s unless given */
 	char *rest[DOMAIN_ARGUMENTS_MAX]; /* what came after the domain */
 	unsigned int rest_count;

@@ -19,6 +19,8 @@ static void take_settings(const struct settings *s, struct outgoing_options *o)
 	o->max_outbound = (uint32_t)settings_number(s, SETTING_MAX_OUTBOUND);
 	o->post_copy_now = s->post_copy_now;
 	snprintf(o->socket.bind, sizeof(o->socket.bind), "%s", settings_text(s, SETTING_NETWORK));
+	if (!settings_bool(s, SETTING_DISABLE_TLS))
+		snprintf(o->tls_dir, sizeof(o->tls_dir), "%s", settings_text(s, SETTING_TLS_DIR));
 }
 
 /* Which policy it was is part of the record. */
@@ -47,10 +49,5 @@ int outgoing_arguments_resolve(const struct settings_input *in, struct outgoing_
 	}
 	tell_policy(&settings, report);
 	take_settings(&settings, out);
-	if (settings_bool(&settings, SETTING_DISABLE_TLS))
-		return 0;
-	report_error(report, "this version has no TLS yet: guest memory, passwords and keys in it, "
-			     "would cross the network in the clear. If that network is trusted, "
-			     "say --disable-tls");
-	return EXIT_REFUSED;
+	return 0;
 }

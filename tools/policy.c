@@ -39,6 +39,7 @@ static json_object *value_to_json(const struct settings *s, enum setting which)
 	case SETTING_BOOL:
 		return json_object_new_boolean(settings_bool(s, which));
 	case SETTING_TEXT:
+	case SETTING_PATH:
 		return json_object_new_string(settings_text(s, which));
 	case SETTING_QUANTITY:
 	case SETTING_NUMBER:
@@ -81,7 +82,7 @@ static const char *value_to_text(const struct settings *s, enum setting which)
 static void print_text(const struct settings *s, bool any)
 {
 	for (enum setting i = 0; i < SETTING_COUNT; i++)
-		printf("%-34s %-12s %s\n", setting_row(i)->key, value_to_text(s, i),
+		printf("%-34s %-14s %s\n", setting_row(i)->key, value_to_text(s, i),
 		       s->value[i].origin);
 	if (!any)
 		puts("No policies were given.");

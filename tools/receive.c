@@ -20,6 +20,7 @@
 #include "wire.h"
 
 #define FILES_MAX 8192
+#define PEERS_MAX 64
 #define RECORDS_KEPT_S (7 * 86400)
 #define PATHS_MAX 64
 
@@ -31,6 +32,8 @@ enum {
 	OPT_BIND,
 	OPT_PORT,
 	OPT_DISABLE_TLS,
+	OPT_TLS_DIR,
+	OPT_ALLOW_PEER,
 	OPT_SOCKET,
 	OPT_LAUNCHER,
 	OPT_CONGESTION,
@@ -46,20 +49,33 @@ struct arguments {
 	unsigned int path_count;
 	bool json;
 	pid_t launcher;
+	const char *peers[PEERS_MAX];
+	char tls_dir[SETTING_TEXT_SIZE];
 };
 
 static const struct argp_option options[] = {
 	{"json", OPT_JSON, NULL, 0, "One JSON object a line on standard output", 1},
 	{"once", OPT_ONCE, NULL, 0, "Serve one migration, then exit with its status", 1},
 	{"config", OPT_CONFIG, "FILE", 0,
-	 "YAML or JSON; parallelInboundMigrationsPerNode, network and disableTLS count here", 1},
+	 "YAML or JSON; parallelInboundMigrationsPerNode, network, disableTLS and tlsDir count "
+	 "here",
+	 1},
 	{"max-inbound", OPT_MAX_INBOUND, "N", 0,
 	 "So many guests may come to this host at once, others wait (2)", 1},
 	{"bind", OPT_BIND, "ADDRESS|INTERFACE", 0, "Listen there only", 2},
 	{"port", OPT_PORT, "N", 0, "TCP port (7470)", 2},
 	{"congestion", OPT_CONGESTION, "NAME", 0, "TCP congestion control (cubic)", 2},
 	{"disable-tls", OPT_DISABLE_TLS, NULL, 0,
-	 "Take guest memory in the clear; needed, as this version has no TLS", 2},
+	 "Without TLS: guest memory crosses the network in the clear, and anyone who reaches the "
+	 "port can send a guest here, and speak to libvirt as root",
+	 2},
+	{"tls-dir", OPT_TLS_DIR, "DIR", 0,
+	 "This host's ca.crt, tls.crt and tls.key, and crl.pem if there is one (/etc/pki/dray)", 2},
+	{"allow-peer", OPT_ALLOW_PEER, "NAME", 0,
+	 "Take guests only from hosts whose certificate has this name (subjectAltName or CN), such "
+	 "as node1.example.org or *.example.org; may be given again (any that a CA of ca.crt has "
+	 "signed)",
+	 2},
 	{"allow-path", OPT_ALLOW_PATH, "DIRECTORY", 0,
 	 "Guests' files and disks must lie beneath it; may be given several times", 2},
 	{"allow", OPT_ALLOW, "qemu-arguments|host-devices|file-systems", 0,
@@ -127,6 +143,36 @@ static error_t parse_allow(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+static void take_name(struct arguments *a, const char *name, struct argp_state *state)
+{
+	if (a->server->allow_peer_count == PEERS_MAX)
+		argp_error(state, "--allow-peer %s: more than %d names", name, PEERS_MAX);
+	else if (!*name)
+		argp_error(state, "--allow-peer: a name is needed");
+	else
+		a->peers[a->server->allow_peer_count++] = name;
+}
+
+static error_t parse_setting(int key, char *arg, struct argp_state *state)
+{
+	switch (key) {
+	case OPT_MAX_INBOUND:
+		take_option(state, SETTING_MAX_INBOUND, arg);
+		return 0;
+	case OPT_BIND:
+		take_option(state, SETTING_NETWORK, arg);
+		return 0;
+	case OPT_DISABLE_TLS:
+		take_option(state, SETTING_DISABLE_TLS, "yes");
+		return 0;
+	case OPT_TLS_DIR:
+		take_option(state, SETTING_TLS_DIR, arg);
+		return 0;
+	default:
+		return parse_allow(key, arg, state);
+	}
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct arguments *a = state->input;
@@ -142,20 +188,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_CONFIG:
 		a->config = arg;
 		break;
-	case OPT_MAX_INBOUND:
-		take_option(state, SETTING_MAX_INBOUND, arg);
-		break;
-	case OPT_BIND:
-		take_option(state, SETTING_NETWORK, arg);
-		break;
 	case OPT_CONGESTION:
 		snprintf(s->socket.congestion, sizeof(s->socket.congestion), "%s", arg);
 		break;
 	case OPT_PORT:
 		s->port = parse_port(state, arg);
 		break;
-	case OPT_DISABLE_TLS:
-		take_option(state, SETTING_DISABLE_TLS, "yes");
+	case OPT_ALLOW_PEER:
+		take_name(a, arg, state);
 		break;
 	case OPT_SOCKET:
 		a->socket_path = arg;
@@ -164,7 +204,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		a->launcher = launcher_arguments_pid(arg, state);
 		break;
 	default:
-		return parse_allow(key, arg, state);
+		return parse_setting(key, arg, state);
 	}
 	return 0;
 }
@@ -182,11 +222,16 @@ static int resolve(struct arguments *a, struct errtext *err)
 	snprintf(a->server->socket.bind, sizeof(a->server->socket.bind), "%s",
 		 settings_text(s, SETTING_NETWORK));
 	a->server->max_inbound = (unsigned int)settings_number(s, SETTING_MAX_INBOUND);
-	if (ret == 0 && !settings_bool(s, SETTING_DISABLE_TLS))
-		ret = errtext_set(err, -EINVAL,
-				  "this version has no TLS yet: anyone who reaches the port could "
-				  "send a guest here or read one on its way. If that network is "
-				  "trusted, say --disable-tls");
+	if (settings_bool(s, SETTING_DISABLE_TLS)) {
+		if (ret == 0 && a->server->allow_peer_count)
+			ret = errtext_set(err, -EINVAL,
+					  "--allow-peer means nothing with --disable-tls: without "
+					  "TLS nobody knows who a peer is");
+		return ret;
+	}
+	snprintf(a->tls_dir, sizeof(a->tls_dir), "%s", settings_text(s, SETTING_TLS_DIR));
+	a->server->tls_dir = a->tls_dir;
+	a->server->allow_peers = a->peers;
 	return ret;
 }
 

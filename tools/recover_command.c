@@ -22,7 +22,7 @@ int command_recover(int argc, char **argv)
 			"operator must decide.",
 		.least = 1,
 		.most = 1,
-		.options = DOMAIN_WAIT | DOMAIN_LIBVIRT_SOCKET | DOMAIN_LAUNCHER};
+		.options = DOMAIN_WAIT | DOMAIN_LIBVIRT_SOCKET | DOMAIN_LAUNCHER | DOMAIN_TLS_DIR};
 	struct recover_options options = {.world = recover_world_real()};
 	struct domain_arguments a;
 	struct errtext told = {0};
@@ -32,6 +32,7 @@ int command_recover(int argc, char **argv)
 	domain_arguments_parse(&command, argc, argv, &a);
 	options.domain = a.domain;
 	options.libvirt_socket = a.libvirt_socket;
+	options.tls_dir = a.tls_dir;
 	options.wait_ms = a.wait_ms;
 	ret = launcher_arguments_enter(a.launcher, &options.libvirt_socket, socket, &told);
 	if (ret == 0)

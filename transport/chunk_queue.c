@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 #include "chunk_queue.h"
 
@@ -36,7 +35,7 @@ static struct chunk *chunk_to_fill(struct chunk_queue *q)
 	return c;
 }
 
-ssize_t chunk_queue_fill(struct chunk_queue *q, int fd, size_t limit)
+ssize_t chunk_queue_fill(struct chunk_queue *q, struct line from, size_t limit)
 {
 	struct chunk *c = chunk_to_fill(q);
 	ssize_t n;
@@ -45,11 +44,9 @@ ssize_t chunk_queue_fill(struct chunk_queue *q, int fd, size_t limit)
 		return -ENOMEM;
 	if (limit > CHUNK_SIZE - c->end)
 		limit = CHUNK_SIZE - c->end;
-	do
-		n = recv(fd, c->bytes + c->end, limit, MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
+	n = line_read(from, c->bytes + c->end, limit);
 	if (n < 0)
-		return -errno;
+		return n;
 	c->end += (size_t)n;
 	q->bytes += (size_t)n;
 	return n;
@@ -100,20 +97,17 @@ static void chunk_queue_consume(struct chunk_queue *q, size_t n)
 	}
 }
 
-ssize_t chunk_queue_flush(struct chunk_queue *q, int fd)
+ssize_t chunk_queue_flush(struct chunk_queue *q, struct line to)
 {
 	struct iovec iov[FLUSH_CHUNKS];
-	struct msghdr msg = {.msg_iov = iov};
+	size_t count = 0;
 	ssize_t n;
 
-	for (struct chunk *c = q->head; c && msg.msg_iovlen < FLUSH_CHUNKS; c = c->next)
-		iov[msg.msg_iovlen++] = (struct iovec){c->bytes + c->start, c->end - c->start};
-	do
-		n = sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	chunk_queue_consume(q, (size_t)n);
+	for (struct chunk *c = q->head; c && count < FLUSH_CHUNKS; c = c->next)
+		iov[count++] = (struct iovec){c->bytes + c->start, c->end - c->start};
+	n = line_write(to, iov, count);
+	if (n > 0)
+		chunk_queue_consume(q, (size_t)n);
 	return n;
 }
 

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <sys/types.h>
+#include "line.h"
 
 #define CHUNK_SIZE ((size_t)256 << 10)
 
@@ -16,15 +17,15 @@ struct chunk_queue {
 	size_t bytes;
 };
 
-/* Receive from fd, without blocking, at most limit (> 0) bytes and at most one chunk. Returns the
+/* Receive, without blocking, at most limit (> 0) bytes and at most one chunk. Returns the
  * number of bytes, 0 at the end of file, or a negative errno (-EAGAIN: nothing there). */
-ssize_t chunk_queue_fill(struct chunk_queue *q, int fd, size_t limit);
+ssize_t chunk_queue_fill(struct chunk_queue *q, struct line from, size_t limit);
 /* The last n bytes; n is no more than the last fill returned. Valid until the next call. */
 const void *chunk_queue_last(const struct chunk_queue *q, size_t n);
 /* Put bytes in that did not come from a socket; n <= CHUNK_SIZE. 0 or -ENOMEM. */
 int chunk_queue_put(struct chunk_queue *q, const void *bytes, size_t n);
-/* Send to fd, without blocking, from a queue that is not empty. Returns the number of bytes or a
+/* Send, without blocking, from a queue that is not empty. Returns the number of bytes or a
  * negative errno. */
-ssize_t chunk_queue_flush(struct chunk_queue *q, int fd);
+ssize_t chunk_queue_flush(struct chunk_queue *q, struct line to);
 /* Drop everything. A zeroed queue is an empty one. */
 void chunk_queue_clear(struct chunk_queue *q);

@@ -15,7 +15,6 @@
 #include "cleanup.h"
 #include "clock.h"
 #include "pacer.h"
-#include "socket.h"
 
 /* Heartbeats in one silence: several may be lost to a busy host before the peer is. */
 #define BEATS_PER_SILENCE 8
@@ -57,10 +56,11 @@ static int beat_ms(struct control *c)
 }
 
 /* buf: MESSAGE_MAX bytes. Bytes written, or a negative errno. */
-static long write_message(int fd, uint8_t *buf, int timeout_ms, const struct wire_message *m)
+static long write_message(struct line line, uint8_t *buf, int timeout_ms,
+			  const struct wire_message *m)
 {
 	long len = wire_message_encode(m, buf, MESSAGE_MAX);
-	int ret = len < 0 ? (int)len : socket_write_full(fd, buf, (size_t)len, timeout_ms);
+	int ret = len < 0 ? (int)len : line_write_full(line, buf, (size_t)len, timeout_ms);
 
 	return ret < 0 ? ret : len;
 }
@@ -70,10 +70,10 @@ int control_send(struct control *c, const struct wire_message *message)
 	long len;
 
 	pthread_mutex_lock(&c->lock);
-	len = write_message(c->opt.fd, c->out, (int)silence(c), message);
+	len = write_message(c->opt.line, c->out, (int)silence(c), message);
 	/* Half a message cannot be taken back. */
 	if (len < 0)
-		shutdown(c->opt.fd, SHUT_RDWR);
+		shutdown(c->opt.line.fd, SHUT_RDWR);
 	else if (c->opt.pacer)
 		pacer_charge(c->opt.pacer, (size_t)len);
 	pthread_mutex_unlock(&c->lock);
@@ -87,41 +87,44 @@ int control_send_type(struct control *c, enum wire_type type)
 	return control_send(c, &m);
 }
 
-static int read_message(int fd, uint8_t *buf, int timeout_ms, struct wire_message *m,
+static int read_message(struct line line, uint8_t *buf, int timeout_ms, struct wire_message *m,
 			struct errtext *err)
 {
 	enum wire_type type;
 	uint32_t len;
-	int ret = socket_read_full(fd, buf, WIRE_HEADER_SIZE, timeout_ms);
+	int ret = line_read_full(line, buf, WIRE_HEADER_SIZE, timeout_ms);
 
 	if (ret == 0)
 		ret = wire_header_decode(buf, &type, &len, err);
 	if (ret == 0 && len) {
-		ret = socket_read_full(fd, buf, len, timeout_ms);
+		ret = line_read_full(line, buf, len, timeout_ms);
 		ret = ret == -ENODATA ? -ECONNRESET : ret;
 	}
 	return ret < 0 ? ret : wire_body_decode(type, buf, len, m, err);
 }
 
-static int one_done(long ret, struct errtext *err)
+static int one_done(struct line line, long ret, struct errtext *err)
 {
-	return ret < 0 ? errtext_set(err, (int)ret, "control connection: %s", strerror((int)-ret))
+	return ret < 0 ? errtext_set(err, (int)ret, "control connection: %s",
+				     line_why(line, (int)ret))
 		       : 0;
 }
 
-int control_read_one(int fd, int timeout_ms, struct wire_message *message, struct errtext *err)
+int control_read_one(struct line line, int timeout_ms, struct wire_message *message,
+		     struct errtext *err)
 {
 	_cleanup_free_ uint8_t *buf = malloc(WIRE_BODY_MAX);
 
-	return one_done(buf ? read_message(fd, buf, timeout_ms, message, err) : -ENOMEM, err);
+	return one_done(line, buf ? read_message(line, buf, timeout_ms, message, err) : -ENOMEM,
+			err);
 }
 
-int control_write_one(int fd, int timeout_ms, const struct wire_message *message,
+int control_write_one(struct line line, int timeout_ms, const struct wire_message *message,
 		      struct errtext *err)
 {
 	_cleanup_free_ uint8_t *buf = malloc(MESSAGE_MAX);
 
-	return one_done(buf ? write_message(fd, buf, timeout_ms, message) : -ENOMEM, err);
+	return one_done(line, buf ? write_message(line, buf, timeout_ms, message) : -ENOMEM, err);
 }
 
 static int ping(struct control *c)
@@ -184,9 +187,9 @@ static int handle(struct control *c, struct wire_message *m)
  * stop of this process itself the peer's messages are waiting. */
 static int turn(struct control *c, struct errtext *err)
 {
-	struct pollfd p = {.fd = c->opt.fd, .events = POLLIN};
+	struct pollfd p = {.fd = c->opt.line.fd, .events = POLLIN};
 	_cleanup_message_ struct wire_message m = {0};
-	int ret = poll(&p, 1, beat_ms(c));
+	int ret = line_has_pending(c->opt.line) ? 1 : poll(&p, 1, beat_ms(c));
 
 	if (ret < 0)
 		return errno == EINTR ? 0 : -errno;
@@ -196,7 +199,7 @@ static int turn(struct control *c, struct errtext *err)
 					   silence(c));
 		return ping(c);
 	}
-	ret = read_message(c->opt.fd, c->in, (int)silence(c), &m, err);
+	ret = read_message(c->opt.line, c->in, (int)silence(c), &m, err);
 	if (ret == 0)
 		ret = handle(c, &m);
 	c->heard_us = clock_monotonic_us(); /* only now: nothing was read while there was no room */
@@ -213,8 +216,9 @@ static void *reader_main(void *arg)
 	while (ret == 0)
 		ret = turn(c, &err);
 	errtext_set(&err, ret, "%s",
-		    ret == -ENODATA ? "the peer closed the control connection" : strerror(-ret));
-	shutdown(c->opt.fd, SHUT_RDWR);
+		    ret == -ENODATA ? "the peer closed the control connection"
+				    : line_why(c->opt.line, ret));
+	shutdown(c->opt.line.fd, SHUT_RDWR);
 	c->opt.lost(c->opt.opaque, ret, err.text);
 	return NULL;
 }
@@ -225,7 +229,9 @@ int control_new(const struct control_options *options, struct control **out, str
 	int ret = 0;
 
 	if (!c) {
-		cleanup_close(&options->fd);
+		struct line line = options->line;
+
+		line_close(&line);
 		return errtext_set(err, -ENOMEM, "out of memory");
 	}
 	c->opt = *options;
@@ -266,7 +272,7 @@ void control_clock(struct control *c, int64_t *offset_us, uint64_t *round_trip_u
 void control_shutdown(struct control *c)
 {
 	atomic_store_explicit(&c->ending, true, memory_order_relaxed);
-	shutdown(c->opt.fd, SHUT_RDWR);
+	shutdown(c->opt.line.fd, SHUT_RDWR);
 }
 
 void control_destroy(struct control *c)
@@ -276,7 +282,7 @@ void control_destroy(struct control *c)
 	control_shutdown(c);
 	if (c->started)
 		pthread_join(c->thread, NULL);
-	cleanup_close(&c->opt.fd);
+	line_close(&c->opt.line);
 	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->clock_lock);
 	free(c->in);

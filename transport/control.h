@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control channel: wire messages over one socket, heartbeats, and the two clocks' difference.
+// The control channel: wire messages over one connection, heartbeats, and the two clocks'
+// difference.
 //
 // A reader thread delivers messages and answers PINGs by itself; it sends PINGs, and when it has
 // heard nothing at all for the agreed silence it reports the peer lost. Sending may be done by any
@@ -14,13 +15,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "errtext.h"
+#include "line.h"
 #include "wire.h"
 
 struct control;
 struct pacer;
 
 struct control_options {
-	int fd;		     /* connected, hellos exchanged; owned */
+	struct line line;    /* past the door; owned */
 	uint32_t silence_ms; /* peer counts as lost after so long */
 	/* Sent before anything else, heartbeats included; borrowed during control_new. May be NULL.
 	 */
@@ -53,7 +55,8 @@ void control_shutdown(struct control *c);
 void control_destroy(struct control *c);
 
 /* One message on a connection that has no reader: PREPARE before there is one, a question and its
- * answer, a last word. fd stays the caller's. The one that was read is to be destroyed. */
-int control_read_one(int fd, int timeout_ms, struct wire_message *message, struct errtext *err);
-int control_write_one(int fd, int timeout_ms, const struct wire_message *message,
+ * answer, a last word. The line stays the caller's. The one that was read is to be destroyed. */
+int control_read_one(struct line line, int timeout_ms, struct wire_message *message,
+		     struct errtext *err);
+int control_write_one(struct line line, int timeout_ms, const struct wire_message *message,
 		      struct errtext *err);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "cleanup.h"
+#include "door_private.h"
 
 /* Each side says it in its own words of who speaks what. */
 static int versions_differ(const char *one, unsigned int one_min, unsigned int one_max,
@@ -20,8 +21,8 @@ static int versions_differ(const char *one, unsigned int one_min, unsigned int o
 
 /* ---- asking ---- */
 
-static int send_hello(int fd, const struct peer *peer, enum wire_kind kind, unsigned int index,
-		      struct errtext *err)
+static int send_hello(struct line line, const struct peer *peer, enum wire_kind kind,
+		      unsigned int index, struct errtext *err)
 {
 	struct wire_hello hello = {
 		.version_min = WIRE_VERSION_MIN,
@@ -35,18 +36,25 @@ static int send_hello(int fd, const struct peer *peer, enum wire_kind kind, unsi
 
 	memcpy(hello.session, peer->session, sizeof(hello.session));
 	wire_hello_encode(&hello, buf);
-	ret = socket_write_full(fd, buf, sizeof(buf), peer->timeout_ms);
-	return ret < 0 ? errtext_set(err, ret, "%s:%u: %s", peer->host, peer->port, strerror(-ret))
+	ret = line_write_full(line, buf, sizeof(buf), peer->timeout_ms);
+	return ret < 0 ? errtext_set(err, ret, "%s:%u: %s", peer->host, peer->port,
+				     line_why(line, ret))
 		       : 0;
 }
 
-static int read_reply(int fd, const struct peer *peer, struct wire_hello_reply *reply,
+static int read_reply(struct line line, const struct peer *peer, struct wire_hello_reply *reply,
 		      struct errtext *err)
 {
 	uint8_t buf[WIRE_HELLO_REPLY_SIZE];
 	size_t text_len;
-	int ret = socket_read_full(fd, buf, sizeof(buf), peer->timeout_ms);
+	int ret = line_read_full(line, buf, sizeof(buf), peer->timeout_ms);
 
+	/* A destination that refuses a certificate says so when TLS is done with it here. */
+	if (ret < 0 && line.tls && *tls_why(line.tls))
+		return errtext_set(err, ret,
+				   "%s:%u does not take this host's certificate, or broke off: %s; "
+				   "its log says more",
+				   peer->host, peer->port, tls_why(line.tls));
 	if (ret < 0)
 		return errtext_set(err, ret,
 				   "%s:%u does not answer as a dray receiver (%s): is it `dray "
@@ -55,7 +63,7 @@ static int read_reply(int fd, const struct peer *peer, struct wire_hello_reply *
 	ret = wire_hello_reply_decode(buf, reply, &text_len, err);
 	if (ret < 0)
 		return ret;
-	ret = socket_read_full(fd, reply->text, text_len, peer->timeout_ms);
+	ret = line_read_full(line, reply->text, text_len, peer->timeout_ms);
 	reply->text[ret < 0 ? 0 : text_len] = '\0';
 	return 0;
 }
@@ -101,40 +109,43 @@ static int check_host(const struct peer *peer, const struct door_host *host, str
 	return 0;
 }
 
-int door_ask(int fd, const struct peer *peer, enum wire_kind kind, unsigned int index,
+int door_ask(struct line *line, const struct peer *peer, enum wire_kind kind, unsigned int index,
 	     struct door_terms *terms, struct errtext *err)
 {
 	struct wire_hello_reply reply;
-	struct door_host host;
-	int ret = send_hello(fd, peer, kind, index, err);
+	struct door_terms ignored = {0};
+	int ret;
 
+	terms = terms ? terms : &ignored;
+	*terms = (struct door_terms){0};
+	ret = door_secure(line, peer, kind, terms, err);
 	if (ret == 0)
-		ret = read_reply(fd, peer, &reply, err);
+		ret = send_hello(*line, peer, kind, index, err);
+	if (ret == 0)
+		ret = read_reply(*line, peer, &reply, err);
 	if (ret == 0)
 		ret = check_reply(peer, &reply, err);
 	if (ret < 0)
 		return ret;
-	memcpy(host.uuid, reply.host_uuid, sizeof(host.uuid));
-	memcpy(host.boot_id, reply.boot_id, sizeof(host.boot_id));
-	ret = check_host(peer, &host, err);
-	if (ret < 0 || !terms)
-		return ret;
+	memcpy(terms->host.uuid, reply.host_uuid, sizeof(terms->host.uuid));
+	memcpy(terms->host.boot_id, reply.boot_id, sizeof(terms->host.boot_id));
 	terms->version = reply.version;
 	terms->features = reply.features & WIRE_FEATURES;
-	terms->host = host;
-	return 0;
+	ret = check_host(peer, &terms->host, err);
+	return ret < 0 ? ret : door_begin_session(*line, peer, kind, terms, err);
 }
 
-int door_dial(const struct peer *peer, enum wire_kind kind, unsigned int index, int *fd,
+int door_dial(const struct peer *peer, enum wire_kind kind, unsigned int index, struct line *line,
 	      struct door_terms *terms, struct errtext *err)
 {
-	_cleanup_close_ int s = -1;
-	int ret = socket_connect(peer->host, peer->port, &peer->socket, peer->timeout_ms, &s, err);
+	_cleanup_line_ struct line l = LINE_NONE;
+	int ret =
+		socket_connect(peer->host, peer->port, &peer->socket, peer->timeout_ms, &l.fd, err);
 
 	if (ret == 0)
-		ret = door_ask(s, peer, kind, index, terms, err);
+		ret = door_ask(&l, peer, kind, index, terms, err);
 	if (ret == 0)
-		*fd = steal_fd(&s);
+		*line = line_steal(&l);
 	return ret;
 }
 
@@ -152,8 +163,7 @@ static int agree(const struct wire_hello *hello, struct door_terms *terms, struc
 }
 
 /* terms->version 0: a refusal, and why. */
-static int send_reply(int fd, int timeout_ms, const struct door_terms *terms, const char *why,
-		      struct errtext *err)
+int door_reply(struct line line, int timeout_ms, const struct door_terms *terms, const char *why)
 {
 	struct wire_hello_reply reply = {
 		.version = terms->version,
@@ -162,32 +172,50 @@ static int send_reply(int fd, int timeout_ms, const struct door_terms *terms, co
 		.features = terms->features,
 	};
 	uint8_t buf[WIRE_HELLO_REPLY_SIZE + WIRE_TEXT_MAX];
-	int ret;
 
 	memcpy(reply.host_uuid, terms->host.uuid, sizeof(reply.host_uuid));
 	memcpy(reply.boot_id, terms->host.boot_id, sizeof(reply.boot_id));
 	snprintf(reply.text, sizeof(reply.text), "%s", why);
-	ret = socket_write_full(fd, buf, wire_hello_reply_encode(&reply, buf), timeout_ms);
-	return ret < 0 ? errtext_set(err, ret,
-				     "the source does not take the answer to its hello: "
-				     "%s",
-				     strerror(-ret))
-		       : 0;
+	return line_write_full(line, buf, wire_hello_reply_encode(&reply, buf), timeout_ms);
 }
 
-int door_answer(int fd, int timeout_ms, const struct door_host *self, struct wire_hello *hello,
-		struct door_terms *terms, struct errtext *err)
+static int read_hello(struct line line, int timeout_ms, struct wire_hello *hello,
+		      struct door_terms *terms, struct errtext *why, struct errtext *err)
 {
-	struct errtext why = {0};
 	uint8_t buf[WIRE_HELLO_SIZE];
-	int sent, ret = socket_read_full(fd, buf, sizeof(buf), timeout_ms);
+	int ret = line_read_full(line, buf, sizeof(buf), timeout_ms);
 
 	if (ret < 0)
-		return errtext_set(err, ret, "nobody said hello: %s", strerror(-ret));
-	*terms = (struct door_terms){.host = *self};
-	ret = wire_hello_decode(buf, hello, &why);
+		return errtext_set(err, ret, "nobody said hello: %s", line_why(line, ret));
+	ret = wire_hello_decode(buf, hello, why);
+	return ret < 0 ? ret : agree(hello, terms, why);
+}
+
+int door_answer(struct line *line, int timeout_ms, const struct door_keeper *keeper,
+		struct wire_hello *hello, struct door_terms *terms, struct errtext *err)
+{
+	struct errtext why = {0};
+	bool met;
+	int sent, ret;
+
+	*terms = (struct door_terms){.host = keeper->self};
+	ret = door_meet(line, timeout_ms, keeper, terms, &why, err);
+	met = ret == 0;
 	if (ret == 0)
-		ret = agree(hello, terms, &why);
-	sent = send_reply(fd, timeout_ms, terms, why.text, err);
-	return ret < 0 ? errtext_set(err, ret, "%s", why.text) : sent;
+		ret = read_hello(*line, timeout_ms, hello, terms, &why, err);
+	if (ret == 0)
+		ret = door_authorise(*line, keeper, hello, terms, &why);
+	if (ret < 0 && !why.text[0])
+		return ret;
+	if (ret < 0)
+		terms->version = 0;
+	sent = door_reply(*line, timeout_ms, terms, why.text);
+	if (ret == 0 && sent < 0)
+		return errtext_set(err, sent,
+				   "the source does not take the answer to its hello: %s",
+				   line_why(*line, sent));
+	/* What has not been read yet would make a reset of the closing. */
+	if (ret < 0 && (!met || line->tls))
+		door_see_off(*line);
+	return ret < 0 ? errtext_set(err, ret, "%s", why.text) : 0;
 }

@@ -36,10 +36,11 @@ enum direction_state { DIRECTION_OPEN, DIRECTION_FLUSHING, DIRECTION_DONE };
 
 struct direction {
 	/* constant after init */
-	int from, to;
+	struct line from, to;
 
 	/* the pump's thread */
 	enum direction_state state;
+	bool cut; /* `from` has not ended, but broken off: `to` is not to take it for an end */
 	struct chunk_queue queue;
 
 	/* written by the pump's thread, read by any; relaxed: statistics */
@@ -82,8 +83,8 @@ static void direction_set(struct direction *d, enum direction_state state)
 	chunk_queue_clear(&d->queue);
 	atomic_store_explicit(&d->kept, 0, memory_order_relaxed);
 	/* The end travels on; and whoever still writes to `from` learns that nobody reads. */
-	shutdown(d->to, SHUT_WR);
-	shutdown(d->from, SHUT_RD);
+	shutdown(d->to.fd, SHUT_WR);
+	shutdown(d->from.fd, SHUT_RD);
 }
 
 static void pump_note(struct pump *p, int error)
@@ -127,12 +128,8 @@ static int pump_answer(struct pump *p, const uint8_t *in, size_t n)
 static ssize_t direction_drop(struct direction *d)
 {
 	uint8_t in[DROP_SIZE];
-	ssize_t n;
 
-	do
-		n = recv(d->from, in, sizeof(in), MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : n;
+	return line_read(d->from, in, sizeof(in));
 }
 
 static ssize_t direction_fill(struct pump *p, struct direction *d, size_t room)
@@ -164,6 +161,7 @@ static void direction_read(struct pump *p, struct direction *d, bool held)
 	}
 	if (n < 0) {
 		pump_note(p, (int)n);
+		d->cut = true;
 		direction_set(other_direction(p, d), DIRECTION_DONE);
 		if (direction_held(p, d, held))
 			direction_set(d, DIRECTION_DONE);
@@ -188,7 +186,7 @@ static void direction_write(struct pump *p, struct direction *d)
 		if (p->opt.pacer && d == &p->ab)
 			p->unpaid += (size_t)n;
 	}
-	if (d->state == DIRECTION_FLUSHING)
+	if (d->state == DIRECTION_FLUSHING && (d->cut || line_end(d->to) != -EAGAIN))
 		direction_set(d, DIRECTION_DONE);
 }
 
@@ -243,11 +241,11 @@ static bool pump_move(struct pump *p)
 
 /* A descriptor nothing is wanted from must not be polled: its hang-up would be reported for ever.
  */
-static struct pollfd interest(int fd, bool in, bool out)
+static struct pollfd interest(struct line line, bool in, bool out)
 {
 	short events = (short)((in ? POLLIN : 0) | (out ? POLLOUT : 0));
 
-	return (struct pollfd){.fd = events ? fd : -1, .events = events};
+	return (struct pollfd){.fd = events ? line.fd : -1, .events = events};
 }
 
 static bool wants_in(struct pump *p, struct direction *d, bool held)
@@ -257,7 +255,14 @@ static bool wants_in(struct pump *p, struct direction *d, bool held)
 
 static bool wants_out(struct pump *p, struct direction *d, bool held)
 {
-	return d->state != DIRECTION_DONE && d->queue.bytes && !direction_held(p, d, held);
+	return d->state != DIRECTION_DONE && !direction_held(p, d, held) &&
+	       (d->queue.bytes || d->state == DIRECTION_FLUSHING);
+}
+
+/* What was read already, in the same record, and waits inside. */
+static bool has_more(struct pump *p, struct direction *d, bool held)
+{
+	return wants_in(p, d, held) && line_has_pending(d->from);
 }
 
 static int pump_wait(struct pump *p)
@@ -266,11 +271,12 @@ static int pump_wait(struct pump *p)
 	struct pollfd fds[] = {
 		interest(p->ab.from, wants_in(p, &p->ab, held), wants_out(p, &p->ba, held)),
 		interest(p->ab.to, wants_in(p, &p->ba, held), wants_out(p, &p->ab, held)),
-		interest(p->wake, true, false),
+		interest(line_plain(p->wake), true, false),
 	};
+	bool more = has_more(p, &p->ab, held) || has_more(p, &p->ba, held);
 	uint64_t ignored;
 
-	if (poll(fds, sizeof(fds) / sizeof(fds[0]), -1) < 0 && errno != EINTR)
+	if (poll(fds, sizeof(fds) / sizeof(fds[0]), more ? 0 : -1) < 0 && errno != EINTR)
 		return -errno;
 	if (fds[2].revents && read(p->wake, &ignored, sizeof(ignored)) < 0 && errno != EAGAIN)
 		return -errno;
@@ -306,7 +312,8 @@ static void pump_free(struct pump *p)
 	free(p);
 }
 
-int pump_start(int a, int b, const struct pump_options *opt, struct pump **out, struct errtext *err)
+int pump_start(struct line a, struct line b, const struct pump_options *opt, struct pump **out,
+	       struct errtext *err)
 {
 	struct pump *p = calloc(1, sizeof(*p));
 	int ret;
@@ -381,8 +388,8 @@ void pump_destroy(struct pump *p)
 		return;
 	pump_stop(p);
 	pump_join(p);
-	close(p->ab.from);
-	close(p->ab.to);
+	line_close(&p->ab.from);
+	line_close(&p->ab.to);
 	pump_free(p);
 }
 

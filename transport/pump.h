@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forwards raw bytes both ways between two stream sockets, a and b, on a thread of its own.
+// Forwards raw bytes both ways between two connections, a and b, on a thread of its own.
 //
-// End of file on one side becomes shutdown(SHUT_WR) on the other, after the bytes before it; the
-// other direction goes on. The pump ends when both directions have ended, or by pump_stop().
+// End of file on one side becomes the end on the other, after the bytes before it; the other
+// direction goes on. What only breaks off becomes no orderly end where TLS can tell the two apart.
+// The pump ends when both directions have ended, or by pump_stop().
 //
 // The direction a to b can be held: what a sends is still read, but kept in memory until released.
 // b to a always flows. An a that breaks (rather than ends) while held ends the pump, since half a
@@ -13,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "errtext.h"
+#include "line.h"
 
 struct pacer;
 struct pump;
@@ -45,7 +47,7 @@ struct pump_options {
 #define PUMP_HOLD_LIMIT ((size_t)512 << 20)
 
 /* Owns a and b on success only; they are closed by pump_destroy. opt may be NULL. */
-int pump_start(int a, int b, const struct pump_options *opt, struct pump **out,
+int pump_start(struct line a, struct line b, const struct pump_options *opt, struct pump **out,
 	       struct errtext *err);
 
 /* Any thread. After pump_hold has returned, no further byte goes from a to b until the release. */

@@ -29,60 +29,22 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
-#include <liburing.h>
 #include <netinet/in.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include "cleanup.h"
 #include "failure_point.h"
-#include "iov_cursor.h"
-#include "paced_socket.h"
 #include "pacer.h"
-#include "uring_stream.h"
+#include "uring_stream_private.h"
 
 #define RING_ENTRIES 8 /* one request per direction; the rest absorbs zero-copy notices */
 
 /* Which direction a completion belongs to: the request's 64-bit token. */
 enum token { TOKEN_SEND = 1, TOKEN_RECV = 2 };
 
-struct transfer {
-	struct iov_cursor cursor;
-	struct iovec window[IOV_MAX]; /* what the kernel was asked for */
-	struct msghdr msg;
-	size_t granted;	      /* bytes that may still be asked for: all, or a pacer's quantum */
-	bool requested;	      /* a request is in the kernel */
-	unsigned int notices; /* zero-copy notices that have yet to come */
-	int error;	      /* the direction is dead */
-};
-
-struct uring_stream {
-	struct byte_stream base;
-
-	/* constant after init */
-	int fd;
-	bool resets;	    /* began with zero copy */
-	uint64_t acked_ago; /* bytes that others sent by the socket before */
-
-	/* owned by the stream's thread of the moment */
-	struct io_uring ring;
-	struct transfer tx, rx;
-	bool zero_copy;
-	struct paced_socket paced;
-
-	/* any thread */
-	atomic_bool stopped;
-	_Atomic uint64_t sent, received; /* relaxed: statistics */
-};
-
-static struct uring_stream *from_base(const struct byte_stream *base)
-{
-	return (struct uring_stream *)((char *)base - offsetof(struct uring_stream, base));
-}
-
-static bool stopped(struct uring_stream *s)
+bool uring_stream_is_stopped(struct uring_stream *s)
 {
 	/* acquire: pairs with the release in uring_stream_shutdown */
 	return atomic_load_explicit(&s->stopped, memory_order_acquire);
@@ -102,7 +64,7 @@ static void request(struct uring_stream *s, struct transfer *t)
 	};
 	/* Index 0: the socket, registered, which saves the lookup. */
 	if (t == &s->rx)
-		io_uring_prep_recvmsg(sqe, 0, &t->msg, MSG_WAITALL);
+		io_uring_prep_recvmsg(sqe, 0, &t->msg, t->some ? 0 : MSG_WAITALL);
 	else if (s->zero_copy)
 		io_uring_prep_sendmsg_zc(sqe, 0, &t->msg, MSG_WAITALL | MSG_NOSIGNAL);
 	else
@@ -131,8 +93,8 @@ static void progress(struct uring_stream *s, struct transfer *t, int result)
 		atomic_fetch_add_explicit(t == &s->tx ? &s->sent : &s->received, (uint64_t)result,
 					  memory_order_relaxed);
 		iov_cursor_advance(&t->cursor, (size_t)result);
-		t->granted -= (size_t)result;
-	} else if (stopped(s)) {
+		t->granted -= t->some ? t->granted : (size_t)result;
+	} else if (uring_stream_is_stopped(s)) {
 		t->error = -ECANCELED;
 	} else if (result == 0) {
 		t->error = -ENODATA;
@@ -215,19 +177,19 @@ static int send_part(struct uring_stream *s)
 	return t->error;
 }
 
-static int uring_stream_drain(struct byte_stream *base)
+int uring_stream_drain(struct byte_stream *base)
 {
-	struct uring_stream *s = from_base(base);
+	struct uring_stream *s = uring_stream_of(base);
 
 	return wait_while(s, &s->tx, true);
 }
 
-static int uring_stream_send(struct byte_stream *base, const struct iovec *iov, unsigned int n)
+int uring_stream_send(struct byte_stream *base, const struct iovec *iov, unsigned int n)
 {
-	struct uring_stream *s = from_base(base);
+	struct uring_stream *s = uring_stream_of(base);
 	int ret = uring_stream_drain(base);
 
-	if (!ret && stopped(s))
+	if (!ret && uring_stream_is_stopped(s))
 		ret = s->tx.error = -ECANCELED;
 	if (ret)
 		return ret;
@@ -243,12 +205,12 @@ static int uring_stream_send(struct byte_stream *base, const struct iovec *iov, 
 
 static int uring_stream_recv(struct byte_stream *base, const struct iovec *iov, unsigned int n)
 {
-	struct uring_stream *s = from_base(base);
+	struct uring_stream *s = uring_stream_of(base);
 	struct transfer *t = &s->rx;
 	size_t total;
 	int ret;
 
-	if (!t->error && stopped(s))
+	if (!t->error && uring_stream_is_stopped(s))
 		t->error = -ECANCELED;
 	if (t->error)
 		return t->error;
@@ -261,12 +223,30 @@ static int uring_stream_recv(struct byte_stream *base, const struct iovec *iov, 
 	return ret;
 }
 
+int uring_stream_recv_some(struct uring_stream *s, void *buf, size_t n, size_t *got)
+{
+	const struct iovec iov = {buf, n};
+	struct transfer *t = &s->rx;
+	int ret;
+
+	*got = 0;
+	if (t->error)
+		return t->error;
+	iov_cursor_set(&t->cursor, &iov, 1);
+	t->granted = n;
+	t->some = true;
+	request(s, t);
+	ret = wait_while(s, t, false);
+	*got = n - t->cursor.left;
+	return ret;
+}
+
 static void uring_stream_shutdown(struct byte_stream *base)
 {
 	const struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-	struct uring_stream *s = from_base(base);
+	struct uring_stream *s = uring_stream_of(base);
 
-	/* release: pairs with the acquire in stopped() */
+	/* release: pairs with the acquire in uring_stream_is_stopped() */
 	atomic_store_explicit(&s->stopped, true, memory_order_release);
 	shutdown(s->fd, SHUT_RDWR);
 	/* What the peer has not acknowledged would keep the caller's buffers for as long as the
@@ -279,8 +259,10 @@ static void uring_stream_shutdown(struct byte_stream *base)
 
 static void uring_stream_destroy(struct byte_stream *base)
 {
-	struct uring_stream *s = from_base(base);
+	struct uring_stream *s = uring_stream_of(base);
 
+	if (s->layer)
+		s->layer->end(s);
 	/* A caller that gave up may have a send in the kernel, which must not touch the buffers
 	 * any more once we have returned. */
 	if (s->tx.requested || s->tx.notices) {
@@ -288,6 +270,8 @@ static void uring_stream_destroy(struct byte_stream *base)
 		uring_stream_drain(base);
 	}
 	io_uring_queue_exit(&s->ring);
+	if (s->layer)
+		s->layer->destroy(s);
 	close(s->fd);
 	free(s);
 }
@@ -348,6 +332,20 @@ int uring_stream_supported(struct errtext *err)
 	return ret < 0 ? errtext_set(err, ret, "io_uring cannot be used: %s", strerror(-ret)) : 0;
 }
 
+static int open_ring(struct uring_stream *s, struct errtext *err)
+{
+	int ret = io_uring_queue_init(RING_ENTRIES, &s->ring, 0);
+
+	if (ret)
+		return errtext_set(err, ret, "cannot create an io_uring: %s: %s", strerror(-ret),
+				   "see /proc/sys/kernel/io_uring_disabled and `ulimit -l`");
+	ret = io_uring_register_files(&s->ring, &s->fd, 1);
+	if (ret == 0)
+		return 0;
+	io_uring_queue_exit(&s->ring);
+	return errtext_set(err, ret, "cannot register a socket with io_uring: %s", strerror(-ret));
+}
+
 int uring_stream_new(int fd, const struct uring_stream_options *opt, struct byte_stream **out,
 		     struct errtext *err)
 {
@@ -362,33 +360,25 @@ int uring_stream_new(int fd, const struct uring_stream_options *opt, struct byte
 		.fd = fd, .pacer = opt ? opt->pacer : NULL, .urgent = opt && opt->urgent};
 	s->acked_ago = bytes_acked(fd) + bytes_queued(fd);
 	s->resets = s->zero_copy = opt && opt->zero_copy && can_zero_copy(fd);
-	ret = io_uring_queue_init(RING_ENTRIES, &s->ring, 0);
-	if (ret)
-		return errtext_set(err, ret, "cannot create an io_uring: %s: %s", strerror(-ret),
-				   "see /proc/sys/kernel/io_uring_disabled and `ulimit -l`");
-	ret = io_uring_register_files(&s->ring, &fd, 1);
-	if (ret) {
-		io_uring_queue_exit(&s->ring);
-		return errtext_set(err, ret, "cannot register a socket with io_uring: %s",
-				   strerror(-ret));
-	}
-	*out = &((struct uring_stream *)steal_ptr(&s))->base;
-	return 0;
+	ret = open_ring(s, err);
+	if (ret == 0)
+		*out = &((struct uring_stream *)steal_ptr(&s))->base;
+	return ret;
 }
 
 void uring_stream_hasten(struct byte_stream *stream)
 {
-	from_base(stream)->paced.urgent = true;
+	uring_stream_of(stream)->paced.urgent = true;
 }
 
 uint64_t uring_stream_bytes_sent(const struct byte_stream *stream)
 {
-	return atomic_load_explicit(&from_base(stream)->sent, memory_order_relaxed);
+	return atomic_load_explicit(&uring_stream_of(stream)->sent, memory_order_relaxed);
 }
 
 uint64_t uring_stream_bytes_received(const struct byte_stream *stream)
 {
-	return atomic_load_explicit(&from_base(stream)->received, memory_order_relaxed);
+	return atomic_load_explicit(&uring_stream_of(stream)->received, memory_order_relaxed);
 }
 
 uint64_t uring_stream_bytes(const struct byte_stream *stream)
@@ -398,7 +388,7 @@ uint64_t uring_stream_bytes(const struct byte_stream *stream)
 
 uint64_t uring_stream_bytes_acked(const struct byte_stream *stream)
 {
-	const struct uring_stream *s = from_base(stream);
+	const struct uring_stream *s = uring_stream_of(stream);
 	uint64_t acked = bytes_acked(s->fd);
 
 	if (acked == UINT64_MAX)
@@ -409,5 +399,5 @@ uint64_t uring_stream_bytes_acked(const struct byte_stream *stream)
 
 int uring_stream_socket(const struct byte_stream *stream)
 {
-	return from_base(stream)->fd;
+	return uring_stream_of(stream)->fd;
 }

@@ -255,13 +255,13 @@ asked() {
 	[[ $output == *io_uring_disabled* ]]
 }
 
-@test "without --disable-tls: refused, and says why" {
-	run "$TESTBED" exec a "$DRAY" migrate calm 10.78.0.2
+@test "without certificates and --disable-tls: refused, and says what to do" {
+	run "$TESTBED" exec a "$DRAY" migrate --tls-dir /nowhere calm 10.78.0.2
 	[ "$status" -eq 1 ]
-	[[ $output == *TLS* ]]
-	run "$TESTBED" exec b "$DRAY" receive --once
+	[[ $output == */nowhere/ca.crt*dray-pki*--disable-tls* ]]
+	run "$TESTBED" exec b "$DRAY" receive --once --tls-dir /nowhere
 	[ "$status" -eq 1 ]
-	[[ $output == *TLS* ]]
+	[[ $output == */nowhere/ca.crt*dray-pki*--disable-tls* ]]
 }
 
 @test "bad options: exit 1, naming the option" {

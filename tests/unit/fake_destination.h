@@ -481,12 +481,14 @@ static inline void fake_leave_queue(struct fake_destination *d)
 static inline void fake_link_comes(struct fake_destination *d, bool tell_owed)
 {
 	struct wire_hello hello = {.kind = WIRE_KIND_LINK, .index = tell_owed};
+	const struct door_terms terms = {0};
 	struct errtext err = {0};
 
 	cr_assert_lt(d->link_count, FAKE_LINKS);
 	memcpy(hello.session, d->session, sizeof(hello.session));
-	cr_assert_eq(incoming_join(d->receiver, fake_link_open(&d->links[d->link_count++]), &hello,
-				   &err),
+	cr_assert_eq(incoming_join(d->receiver,
+				   line_plain(fake_link_open(&d->links[d->link_count++])), &hello,
+				   &terms, &err),
 		     0, "%s", err.text);
 }
 
@@ -864,7 +866,7 @@ static inline void fake_read_sent(struct fake_destination *d)
 	struct wire_message m;
 
 	shutdown(d->source, SHUT_WR);
-	while (control_read_one(d->source, 1000, &m, &err) == 0) {
+	while (control_read_one(line_plain(d->source), 1000, &m, &err) == 0) {
 		if (m.type != WIRE_PING) {
 			strcat(strcat(d->sent, d->sent[0] ? " " : ""), wire_type_name(m.type));
 			if (m.type == WIRE_ABORT)
@@ -912,6 +914,8 @@ static inline void fake_read_record(struct fake_destination *d)
 
 static inline void fake_destination_run(struct fake_destination *d, const char *script)
 {
+	struct wire_hello hello = {.kind = WIRE_KIND_CONTROL};
+	const struct door_terms terms = {0};
 	int pair[2];
 
 	d->script = script;
@@ -921,7 +925,8 @@ static inline void fake_destination_run(struct fake_destination *d, const char *
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	d->source = pair[1];
 	fake_prepare(d, d->source);
-	incoming_serve(d->receiver, pair[0], d->session, &d->result);
+	memcpy(hello.session, d->session, sizeof(hello.session));
+	incoming_serve(d->receiver, line_plain(pair[0]), &hello, &terms, &d->result);
 	fake_note_state(d, d->result.arrived   ? INCOMING_ARRIVED
 			   : d->result.unknown ? INCOMING_UNKNOWN
 					       : INCOMING_UNDONE);
@@ -964,13 +969,14 @@ static inline void fake_destination_leave(struct fake_destination *d, const stru
 static inline int fake_destination_carry_on(struct fake_destination *d, const char *script)
 {
 	struct wire_hello hello = {.kind = WIRE_KIND_LINK, .index = 1};
+	const struct door_terms terms = {0};
 	int ret;
 
 	d->script = script;
 	memcpy(hello.session, d->session, sizeof(hello.session));
 	fake_domain_of(d, d->libvirt_said);
-	ret = incoming_carry_on(d->receiver, fake_link_open(&d->links[d->link_count++]), &hello,
-				&d->result);
+	ret = incoming_carry_on(d->receiver, line_plain(fake_link_open(&d->links[d->link_count++])),
+				&hello, &terms, &d->result);
 	fake_end_connections(d);
 	fake_read_guard(d);
 	fake_read_record(d);

@@ -220,7 +220,7 @@ static inline int world_start_guard(const char *uuid, const char *session,
 }
 
 static inline int world_dial(const struct peer *peer, enum wire_kind kind, unsigned int index,
-			     int *fd, struct door_terms *terms, struct errtext *err)
+			     struct line *line, struct door_terms *terms, struct errtext *err)
 {
 	int ends[2];
 
@@ -230,7 +230,7 @@ static inline int world_dial(const struct peer *peer, enum wire_kind kind, unsig
 		return world.fail_code;
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
 	close(ends[1]);
-	*fd = ends[0];
+	*line = line_plain(ends[0]);
 	if (terms)
 		memset(&terms->host, 7, sizeof(terms->host));
 	return 0;
@@ -263,7 +263,7 @@ static inline int world_ask(const struct peer *peer, enum wire_type question,
 static inline int world_control_new(const struct control_options *options, struct control **out,
 				    struct errtext *err)
 {
-	close(options->fd);
+	close(options->line.fd);
 	if (world_fails("control", err))
 		return world.fail_code;
 	world.o = options->opaque;

@@ -30,8 +30,9 @@ struct fake_joining {
 static inline void *fake_joining_main(void *arg)
 {
 	struct fake_joining *j = arg;
+	const struct door_terms terms = {0};
 
-	j->result = incoming_join(j->receiver, j->fd, &j->hello, &j->err);
+	j->result = incoming_join(j->receiver, line_plain(j->fd), &j->hello, &terms, &j->err);
 	return NULL;
 }
 
@@ -156,7 +157,7 @@ static inline void *fake_link_main(void *arg)
 	struct fake_link *l = arg;
 	struct wire_message m;
 
-	while (control_read_one(l->fd, -1, &m, NULL) == 0) {
+	while (control_read_one(line_plain(l->fd), -1, &m, NULL) == 0) {
 		fake_link_answer(l, &m);
 		wire_message_destroy(&m);
 	}

@@ -76,7 +76,8 @@ static void start_with(struct side *s, struct control_options opt)
 
 static void start_paced(struct side *s, int fd, uint32_t silence_ms, struct pacer *pacer)
 {
-	start_with(s, (struct control_options){.fd = fd, .silence_ms = silence_ms, .pacer = pacer});
+	start_with(s, (struct control_options){
+			      .line = line_plain(fd), .silence_ms = silence_ms, .pacer = pacer});
 }
 
 static void start(struct side *s, int fd, uint32_t silence_ms)
@@ -135,7 +136,7 @@ static void put(int fd, const struct wire_message *m)
 {
 	struct errtext err = {0};
 
-	cr_assert_eq(control_write_one(fd, PATIENT_MS, m, &err), 0, "%s", err.text);
+	cr_assert_eq(control_write_one(line_plain(fd), PATIENT_MS, m, &err), 0, "%s", err.text);
 }
 
 static void put_type(int fd, enum wire_type type)
@@ -152,7 +153,8 @@ static struct wire_message next_of(int fd, enum wire_type type)
 	struct wire_message m;
 
 	do
-		cr_assert_eq(control_read_one(fd, PATIENT_MS, &m, &err), 0, "%s", err.text);
+		cr_assert_eq(control_read_one(line_plain(fd), PATIENT_MS, &m, &err), 0, "%s",
+			     err.text);
 	while (m.type != type);
 	return m;
 }
@@ -191,9 +193,10 @@ Test(control, the_first_message_goes_before_any_heartbeat)
 	int fds[2];
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	start_with(&s, (struct control_options){
-			       .fd = fds[0], .silence_ms = PATIENT_MS, .first = &first});
-	cr_assert_eq(control_read_one(fds[1], PATIENT_MS, &m, &err), 0, "%s", err.text);
+	start_with(&s, (struct control_options){.line = line_plain(fds[0]),
+						.silence_ms = PATIENT_MS,
+						.first = &first});
+	cr_assert_eq(control_read_one(line_plain(fds[1]), PATIENT_MS, &m, &err), 0, "%s", err.text);
 	cr_assert_eq(m.type, WIRE_QUEUED);
 	cr_assert_eq(m.queued.ahead, 7);
 	close(fds[1]);
@@ -428,7 +431,7 @@ static int start_narrow(struct narrow *n, uint32_t silence_ms, struct control **
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	for (int i = 0; i < 2; i++)
 		cr_assert_eq(setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), 0);
-	opt.fd = fds[0];
+	opt.line = line_plain(fds[0]);
 	cr_assert_eq(control_new(&opt, control, &err), 0, "%s", err.text);
 	return fds[1];
 }
@@ -645,12 +648,12 @@ Test(control, read_one_says_what_is_wrong)
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
 	put_type(fds[1], WIRE_READY);
-	cr_assert_eq(control_read_one(fds[0], PATIENT_MS, &m, &err), 0, "%s", err.text);
+	cr_assert_eq(control_read_one(line_plain(fds[0]), PATIENT_MS, &m, &err), 0, "%s", err.text);
 	cr_assert_eq(m.type, WIRE_READY);
-	cr_assert_eq(control_read_one(fds[0], 1, &m, &err), -ETIMEDOUT);
+	cr_assert_eq(control_read_one(line_plain(fds[0]), 1, &m, &err), -ETIMEDOUT);
 	cr_assert(strstr(err.text, "control connection"), "%s", err.text);
 	close(fds[1]);
-	cr_assert_eq(control_read_one(fds[0], PATIENT_MS, &m, &err), -ENODATA);
+	cr_assert_eq(control_read_one(line_plain(fds[0]), PATIENT_MS, &m, &err), -ENODATA);
 	close(fds[0]);
 }
 
@@ -661,9 +664,9 @@ Test(control, write_one_says_what_is_wrong)
 	int fds[2];
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
-	cr_assert_eq(control_write_one(fds[0], PATIENT_MS, &unknown, NULL), -EINVAL);
+	cr_assert_eq(control_write_one(line_plain(fds[0]), PATIENT_MS, &unknown, NULL), -EINVAL);
 	close(fds[1]);
-	cr_assert_eq(control_write_one(fds[0], PATIENT_MS, &ready, &err), -EPIPE);
+	cr_assert_eq(control_write_one(line_plain(fds[0]), PATIENT_MS, &ready, &err), -EPIPE);
 	cr_assert(strstr(err.text, "control connection"), "%s", err.text);
 	close(fds[0]);
 }

@@ -18,11 +18,13 @@
 TestSuite(door, .timeout = 30);
 
 static const struct door_host self = {.uuid = "sixteen letters", .boot_id = "the second start"};
+static const struct door_keeper keeper = {
+	.self = {.uuid = "sixteen letters", .boot_id = "the second start"}};
 static const struct peer there = {
 	.host = "there", .port = 7470, .session = "sixteen numbers", .timeout_ms = PATIENT_MS};
 
 struct pair {
-	int source, destination;
+	struct line source, destination;
 };
 
 static struct pair make_pair(void)
@@ -30,19 +32,20 @@ static struct pair make_pair(void)
 	int fds[2];
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	return (struct pair){fds[0], fds[1]};
+	return (struct pair){line_plain(fds[0]), line_plain(fds[1])};
 }
 
 static void close_pair(const struct pair *p)
 {
-	close(p->source);
-	close(p->destination);
+	close(p->source.fd);
+	close(p->destination.fd);
 }
 
 /* ---- both halves ---- */
 
 struct answer {
-	int fd, ret;
+	struct line line;
+	int ret;
 	struct wire_hello hello;
 	struct door_terms terms;
 	struct errtext err;
@@ -52,20 +55,20 @@ static void *answer_main(void *arg)
 {
 	struct answer *a = arg;
 
-	a->ret = door_answer(a->fd, PATIENT_MS, &self, &a->hello, &a->terms, &a->err);
+	a->ret = door_answer(&a->line, PATIENT_MS, &keeper, &a->hello, &a->terms, &a->err);
 	return NULL;
 }
 
 Test(door, both_sides_have_the_same_terms)
 {
 	struct pair p = make_pair();
-	struct answer a = {.fd = p.destination};
+	struct answer a = {.line = p.destination};
 	struct door_terms terms;
 	struct errtext err = {0};
 	pthread_t thread;
 
 	cr_assert_eq(pthread_create(&thread, NULL, answer_main, &a), 0);
-	cr_assert_eq(door_ask(p.source, &there, WIRE_KIND_PUSH, 3, &terms, &err), 0, "%s",
+	cr_assert_eq(door_ask(&p.source, &there, WIRE_KIND_PUSH, 3, &terms, &err), 0, "%s",
 		     err.text);
 	pthread_join(thread, NULL);
 	cr_assert_eq(a.ret, 0, "%s", a.err.text);
@@ -91,7 +94,7 @@ static void *receive_main(void *arg)
 	struct receiver *r = arg;
 	char from[SOCKET_PEER_SIZE];
 
-	if (socket_accept(r->listening, NULL, &r->answer.fd, from, &r->answer.err) == 0)
+	if (socket_accept(r->listening, NULL, &r->answer.line.fd, from, &r->answer.err) == 0)
 		answer_main(&r->answer);
 	return NULL;
 }
@@ -100,24 +103,23 @@ Test(door, dial_connects_and_asks)
 {
 	const struct socket_options loopback = {.bind = "127.0.0.1"};
 	struct peer peer = {.host = "127.0.0.1", .timeout_ms = PATIENT_MS};
-	struct receiver r = {.answer = {.fd = -1, .ret = -EIO}};
+	struct receiver r = {.answer = {.line = LINE_NONE, .ret = -EIO}};
 	struct errtext err = {0};
 	pthread_t thread;
-	int fd = -1;
+	struct line line = LINE_NONE;
 
 	cr_assert_eq(socket_listen(&loopback, 0, &r.listening, &err), 0, "%s", err.text);
 	cr_assert_eq(socket_port(r.listening, &peer.port), 0);
 	cr_assert_eq(pthread_create(&thread, NULL, receive_main, &r), 0);
-	cr_assert_eq(door_dial(&peer, WIRE_KIND_RECOVER, 0, &fd, NULL, &err), 0, "%s", err.text);
+	cr_assert_eq(door_dial(&peer, WIRE_KIND_RECOVER, 0, &line, NULL, &err), 0, "%s", err.text);
 	pthread_join(thread, NULL);
 	cr_assert_eq(r.answer.ret, 0, "%s", r.answer.err.text);
 	cr_assert_eq(r.answer.hello.kind, WIRE_KIND_RECOVER);
-	close(fd);
-	close(r.answer.fd);
+	line_close(&line);
+	line_close(&r.answer.line);
 	close(r.listening);
-	fd = -1;
-	cr_assert_lt(door_dial(&peer, WIRE_KIND_RECOVER, 0, &fd, NULL, &err), 0, "it has gone");
-	cr_assert_eq(fd, -1);
+	cr_assert_lt(door_dial(&peer, WIRE_KIND_RECOVER, 0, &line, NULL, &err), 0, "it has gone");
+	cr_assert_eq(line.fd, -1);
 	cr_assert(err.text[0]);
 }
 
@@ -143,8 +145,8 @@ static void expect_asking(const struct wire_hello_reply *reply, size_t less, int
 	struct pair p = make_pair();
 	struct errtext err = {0};
 
-	put_reply(p.destination, reply, less);
-	cr_assert_eq(door_ask(p.source, &there, WIRE_KIND_CONTROL, 0, NULL, &err), expected, "%s",
+	put_reply(p.destination.fd, reply, less);
+	cr_assert_eq(door_ask(&p.source, &there, WIRE_KIND_CONTROL, 0, NULL, &err), expected, "%s",
 		     err.text);
 	cr_assert(strstr(err.text, text), "%s", err.text);
 	close_pair(&p);
@@ -175,8 +177,8 @@ Test(door, another_host_than_before)
 		memcpy(reply.boot_id, self.boot_id, sizeof(reply.boot_id));
 		reply.host_uuid[0] ^= i == 1;
 		reply.boot_id[15] ^= i == 2;
-		put_reply(p.destination, &reply, 0);
-		cr_expect_eq(door_ask(p.source, &known, WIRE_KIND_LINK, 1, NULL, &err),
+		put_reply(p.destination.fd, &reply, 0);
+		cr_expect_eq(door_ask(&p.source, &known, WIRE_KIND_LINK, 1, NULL, &err),
 			     i == 0   ? 0
 			     : i == 1 ? -EXDEV
 				      : -EOWNERDEAD,
@@ -216,8 +218,8 @@ Test(door, no_receiver_at_all)
 	expect_asking(&yes, WIRE_HELLO_REPLY_SIZE, -ENODATA,
 		      "there:7470 does not answer as a dray receiver");
 	expect_asking(&yes, 1, -ECONNRESET, "is it `dray receive` that listens there?");
-	cr_assert_eq(socket_write_full(p.destination, http, sizeof(http), PATIENT_MS), 0);
-	cr_assert_eq(door_ask(p.source, &there, WIRE_KIND_CONTROL, 0, NULL, &err), -EPROTO);
+	cr_assert_eq(socket_write_full(p.destination.fd, http, sizeof(http), PATIENT_MS), 0);
+	cr_assert_eq(door_ask(&p.source, &there, WIRE_KIND_CONTROL, 0, NULL, &err), -EPROTO);
 	cr_assert(strstr(err.text, "does not speak dray's protocol"), "%s", err.text);
 	close_pair(&p);
 }
@@ -229,7 +231,7 @@ Test(door, a_silent_receiver)
 	struct errtext err = {0};
 
 	hasty.timeout_ms = SHORT_MS;
-	cr_assert_eq(door_ask(p.source, &hasty, WIRE_KIND_CONTROL, 0, NULL, &err), -ETIMEDOUT);
+	cr_assert_eq(door_ask(&p.source, &hasty, WIRE_KIND_CONTROL, 0, NULL, &err), -ETIMEDOUT);
 	cr_assert(strstr(err.text, "is it `dray receive` that listens there?"), "%s", err.text);
 	close_pair(&p);
 }
@@ -243,8 +245,8 @@ Test(door, a_receiver_with_other_features)
 	struct errtext err = {0};
 
 	reply.features = UINT64_MAX;
-	put_reply(p.destination, &reply, 0);
-	cr_assert_eq(door_ask(p.source, &there, WIRE_KIND_CONTROL, 0, &terms, &err), 0, "%s",
+	put_reply(p.destination.fd, &reply, 0);
+	cr_assert_eq(door_ask(&p.source, &there, WIRE_KIND_CONTROL, 0, &terms, &err), 0, "%s",
 		     err.text);
 	cr_assert_eq(terms.features, WIRE_FEATURES);
 	close_pair(&p);
@@ -287,9 +289,10 @@ static void expect_refusal(struct pair *p, const char *text)
 	struct door_terms terms;
 	struct errtext err = {0};
 
-	cr_assert_eq(door_answer(p->destination, PATIENT_MS, &self, &got, &terms, &err), -EPROTO);
+	cr_assert_eq(door_answer(&p->destination, PATIENT_MS, &keeper, &got, &terms, &err),
+		     -EPROTO);
 	cr_assert(strstr(err.text, text), "%s", err.text);
-	reply = get_reply(p->source);
+	reply = get_reply(p->source.fd);
 	cr_assert_eq(reply.version, 0);
 	cr_assert_eq(reply.version_min, WIRE_VERSION_MIN);
 	cr_assert_eq(reply.version_max, WIRE_VERSION_MAX);
@@ -304,7 +307,7 @@ Test(door, a_source_of_other_versions)
 
 	newer.version_min = OTHER_MIN;
 	newer.version_max = OTHER_MAX;
-	put_hello(p.source, &newer);
+	put_hello(p.source.fd, &newer);
 	expect_refusal(&p, "it speaks protocol versions 2 to 2, you 3 to 4: install the same dray "
 			   "on both hosts");
 }
@@ -317,12 +320,12 @@ Test(door, a_source_that_speaks_newer_ones_too)
 	struct errtext err = {0};
 
 	newer.version_max = OTHER_MAX;
-	put_hello(p.source, &newer);
-	cr_assert_eq(door_answer(p.destination, PATIENT_MS, &self, &got, &terms, &err), 0, "%s",
+	put_hello(p.source.fd, &newer);
+	cr_assert_eq(door_answer(&p.destination, PATIENT_MS, &keeper, &got, &terms, &err), 0, "%s",
 		     err.text);
 	cr_assert_eq(terms.version, WIRE_VERSION_MAX);
 	cr_assert_eq(terms.features, WIRE_FEATURES, "not all that was offered");
-	cr_assert_eq(get_reply(p.source).features, WIRE_FEATURES);
+	cr_assert_eq(get_reply(p.source.fd).features, WIRE_FEATURES);
 	close_pair(&p);
 }
 
@@ -331,7 +334,7 @@ Test(door, no_source_at_all)
 	static const char http[WIRE_HELLO_SIZE] = "GET / HTTP/1.1";
 	struct pair p = make_pair();
 
-	cr_assert_eq(socket_write_full(p.source, http, sizeof(http), PATIENT_MS), 0);
+	cr_assert_eq(socket_write_full(p.source.fd, http, sizeof(http), PATIENT_MS), 0);
 	expect_refusal(&p, "does not speak dray's protocol");
 }
 
@@ -341,7 +344,7 @@ Test(door, an_unknown_kind_of_connection)
 	struct pair p = make_pair();
 
 	unknown.kind = WIRE_KIND_LAST_ + 1;
-	put_hello(p.source, &unknown);
+	put_hello(p.source.fd, &unknown);
 	expect_refusal(&p, "unknown kind of connection");
 }
 
@@ -373,14 +376,14 @@ ParameterizedTest(struct ending *row, door, half_a_hello)
 	struct errtext err = {0};
 
 	wire_hello_encode(&hello, buf);
-	cr_assert_eq(socket_write_full(p.source, buf, row->bytes, PATIENT_MS), 0);
+	cr_assert_eq(socket_write_full(p.source.fd, buf, row->bytes, PATIENT_MS), 0);
 	if (row->close)
-		shutdown(p.source, SHUT_WR);
-	cr_assert_eq(door_answer(p.destination, row->close ? PATIENT_MS : SHORT_MS, &self, &got,
+		shutdown(p.source.fd, SHUT_WR);
+	cr_assert_eq(door_answer(&p.destination, row->close ? PATIENT_MS : SHORT_MS, &keeper, &got,
 				 &terms, &err),
 		     row->ret, "%s", err.text);
 	cr_assert(strstr(err.text, "hello"), "%s", err.text);
-	cr_assert_eq(recv(p.source, &byte, 1, MSG_DONTWAIT), -1);
+	cr_assert_eq(recv(p.source.fd, &byte, 1, MSG_DONTWAIT), -1);
 	close_pair(&p);
 }
 
@@ -391,9 +394,9 @@ Test(door, a_source_that_has_gone)
 	struct door_terms terms;
 	struct errtext err = {0};
 
-	put_hello(p.source, &hello);
-	close(p.source);
-	cr_assert_eq(door_answer(p.destination, PATIENT_MS, &self, &got, &terms, &err), -EPIPE);
+	put_hello(p.source.fd, &hello);
+	close(p.source.fd);
+	cr_assert_eq(door_answer(&p.destination, PATIENT_MS, &keeper, &got, &terms, &err), -EPIPE);
 	cr_assert(err.text[0]);
-	close(p.destination);
+	close(p.destination.fd);
 }

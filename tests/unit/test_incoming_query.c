@@ -52,6 +52,7 @@ ParameterizedTestParameters(incoming_query, answers)
 static int ask(struct fake_destination *d, enum wire_type type)
 {
 	const struct record about = {.session = SESSION};
+	const struct door_terms terms = {0};
 	struct wire_message m = {.type = type};
 	int pair[2], answer = 0;
 
@@ -61,8 +62,8 @@ static int ask(struct fake_destination *d, enum wire_type type)
 		record_session_bytes(&about, m.query.session);
 	}
 	fake_send(pair[1], &m);
-	incoming_query(d->receiver, pair[0]);
-	if (control_read_one(pair[1], 1000, &m, NULL) == 0) {
+	incoming_query(d->receiver, line_plain(pair[0]), &terms);
+	if (control_read_one(line_plain(pair[1]), 1000, &m, NULL) == 0) {
 		cr_assert_eq(m.type, WIRE_STATE);
 		answer = (int)m.state.state;
 		cr_expect_eq(m.state.text[0] != 0, answer == WIRE_STATE_UNKNOWN, "%s",

@@ -348,7 +348,7 @@ Test(mailbox, a_peer_that_floods_fills_no_memory)
 	pthread_mutex_init(&f.lock, NULL);
 	pthread_cond_init(&f.changed, NULL);
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	options.fd = fds[0];
+	options.line = line_plain(fds[0]);
 	f.fd = fds[1];
 	before = peak_kib();
 	cr_assert_eq(control_new(&options, &control, &err), 0, "%s", err.text);

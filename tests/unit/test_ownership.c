@@ -223,12 +223,12 @@ static void *destination_main(void *arg)
 	cr_assert_eq(socket_accept(d->listening, NULL, &fd, peer, NULL), 0);
 	answer_hello(d, fd);
 	if (d->other_host) {
-		cr_assert_lt(control_read_one(fd, 10000, &d->question, NULL), 0,
+		cr_assert_lt(control_read_one(line_plain(fd), 10000, &d->question, NULL), 0,
 			     "nothing is asked");
 		close(fd);
 		return NULL;
 	}
-	cr_assert_eq(control_read_one(fd, 10000, &d->question, NULL), 0);
+	cr_assert_eq(control_read_one(line_plain(fd), 10000, &d->question, NULL), 0);
 	if (d->answer == WIRE_STATE)
 		answer.state.state = d->state;
 	if (d->answer)

@@ -131,7 +131,7 @@ static void take_control(struct fixture *f)
 	struct errtext err = {0};
 	struct wire_hello hello;
 
-	options.fd = take_connection(f, &hello);
+	options.line = line_plain(take_connection(f, &hello));
 	cr_assert_eq(hello.kind, WIRE_KIND_LINK);
 	cr_assert_eq(hello.index, 1);
 	cr_assert_eq(control_new(&options, &f->control, &err), 0, "%s", err.text);

@@ -66,7 +66,8 @@ static void fixture_open_on(struct fixture *f, struct pump_options opt, bool tcp
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, b), 0);
 	f->left = a[0];
 	f->right = b[0];
-	cr_assert_eq(pump_start(a[1], b[1], &opt, &f->pump, &err), 0, "%s", err.text);
+	cr_assert_eq(pump_start(line_plain(a[1]), line_plain(b[1]), &opt, &f->pump, &err), 0, "%s",
+		     err.text);
 }
 
 static void fixture_open(struct fixture *f, struct pump_options opt)

@@ -90,10 +90,10 @@ static int stopped(struct fixture *f)
 static int connect_as(struct fixture *f, enum wire_kind kind)
 {
 	struct errtext err = {0};
-	int fd;
+	struct line line;
 
-	cr_assert_eq(door_dial(&f->peer, kind, 0, &fd, NULL, &err), 0, "%s", err.text);
-	return fd;
+	cr_assert_eq(door_dial(&f->peer, kind, 0, &line, NULL, &err), 0, "%s", err.text);
+	return line.fd;
 }
 
 static void expect_closed(int fd)
@@ -209,7 +209,7 @@ Test(server, a_migration_is_served)
 	while (type != WIRE_FINISHED) {
 		struct wire_message m;
 
-		cr_assert_eq(control_read_one(fd, 10000, &m, NULL), 0);
+		cr_assert_eq(control_read_one(line_plain(fd), 10000, &m, NULL), 0);
 		type = m.type;
 		wire_message_destroy(&m);
 	}
@@ -313,7 +313,7 @@ Test(server, a_query_is_answered)
 	start(&f);
 	fd = connect_as(&f, WIRE_KIND_RECOVER);
 	fake_send(fd, &m);
-	cr_assert_eq(control_read_one(fd, 5000, &m, NULL), 0);
+	cr_assert_eq(control_read_one(line_plain(fd), 5000, &m, NULL), 0);
 	cr_assert_eq(m.type, WIRE_STATE);
 	cr_assert_eq(m.state.state, WIRE_STATE_UNKNOWN);
 	cr_assert(strstr(m.state.text, "no record of that migration"), "%s", m.state.text);

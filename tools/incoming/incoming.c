@@ -7,11 +7,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <uuid/uuid.h>
 #include "cleanup.h"
 #include "connection.h"
-#include "socket.h"
+#include "line.h"
 
 static void destroy(struct incoming *in)
 {
@@ -32,10 +31,10 @@ static void destroy(struct incoming *in)
 	free(in);
 }
 
-static void run(struct incoming *in, int fd, struct incoming_result *result)
+static void run(struct incoming *in, struct line line, struct incoming_result *result)
 {
 	uint64_t begun = in->world->now_us();
-	int ret = incoming_prepare(in, fd);
+	int ret = incoming_prepare(in, line);
 
 	if (ret == 0)
 		ret = incoming_attach(in);
@@ -51,7 +50,7 @@ static void run(struct incoming *in, int fd, struct incoming_result *result)
 }
 
 static struct incoming *incoming_new(struct receiver *r, enum incoming_state state,
-				     const uint8_t session[WIRE_SESSION_SIZE])
+				     const struct wire_hello *hello, const struct door_terms *terms)
 {
 	struct incoming *in = calloc(1, sizeof(*in));
 
@@ -62,7 +61,9 @@ static struct incoming *incoming_new(struct receiver *r, enum incoming_state sta
 	in->receiver = r;
 	in->state = state;
 	in->world = r->opt.world;
-	memcpy(in->session, session, sizeof(in->session));
+	memcpy(in->session, hello->session, sizeof(in->session));
+	snprintf(in->peer, sizeof(in->peer), "%s", terms->peer);
+	in->joined.secret = terms->secret;
 	incoming_place_init(in);
 	incoming_monitor_init(in);
 	incoming_postcopy_init(in);
@@ -70,7 +71,7 @@ static struct incoming *incoming_new(struct receiver *r, enum incoming_state sta
 }
 
 /* All that is asked about a migration later goes by its number: there must not be another one. */
-static int claim_number(struct incoming *in, int fd, struct errtext *err)
+static int claim_number(struct incoming *in, struct line line, struct errtext *err)
 {
 	struct guest_dir dir;
 	struct record r = {0};
@@ -88,7 +89,7 @@ static int claim_number(struct incoming *in, int fd, struct errtext *err)
 	errtext_set(err, -EEXIST, "the number of this migration, %s, is another one's here",
 		    session);
 	refusal.abort.text = err->text;
-	control_write_one(fd, CONNECTION_FIRST_MS, &refusal, NULL);
+	control_write_one(line, CONNECTION_FIRST_MS, &refusal, NULL);
 	return -EEXIST;
 }
 
@@ -102,14 +103,14 @@ static void forget(struct incoming *in)
 	free(in);
 }
 
-void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],
-		    struct incoming_result *result)
+void incoming_serve(struct receiver *r, struct line line, const struct wire_hello *hello,
+		    const struct door_terms *terms, struct incoming_result *result)
 {
-	_cleanup_close_ int own = fd;
+	_cleanup_line_ struct line own = line;
 	_cleanup_message_ struct wire_message m = {0};
-	struct incoming *in = incoming_new(r, INCOMING_QUEUED, session);
+	struct incoming *in = incoming_new(r, INCOMING_QUEUED, hello, terms);
 	struct errtext err = {0};
-	int ret = in ? control_read_one(fd, CONNECTION_FIRST_MS, &m, &err) : -ENOMEM;
+	int ret = in ? control_read_one(line, CONNECTION_FIRST_MS, &m, &err) : -ENOMEM;
 
 	*result = (struct incoming_result){0};
 	if (ret == 0 && m.type != WIRE_PREPARE)
@@ -118,7 +119,7 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 	if (ret == 0) {
 		in->prepare = wire_message_steal(&m).prepare;
 		uuid_unparse_lower(in->prepare.uuid, in->uuid);
-		ret = claim_number(in, fd, &err);
+		ret = claim_number(in, line, &err);
 	}
 	if (ret < 0) {
 		snprintf(result->reason, sizeof(result->reason), "%s", err.text);
@@ -127,7 +128,7 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 	}
 	snprintf(result->domain, sizeof(result->domain), "%s", in->prepare.name);
 	result->prepared = true;
-	run(in, steal_fd(&own), result);
+	run(in, line_steal(&own), result);
 	destroy(in);
 }
 
@@ -136,24 +137,24 @@ void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSI
 /* The only message of a connection: COMPLETE, or ABORT if `why` is given. The connection is closed
  * only when the source has closed its end: to close it with bytes unread would make the message be
  * lost. */
-static void say_last(int fd, const char *why)
+static void say_last(struct line line, const char *why)
 {
 	const struct wire_message complete = {.type = WIRE_COMPLETE};
 	const struct wire_message ended = {.type = WIRE_ABORT, .abort = {why}};
 	uint8_t byte;
 
-	if (control_write_one(fd, CONNECTION_FIRST_MS, why ? &ended : &complete, NULL) < 0)
+	if (control_write_one(line, CONNECTION_FIRST_MS, why ? &ended : &complete, NULL) < 0)
 		return;
-	shutdown(fd, SHUT_WR);
-	while (socket_read_full(fd, &byte, 1, CONNECTION_FIRST_MS) == 0)
+	line_end(line);
+	while (line_read_full(line, &byte, 1, CONNECTION_FIRST_MS) == 0)
 		;
 }
 
-int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello,
-		      struct incoming_result *result)
+int incoming_carry_on(struct receiver *r, struct line line, const struct wire_hello *hello,
+		      const struct door_terms *terms, struct incoming_result *result)
 {
-	_cleanup_close_ int own = fd;
-	struct incoming *in = incoming_new(r, INCOMING_OWED, hello->session);
+	_cleanup_line_ struct line own = line;
+	struct incoming *in = incoming_new(r, INCOMING_OWED, hello, terms);
 	struct errtext err = {0};
 	int ret = in ? incoming_adopt(in) : -ENOMEM;
 
@@ -161,17 +162,17 @@ int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello
 	if (!in)
 		return ret;
 	if (ret == -ENOENT)
-		say_last(fd, in->err.text);
+		say_last(line, in->err.text);
 	if (ret == -EALREADY)
-		say_last(fd, NULL);
+		say_last(line, NULL);
 	if (ret == 0)
 		ret = receiver_add(in); /* else another connection has just brought it up */
 	if (ret == 0) {
 		result->prepared = true;
 		snprintf(result->domain, sizeof(result->domain), "%s", in->place.record.domain);
-		incoming_live_start(in, own);
+		incoming_live_start(in, own.fd);
 		/* If that fails the source makes another page link. */
-		incoming_link_serve(in, steal_fd(&own), hello->index, &err);
+		incoming_link_serve(in, line_steal(&own), hello->index, terms, &err);
 		incoming_wait(in);
 		incoming_end(in, result);
 	}

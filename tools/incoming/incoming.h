@@ -8,7 +8,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "door.h"
 #include "errtext.h"
+#include "line.h"
 #include "wire.h"
 
 struct incoming;
@@ -28,19 +30,20 @@ struct incoming_result {
 };
 
 /* Serve a control connection whose hello has been answered: read PREPARE and carry the migration
- * to its end. fd becomes ours. Blocks for the whole migration. */
-void incoming_serve(struct receiver *r, int fd, const uint8_t session[WIRE_SESSION_SIZE],
-		    struct incoming_result *result);
+ * to its end. the line becomes ours. Blocks for the whole migration. */
+void incoming_serve(struct receiver *r, struct line line, const struct wire_hello *hello,
+		    const struct door_terms *terms, struct incoming_result *result);
 /* Serve the link of a session that this process does not know: another process began it here, and
- * died. fd becomes ours. Blocks until every page has come. -ENOENT: the guest is not here, or no
- * more; -EALREADY: every page has come before; both have been told to the source. Others: it could
- * not be done now, and the source will come again. */
-int incoming_carry_on(struct receiver *r, int fd, const struct wire_hello *hello,
-		      struct incoming_result *result);
+ * died. the line becomes ours. Blocks until every page has come. -ENOENT: the guest is not here, or
+ * no more; -EALREADY: every page has come before; both have been told to the source. Others: it
+ * could not be done now, and the source will come again. */
+int incoming_carry_on(struct receiver *r, struct line line, const struct wire_hello *hello,
+		      const struct door_terms *terms, struct incoming_result *result);
 /* Serve one of a session's other connections: RAM stream, tunnel, QEMU's stream, link, fault or
- * push stream. fd becomes ours. Blocks for as long as a stream lasts. -ENOENT if there is no such
- * session. */
-int incoming_join(struct receiver *r, int fd, const struct wire_hello *hello, struct errtext *err);
+ * push stream. the line becomes ours. Blocks for as long as a stream lasts. -ENOENT if there is no
+ * such session. */
+int incoming_join(struct receiver *r, struct line line, const struct wire_hello *hello,
+		  const struct door_terms *terms, struct errtext *err);
 /* Serve a recover connection: one question, QUERY or DISCARD, and if it can be answered for certain
- * the answer. fd becomes ours. */
-void incoming_query(struct receiver *r, int fd);
+ * the answer. the line becomes ours. */
+void incoming_query(struct receiver *r, struct line line, const struct door_terms *terms);

@@ -32,6 +32,15 @@ void incoming_joined_release(struct incoming *in)
 	pthread_mutex_unlock(&in->receiver->lock);
 }
 
+void incoming_joined_renew_secret(struct incoming *in, const struct tls_secret *secret)
+{
+	if (!tls_secret_is_set(secret))
+		return;
+	pthread_mutex_lock(&in->receiver->lock);
+	in->joined.secret = *secret;
+	pthread_mutex_unlock(&in->receiver->lock);
+}
+
 void incoming_joined_cut_tunnels(struct incoming *in)
 {
 	struct incoming_joined *j = &in->joined;

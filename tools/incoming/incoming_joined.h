@@ -12,6 +12,7 @@
 #include "byte_stream.h"
 #include "destination.h"
 #include "pump.h"
+#include "tls.h"
 #include "wire.h"
 
 #define INCOMING_TUNNELS_MAX 4
@@ -31,6 +32,7 @@ struct incoming_joined {
 	struct destination *destination; /* NULL: streams wait for it */
 	bool released;			 /* QEMU's stream may flow, and pushed pages be placed */
 	bool ending;			 /* nobody may join any more */
+	struct tls_secret secret;	 /* what other connections of it know; TLS only */
 	unsigned int users;		 /* threads of other connections inside */
 	uint64_t wire_bytes;		 /* over streams that have ended */
 
@@ -67,5 +69,7 @@ void incoming_joined_stop_qemu_stream(struct incoming *in);
 void incoming_joined_end(struct incoming *in);
 /* After that: let go of guest RAM. */
 void incoming_joined_close(struct incoming *in);
+/* By the thread of a connection: others join by this secret from now on, if it is one. */
+void incoming_joined_renew_secret(struct incoming *in, const struct tls_secret *secret);
 /* Free what is left. */
 void incoming_joined_destroy(struct incoming *in);

@@ -152,10 +152,11 @@ static bool may_link(struct incoming *in, bool tell_owed)
 	return may;
 }
 
-int incoming_link_serve(struct incoming *in, int fd, bool tell_owed, struct errtext *err)
+int incoming_link_serve(struct incoming *in, struct line line, bool tell_owed,
+			const struct door_terms *terms, struct errtext *err)
 {
 	struct incoming_link *link = calloc(1, sizeof(*link));
-	struct control_options options = {.fd = fd,
+	struct control_options options = {.line = line,
 					  .silence_ms = in->prepare.silence_ms,
 					  .message = on_link_message,
 					  .lost = on_link_lost,
@@ -163,7 +164,7 @@ int incoming_link_serve(struct incoming *in, int fd, bool tell_owed, struct errt
 	int ret;
 
 	if (!link || !may_link(in, tell_owed)) {
-		close(fd);
+		line_close(&line);
 		free(link);
 		return errtext_set(err, -EPROTO, "post-copy has not been agreed on");
 	}
@@ -174,6 +175,7 @@ int incoming_link_serve(struct incoming *in, int fd, bool tell_owed, struct errt
 		free(link);
 		return ret;
 	}
+	incoming_joined_renew_secret(in, &terms->secret);
 	ret = replace_link(in, link, err);
 	if (ret == 0 && tell_owed)
 		ret = send_owed(in, link->control);
@@ -210,7 +212,8 @@ static int run_push(struct incoming *in, unsigned int index, struct byte_stream 
 /* A source that has pushed all of its pages into a stream may not notice that the stream has
  * broken, and the pages that were lost with it would never come. So one page stream that ends takes
  * the whole page link with it, and the source makes another. */
-static int serve_stream(struct incoming *in, int fd, unsigned int index, struct byte_stream **slots,
+static int serve_stream(struct incoming *in, struct line line, unsigned int index,
+			struct byte_stream **slots,
 			int (*run)(struct incoming *in, unsigned int index,
 				   struct byte_stream *stream, struct errtext *err),
 			struct errtext *err)
@@ -225,7 +228,7 @@ static int serve_stream(struct incoming *in, int fd, unsigned int index, struct 
 		pthread_cond_wait(&r->changed, &r->lock);
 	links = in->joined.links;
 	pthread_mutex_unlock(&r->lock);
-	ret = incoming_stream_serve(in, fd, index, slots,
+	ret = incoming_stream_serve(in, line, index, slots,
 				    in->postcopy.faults ? INCOMING_PAGE_STREAMS_MAX : 0, run, err);
 	pthread_mutex_lock(&r->lock);
 	if (in->joined.link && in->joined.links == links && !in->joined.ending)
@@ -234,14 +237,16 @@ static int serve_stream(struct incoming *in, int fd, unsigned int index, struct 
 	return ret;
 }
 
-int incoming_link_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+int incoming_link_serve_fault(struct incoming *in, struct line line, unsigned int index,
+			      struct errtext *err)
 {
-	return serve_stream(in, fd, index, in->joined.fault_streams, run_fault, err);
+	return serve_stream(in, line, index, in->joined.fault_streams, run_fault, err);
 }
 
-int incoming_link_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+int incoming_link_serve_push(struct incoming *in, struct line line, unsigned int index,
+			     struct errtext *err)
 {
-	return serve_stream(in, fd, index, in->joined.push_streams, run_push, err);
+	return serve_stream(in, line, index, in->joined.push_streams, run_push, err);
 }
 
 /* ---- what the session's thread says ---- */

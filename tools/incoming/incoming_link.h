@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "control.h"
+#include "door.h"
 #include "errtext.h"
 
 struct incoming;
@@ -23,11 +24,14 @@ struct incoming_link {
 	uint64_t answers; /* PROVEN: so many have come */
 };
 
-/* Each serves a connection, by its own thread; fd becomes ours. tell_owed: the source has lost an
- * earlier link, and asks which pages are still owed. A link goes on after the call. */
-int incoming_link_serve(struct incoming *in, int fd, bool tell_owed, struct errtext *err);
-int incoming_link_serve_fault(struct incoming *in, int fd, unsigned int index, struct errtext *err);
-int incoming_link_serve_push(struct incoming *in, int fd, unsigned int index, struct errtext *err);
+/* Each serves a connection, by its own thread; the line becomes ours. tell_owed: the source has
+ * lost an earlier link, and asks which pages are still owed. A link goes on after the call. */
+int incoming_link_serve(struct incoming *in, struct line line, bool tell_owed,
+			const struct door_terms *terms, struct errtext *err);
+int incoming_link_serve_fault(struct incoming *in, struct line line, unsigned int index,
+			      struct errtext *err);
+int incoming_link_serve_push(struct incoming *in, struct line line, unsigned int index,
+			     struct errtext *err);
 /* The latest link, or NULL if there is none, or it has broken. It is not freed before it is let go.
  * The session's thread. */
 struct incoming_link *incoming_link_hold(struct incoming *in);

@@ -26,6 +26,8 @@ static void fill_record(struct incoming *in)
 	r->autostart = in->prepare.autostart;
 	snprintf(r->host, sizeof(r->host), "%s", in->receiver->opt.bind);
 	r->port = in->receiver->opt.port;
+	snprintf(r->tls_dir, sizeof(r->tls_dir), "%s", in->receiver->opt.tls_dir);
+	snprintf(r->peer, sizeof(r->peer), "%s", in->peer);
 	record_session(in->session, r->session);
 	record_set_host(r, &in->receiver->opt.self);
 	record_set_daemon(r, in->receiver->opt.libvirt_socket);

@@ -114,11 +114,11 @@ static int await_free(struct incoming *in)
 	return 0; /* of other errors incoming_place_open tells */
 }
 
-int incoming_prepare(struct incoming *in, int fd)
+int incoming_prepare(struct incoming *in, struct line line)
 {
 	const struct wire_message prepared = {
 		.type = WIRE_PREPARED, .prepared = {in->place.dir.monitor, in->place.dir.stream}};
-	struct control_options control = {.fd = fd,
+	struct control_options control = {.line = line,
 					  .silence_ms = in->prepare.silence_ms,
 					  .message = on_message,
 					  .lost = on_lost,
@@ -138,7 +138,7 @@ int incoming_prepare(struct incoming *in, int fd)
 	if (ret == 0)
 		ret = incoming_place_open(in);
 	if (ret == 0) {
-		incoming_live_start(in, fd);
+		incoming_live_start(in, line.fd);
 		incoming_joined_prepare(in);
 	}
 	return ret < 0 ? ret : control_send(in->control, &prepared);

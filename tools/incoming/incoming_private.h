@@ -27,7 +27,8 @@ struct incoming {
 	struct receiver *receiver;
 	const struct incoming_world *world; /* the receiver's */
 	uint8_t session[WIRE_SESSION_SIZE];
-	struct incoming *next; /* under the receiver's lock */
+	char peer[TLS_SUBJECT_SIZE]; /* the source's certificate's subject; "" without TLS */
+	struct incoming *next;	     /* under the receiver's lock */
 
 	/* private to the session's thread, which is its control connection's */
 	enum incoming_state state;
@@ -57,13 +58,14 @@ void incoming_move_after(struct incoming *in, enum incoming_cause cause);
 
 /* incoming_stream.c: the streams that carry pages. */
 /* Serve a stream in slot `index` of `count`, as soon as guest RAM is ready, until it ends. By the
- * connection's thread; fd becomes ours. */
-int incoming_stream_serve(struct incoming *in, int fd, unsigned int index,
+ * connection's thread; the line becomes ours. */
+int incoming_stream_serve(struct incoming *in, struct line line, unsigned int index,
 			  struct byte_stream **slots, unsigned int count,
 			  int (*run)(struct incoming *in, unsigned int index,
 				     struct byte_stream *stream, struct errtext *err),
 			  struct errtext *err);
-int incoming_stream_serve_ram(struct incoming *in, int fd, unsigned int index, struct errtext *err);
+int incoming_stream_serve_ram(struct incoming *in, struct line line, unsigned int index,
+			      struct errtext *err);
 /* Under the receiver's lock: shut down all RAM streams, all page streams; is there a page stream?
  */
 void incoming_stream_cut_ram(struct incoming *in);
@@ -72,9 +74,9 @@ bool incoming_stream_has_pages(const struct incoming *in);
 /* The same: bytes over all of them, also those that have ended. */
 uint64_t incoming_stream_bytes(const struct incoming *in);
 
-/* incoming_tunnel.c: what is pumped, libvirt's calls and QEMU's stream. fd becomes ours. */
-int incoming_tunnel_serve(struct incoming *in, int fd, struct errtext *err);
-int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtext *err);
+/* incoming_tunnel.c: what is pumped, libvirt's calls and QEMU's stream. the line becomes ours. */
+int incoming_tunnel_serve(struct incoming *in, struct line line, struct errtext *err);
+int incoming_tunnel_serve_qemu_stream(struct incoming *in, struct line line, struct errtext *err);
 
 /* incoming_settle.c: the guest, as this host's libvirt has it. *state is set if 0 is returned. */
 int incoming_settle_look(struct incoming *in, enum domain_state *state);
@@ -106,8 +108,8 @@ void incoming_lacking(struct incoming *in, const char *text);
 void incoming_lacking_for_good(struct incoming *in, const char *why);
 
 /* incoming_prepare.c */
-/* From PREPARE to PREPARED: wait for a turn, take the guest's directory. fd becomes ours. */
-int incoming_prepare(struct incoming *in, int fd);
+/* From PREPARE to PREPARED: wait for a turn, take the guest's directory. the line becomes ours. */
+int incoming_prepare(struct incoming *in, struct line line);
 
 /* incoming_attach.c */
 /* Reach QEMU, find its RAM, empty it. */

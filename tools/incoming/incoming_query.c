@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include "cleanup.h"
 #include "connection.h"
 #include "ownership.h"
@@ -143,16 +144,39 @@ static int answer_by_record(struct receiver *r, const struct wire_message *quest
 	return 0;
 }
 
-void incoming_query(struct receiver *r, int fd)
+/* It is whoever began the migration that may ask what became of it, or give it up. */
+static bool may_ask(struct receiver *r, const struct wire_query *query, const char *peer)
 {
-	_cleanup_close_ int own = fd;
+	struct guest_dir dir;
+	struct record record;
+	bool may;
+
+	if (ownership_record(query, &r->opt.self, &dir, &record, NULL) < 0)
+		return true; /* which is what it will hear */
+	may = strcmp(record.peer, peer) == 0;
+	record_destroy(&record);
+	return may;
+}
+
+static int refuse(struct wire_message *m)
+{
+	m->state.state = WIRE_STATE_UNKNOWN;
+	m->state.text = "this migration was begun by another host, with another certificate";
+	return 0;
+}
+
+void incoming_query(struct receiver *r, struct line line, const struct door_terms *terms)
+{
+	_cleanup_line_ struct line own = line;
 	_cleanup_message_ struct wire_message m = {0};
 	struct wire_message state = {.type = WIRE_STATE};
 	struct errtext err = {0};
 
-	if (control_read_one(fd, CONNECTION_FIRST_MS, &m, &err) < 0 ||
+	if (control_read_one(line, CONNECTION_FIRST_MS, &m, &err) < 0 ||
 	    (m.type != WIRE_QUERY && m.type != WIRE_DISCARD))
 		return;
-	if (answer_by_libvirt(r, &m, &state, &err) == 0 || answer_by_record(r, &m, &state) == 0)
-		control_write_one(fd, CONNECTION_FIRST_MS, &state, NULL);
+	if (!may_ask(r, &m.query, terms->peer) ? refuse(&state) == 0
+					       : answer_by_libvirt(r, &m, &state, &err) == 0 ||
+							 answer_by_record(r, &m, &state) == 0)
+		control_write_one(line, CONNECTION_FIRST_MS, &state, NULL);
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <unistd.h>
+#include "tls_stream.h"
 #include "uring_stream.h"
 
 /* Waits until guest RAM is ready. False if the session ends first, or has a stream in this slot. */
@@ -35,7 +36,7 @@ static void unregister_stream(struct incoming *in, struct byte_stream **slot,
 	pthread_mutex_unlock(&in->receiver->lock);
 }
 
-int incoming_stream_serve(struct incoming *in, int fd, unsigned int index,
+int incoming_stream_serve(struct incoming *in, struct line line, unsigned int index,
 			  struct byte_stream **slots, unsigned int count,
 			  int (*run)(struct incoming *in, unsigned int index,
 				     struct byte_stream *stream, struct errtext *err),
@@ -45,14 +46,12 @@ int incoming_stream_serve(struct incoming *in, int fd, unsigned int index,
 	int ret;
 
 	if (index >= count) {
-		close(fd);
+		line_close(&line);
 		return errtext_set(err, -EPROTO, "connection %u of %u", index, count);
 	}
-	ret = uring_stream_new(fd, NULL, &stream, err);
-	if (ret < 0) {
-		close(fd);
+	ret = tls_stream_new(line, NULL, &stream, err);
+	if (ret < 0)
 		return ret;
-	}
 	if (register_stream(in, &slots[index], stream)) {
 		ret = run(in, index, stream, err);
 		unregister_stream(in, &slots[index], stream);
@@ -67,10 +66,11 @@ static int run_ram(struct incoming *in, unsigned int index, struct byte_stream *
 	return destination_receive(in->joined.destination, index, stream, err);
 }
 
-int incoming_stream_serve_ram(struct incoming *in, int fd, unsigned int index, struct errtext *err)
+int incoming_stream_serve_ram(struct incoming *in, struct line line, unsigned int index,
+			      struct errtext *err)
 {
-	int ret = incoming_stream_serve(in, fd, index, in->joined.ram_streams, in->prepare.streams,
-					run_ram, err);
+	int ret = incoming_stream_serve(in, line, index, in->joined.ram_streams,
+					in->prepare.streams, run_ram, err);
 
 	if (ret < 0)
 		mailbox_note(in->mail, MAIL_STREAM_LOST, ret, err->text);

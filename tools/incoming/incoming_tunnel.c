@@ -60,38 +60,38 @@ static bool may_call(struct incoming *in)
 }
 
 /* Under the receiver's lock. */
-static int add_tunnel(struct incoming *in, int fd, struct errtext *err)
+static int add_tunnel(struct incoming *in, struct line line, struct errtext *err)
 {
 	struct incoming_tunnel *t = &in->joined.tunnels[in->joined.tunnel_count];
-	_cleanup_close_ int near = -1;
-	int ret = start_filter(in, &t->filter, &near, err);
+	_cleanup_line_ struct line near = LINE_NONE;
+	int ret = start_filter(in, &t->filter, &near.fd, err);
 
 	if (ret < 0)
 		return ret;
-	ret = pump_start(fd, near, NULL, &t->pump, err);
+	ret = pump_start(line, near, NULL, &t->pump, err);
 	if (ret < 0) {
 		tunnel_filter_destroy(steal_ptr(&t->filter));
 		return ret;
 	}
-	steal_fd(&near);
+	line_steal(&near);
 	in->joined.tunnel_count++;
 	return 0;
 }
 
-int incoming_tunnel_serve(struct incoming *in, int fd, struct errtext *err)
+int incoming_tunnel_serve(struct incoming *in, struct line line, struct errtext *err)
 {
 	struct receiver *r = in->receiver;
-	_cleanup_close_ int tcp = fd;
+	_cleanup_line_ struct line far = line;
 	int ret;
 
 	pthread_mutex_lock(&r->lock);
 	if (may_call(in))
-		ret = add_tunnel(in, tcp, err);
+		ret = add_tunnel(in, far, err);
 	else
 		ret = errtext_set(err, -EPROTO, "libvirt's calls come out of their time");
 	pthread_mutex_unlock(&r->lock);
 	if (ret == 0)
-		steal_fd(&tcp);
+		line_steal(&far);
 	return ret;
 }
 
@@ -114,12 +114,12 @@ static int connect_qemu(struct incoming *in, int *fd, struct errtext *err)
 	return 0;
 }
 
-int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtext *err)
+int incoming_tunnel_serve_qemu_stream(struct incoming *in, struct line line, struct errtext *err)
 {
 	struct receiver *r = in->receiver;
 	struct pump_options options = {.held = true};
-	_cleanup_close_ int tcp = fd;
-	_cleanup_close_ int local = -1;
+	_cleanup_line_ struct line far = line;
+	_cleanup_line_ struct line near = LINE_NONE;
 	bool ready;
 	int ret;
 
@@ -128,7 +128,7 @@ int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtex
 	pthread_mutex_unlock(&r->lock);
 	if (!ready)
 		return errtext_set(err, -EPROTO, "QEMU's stream comes before its time");
-	ret = connect_qemu(in, &local, err);
+	ret = connect_qemu(in, &near.fd, err);
 	if (ret < 0) {
 		mailbox_note(in->mail, MAIL_STREAM_LOST, ret, err->text);
 		return ret;
@@ -138,10 +138,10 @@ int incoming_tunnel_serve_qemu_stream(struct incoming *in, int fd, struct errtex
 	if (in->joined.ending || in->joined.qemu_stream)
 		ret = -EBUSY;
 	else
-		ret = pump_start(tcp, local, &options, &in->joined.qemu_stream, err);
+		ret = pump_start(far, near, &options, &in->joined.qemu_stream, err);
 	if (ret == 0) {
-		steal_fd(&tcp);
-		steal_fd(&local);
+		line_steal(&far);
+		line_steal(&near);
 	}
 	pthread_mutex_unlock(&r->lock);
 	return ret;

@@ -83,6 +83,54 @@ bool receiver_may_release(struct receiver *r, const uint8_t session[WIRE_SESSION
 	return may;
 }
 
+bool receiver_find_secret(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
+			  const uint8_t id[8], struct tls_secret *out)
+{
+	const struct incoming *in;
+	bool found;
+
+	pthread_mutex_lock(&r->lock);
+	in = find(r, session);
+	found = in && tls_secret_is_set(&in->joined.secret) &&
+		memcmp(in->joined.secret.id, id, sizeof(in->joined.secret.id)) == 0;
+	if (found)
+		*out = in->joined.secret;
+	pthread_mutex_unlock(&r->lock);
+	return found;
+}
+
+/* Another process had it, which may have died. */
+static bool is_recorded_of_other(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
+				 const char *peer)
+{
+	char text[2 * WIRE_SESSION_SIZE + 1];
+	struct guest_dir dir;
+	struct record record = {0};
+	bool other;
+
+	record_session(session, text);
+	if (r->opt.world->find_record(RECORD_INCOMING, incoming_is_of_session, text, &dir, &record,
+				      NULL) < 0)
+		return false;
+	other = strcmp(record.peer, peer) != 0;
+	record_destroy(&record);
+	return other;
+}
+
+bool receiver_is_of_other(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
+			  const char *peer)
+{
+	const struct incoming *in;
+	bool known, other;
+
+	pthread_mutex_lock(&r->lock);
+	in = find(r, session);
+	known = in;
+	other = in && strcmp(in->peer, peer) != 0;
+	pthread_mutex_unlock(&r->lock);
+	return known ? other : is_recorded_of_other(r, session, peer);
+}
+
 struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
 {
 	struct incoming *in;

@@ -25,6 +25,7 @@ struct receiver_options {
 				   * receivers serve them */
 	uint16_t port;		  /* that we listen on, and where; for whoever has to carry on */
 	const char *bind;
+	const char *tls_dir;		    /* "": without TLS; the same */
 	struct door_host self;		    /* this host */
 	const struct incoming_world *world; /* NULL: the real one */
 	/* A guest that runs here waits for memory, which may never come. By a session's thread; may
@@ -57,6 +58,13 @@ bool receiver_knows(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]
 /* May this session, if it is under way here, still let its guest run? Not any more once it ends
  * without having done so. Any thread. */
 bool receiver_may_release(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);
+/* The secret of a session under way, if it has this id. Any thread. */
+bool receiver_find_secret(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
+			  const uint8_t id[8], struct tls_secret *out);
+/* Is the session, under way here or recorded, another source's than the one with this subject? Any
+ * thread. */
+bool receiver_is_of_other(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
+			  const char *peer);
 /* The session, for one of its other connections; NULL: there is none, or it ends. It stays until
  * receiver_leave. Any thread. */
 struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);

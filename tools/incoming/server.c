@@ -21,6 +21,7 @@
 #include "receiver.h"
 #include "record.h"
 #include "this_host.h"
+#include "tls_credentials.h"
 
 /* Connections that have not said hello yet count too, so that nobody can make the receiver start
  * threads without end. */
@@ -33,10 +34,10 @@
 struct server {
 	/* constant after init */
 	struct server_options opt; /* its pointers lead to the copies below */
-	char libvirt_socket[108], session[2 * WIRE_SESSION_SIZE + 1];
+	char tls_dir[256], libvirt_socket[108], session[2 * WIRE_SESSION_SIZE + 1];
 	struct report report;
 	struct receiver *receiver;
-	struct door_host self;
+	struct door_keeper keeper;
 	int ended; /* eventfd: what was to be served has been */
 
 	atomic_int connections; /* relaxed: a limit only */
@@ -51,7 +52,7 @@ struct server {
 
 struct connection {
 	struct server *server;
-	int fd;
+	struct line line;
 	char peer[SOCKET_PEER_SIZE];
 };
 
@@ -68,6 +69,7 @@ static void report_session(struct server *s, const char *peer, const struct inco
 		.ram_bytes = in->ram_bytes,
 		.wire_bytes = in->wire_bytes,
 		.streams = in->streams,
+		.tls = s->tls_dir[0] != 0,
 		.guest_on = in->arrived ? "destination" : (in->unknown ? "unknown" : "source"),
 		.host = peer,
 	};
@@ -83,6 +85,21 @@ static void report_session(struct server *s, const char *peer, const struct inco
 			 in->arrived ? "arrived" : "did not arrive: ", in->reason);
 		report_event(s->opt.report, "result", PHASE_FINISH, text);
 	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Who was turned away, and why: whoever asks why nothing arrives reads it here. One that has said
+ * nothing, such as a probe of the port, is not worth a word. */
+static void report_refused(struct server *s, const struct connection *c, int error,
+			   const struct errtext *why)
+{
+	char text[ERRTEXT_SIZE + SOCKET_PEER_SIZE + 8];
+
+	if (error == -ENODATA)
+		return;
+	snprintf(text, sizeof(text), "%s: %s", c->peer, why->text);
+	pthread_mutex_lock(&s->lock);
+	report_event(s->opt.report, "refused", PHASE_CONNECT, text);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -165,15 +182,43 @@ static void finish_answered(struct server *s, const struct wire_hello *hello, in
 	pthread_mutex_unlock(&s->lock);
 }
 
+/* ---- who may come in ---- */
+
+static bool find_secret(void *opaque, const uint8_t session[WIRE_SESSION_SIZE], const uint8_t id[8],
+			struct tls_secret *out)
+{
+	const struct server *s = opaque;
+
+	return receiver_find_secret(s->receiver, session, id, out);
+}
+
+/* Who does not know the session's secret has another claim to it: that the migration was begun with
+ * its certificate. It may have a new one by now, of the same subject. */
+static int admit(void *opaque, const struct wire_hello *hello, const struct door_terms *terms,
+		 struct errtext *why)
+{
+	const struct server *s = opaque;
+
+	if (hello->kind != WIRE_KIND_LINK || (terms->tls && !terms->by_certificate))
+		return 0;
+	if (!receiver_is_of_other(s->receiver, hello->session, terms->peer))
+		return 0;
+	return errtext_set(why, -EKEYREJECTED,
+			   "this migration was begun by another host than the one with the "
+			   "certificate (%s)",
+			   terms->tls ? terms->peer : "none: without TLS");
+}
+
 /* ---- one connection ---- */
 
-static void carry_on(struct server *s, struct connection *c, const struct wire_hello *hello)
+static void carry_on(struct server *s, struct connection *c, const struct wire_hello *hello,
+		     const struct door_terms *terms)
 {
 	struct incoming_result result;
 	int ret;
 
 	enter(s);
-	ret = incoming_carry_on(s->receiver, c->fd, hello, &result);
+	ret = incoming_carry_on(s->receiver, c->line, hello, terms, &result);
 	if (ret == -EALREADY || ret == -ENOENT)
 		finish_answered(s, hello, ret);
 	else
@@ -181,16 +226,17 @@ static void carry_on(struct server *s, struct connection *c, const struct wire_h
 	leave(s);
 }
 
-static void serve_migration(struct server *s, struct connection *c, const struct wire_hello *hello)
+static void serve_migration(struct server *s, struct connection *c, const struct wire_hello *hello,
+			    const struct door_terms *terms)
 {
 	struct incoming_result result;
 
 	if (s->opt.session) {
-		close(c->fd);
+		line_close(&c->line);
 		return;
 	}
 	enter(s);
-	incoming_serve(s->receiver, c->fd, hello->session, &result);
+	incoming_serve(s->receiver, c->line, hello, terms, &result);
 	finish(s, c, hello, &result);
 	leave(s);
 }
@@ -200,26 +246,28 @@ static void serve(struct server *s, struct connection *c)
 	struct wire_hello hello;
 	struct door_terms terms;
 	struct errtext err = {0};
+	int ret = door_answer(&c->line, CONNECTION_FIRST_MS, &s->keeper, &hello, &terms, &err);
 
-	if (door_answer(c->fd, CONNECTION_FIRST_MS, &s->self, &hello, &terms, &err) < 0) {
-		close(c->fd);
+	if (ret < 0) {
+		report_refused(s, c, ret, &err);
+		line_close(&c->line);
 		return;
 	}
 	switch (hello.kind) {
 	case WIRE_KIND_CONTROL:
-		serve_migration(s, c, &hello);
+		serve_migration(s, c, &hello, &terms);
 		break;
 	case WIRE_KIND_RECOVER:
-		incoming_query(s->receiver, c->fd);
+		incoming_query(s->receiver, c->line, &terms);
 		break;
 	case WIRE_KIND_LINK:
 		if (!receiver_knows(s->receiver, hello.session)) {
-			carry_on(s, c, &hello);
+			carry_on(s, c, &hello, &terms);
 			break;
 		}
 		/* fall through */
 	default:
-		incoming_join(s->receiver, c->fd, &hello, &err);
+		incoming_join(s->receiver, c->line, &hello, &terms, &err);
 	}
 }
 
@@ -239,7 +287,7 @@ static void accept_one(struct server *s, int listen_fd)
 	struct errtext err = {0};
 	pthread_t thread;
 
-	if (!c || socket_accept(listen_fd, &s->opt.socket, &c->fd, c->peer, &err) < 0) {
+	if (!c || socket_accept(listen_fd, &s->opt.socket, &c->line.fd, c->peer, &err) < 0) {
 		free(c);
 		usleep(NO_ROOM_US); /* out of descriptors, say: the connection stays pending */
 		return;
@@ -251,7 +299,7 @@ static void accept_one(struct server *s, int listen_fd)
 		return;
 	}
 	atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
-	close(c->fd);
+	line_close(&c->line);
 	free(c);
 }
 
@@ -352,6 +400,7 @@ static int start(struct server *s, int *listen_fd, struct errtext *err)
 					   .max_inbound = s->opt.max_inbound,
 					   .port = s->opt.port,
 					   .bind = s->opt.socket.bind,
+					   .tls_dir = s->tls_dir,
 					   .world = s->opt.world,
 					   .waiting = on_waiting,
 					   .opaque = s};
@@ -359,8 +408,11 @@ static int start(struct server *s, int *listen_fd, struct errtext *err)
 	int ret = listen_patiently(&s->opt, listen_fd, err);
 
 	if (ret == 0)
-		ret = this_host(s->opt.world->open_host, s->opt.libvirt_socket, &s->self, err);
-	options.self = s->self;
+		ret = this_host(s->opt.world->open_host, s->opt.libvirt_socket, &s->keeper.self,
+				err);
+	options.self = s->keeper.self;
+	if (ret == 0 && s->tls_dir[0])
+		ret = tls_credentials_new(s->tls_dir, &s->keeper.credentials, err);
 	if (ret == 0)
 		ret = receiver_new(&options, &s->receiver);
 	return ret;
@@ -384,6 +436,12 @@ static struct server *server_new(const struct server_options *options)
 		snprintf(s->session, sizeof(s->session), "%s", options->session);
 		s->opt.session = s->session;
 	}
+	snprintf(s->tls_dir, sizeof(s->tls_dir), "%s", options->tls_dir ? options->tls_dir : "");
+	s->keeper.allow = options->allow_peers;
+	s->keeper.allow_count = options->allow_peer_count;
+	s->keeper.find = find_secret;
+	s->keeper.admit = admit;
+	s->keeper.opaque = s;
 	pthread_mutex_init(&s->lock, NULL);
 	s->ended = eventfd(0, EFD_CLOEXEC);
 	return s;

@@ -18,6 +18,11 @@ struct server_options {
 	unsigned int agreed;
 	bool contained; /* of struct definition_policy: libvirt's is a launcher's */
 	struct socket_options socket;
+	const char *tls_dir; /* NULL or "": without TLS */
+	/* Names of which a source's certificate must have one; none: any of our CAs' will do. They
+	 * outlive the process's last session. */
+	const char *const *allow_peers;
+	unsigned int allow_peer_count;
 	uint16_t port;
 	unsigned int max_inbound;
 	/* End after one migration, with its status; but not while another is under way, which then

@@ -65,12 +65,12 @@ static int join_ends(struct forward *f, int local, struct errtext *err)
 				       .answer =
 					       f->opt.kind == WIRE_KIND_QEMU_STREAM ? answer : NULL,
 				       .answer_arg = f};
-	_cleanup_close_ int near = local;
-	_cleanup_close_ int far = -1;
+	_cleanup_line_ struct line near = line_plain(local);
+	_cleanup_line_ struct line far = LINE_NONE;
 	int ret;
 
 	if (options.answer)
-		answer_early(f, near);
+		answer_early(f, near.fd);
 	ret = door_dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);
 	if (ret < 0)
 		return ret;
@@ -78,8 +78,8 @@ static int join_ends(struct forward *f, int local, struct errtext *err)
 	ret = f->cut ? -ECANCELED : pump_start(near, far, &options, &f->pump, err);
 	pthread_mutex_unlock(&f->lock);
 	if (ret == 0) {
-		steal_fd(&near);
-		steal_fd(&far);
+		line_steal(&near);
+		line_steal(&far);
 	}
 	return ret;
 }

@@ -17,7 +17,8 @@ struct outgoing_options {
 	const char *destination;	    /* HOST[:PORT] as given */
 	const char *libvirt_socket;	    /* NULL: the usual one */
 	struct socket_options socket;
-	const char *lane; /* one of outgoing_has_lane; NULL: the first that the guest allows */
+	char tls_dir[256]; /* this host's credentials (tls_credentials.h); "": without TLS */
+	const char *lane;  /* one of outgoing_has_lane; NULL: the first that the guest allows */
 	unsigned int streams;
 	struct steering_limits limits; /* to begin with: `dray set` may change them */
 	uint32_t completion_s_per_gib; /* 0: no limit */

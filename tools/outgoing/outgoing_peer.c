@@ -27,8 +27,12 @@ int outgoing_peer_init(struct outgoing *o)
 
 int outgoing_peer_parse(struct outgoing *o)
 {
-	return socket_parse_endpoint(o->opt->destination, WIRE_PORT, o->peer.at.host,
-				     &o->peer.at.port, &o->err);
+	int ret = socket_parse_endpoint(o->opt->destination, WIRE_PORT, o->peer.at.host,
+					&o->peer.at.port, &o->err);
+
+	if (ret == 0 && o->opt->tls_dir[0])
+		ret = door_tls_new(o->opt->tls_dir, &o->peer.at.tls, &o->err);
+	return ret;
 }
 
 static bool on_message(void *opaque, struct wire_message *message, uint64_t deadline_us)
@@ -72,11 +76,11 @@ static void fill_prepare(const struct outgoing *o, struct wire_message *m)
 	m->prepare.ram = o->guest.ram; /* borrowed for the encoding */
 }
 
-/* fd: connected, hello done; becomes the control channel's. */
-static int open_control(struct outgoing *o, int fd)
+/* The line becomes the control channel's. */
+static int open_control(struct outgoing *o, struct line line)
 {
 	struct wire_message prepare = {.type = WIRE_PREPARE};
-	const struct control_options control = {.fd = fd,
+	const struct control_options control = {.line = line,
 						.silence_ms = o->opt->silence_ms,
 						.first = &prepare,
 						.pacer = o->peer.pacer,
@@ -90,18 +94,18 @@ static int open_control(struct outgoing *o, int fd)
 
 int outgoing_peer_connect(struct outgoing *o)
 {
-	_cleanup_close_ int fd = -1;
+	_cleanup_line_ struct line line = LINE_NONE;
 	struct door_terms terms;
 	int ret;
 
 	o->peer.at.timeout_ms = (int)o->opt->connect_ms;
-	ret = o->world->dial(&o->peer.at, WIRE_KIND_CONTROL, 0, &fd, &terms, &o->err);
+	ret = o->world->dial(&o->peer.at, WIRE_KIND_CONTROL, 0, &line, &terms, &o->err);
 	if (ret == 0)
 		ret = check_other_host(o, &terms);
 	if (ret == 0)
-		ret = wire_cost_new(fd, o->peer.pacer, &o->peer.cost);
+		ret = wire_cost_new(line.fd, o->peer.pacer, &o->peer.cost);
 	if (ret == 0)
-		ret = open_control(o, steal_fd(&fd));
+		ret = open_control(o, line_steal(&line));
 	return ret;
 }
 
@@ -131,6 +135,7 @@ void outgoing_peer_release(struct outgoing *o)
 {
 	wire_cost_destroy(o->peer.cost);
 	pacer_destroy(o->peer.pacer);
+	door_tls_destroy(o->peer.at.tls);
 }
 
 void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail)

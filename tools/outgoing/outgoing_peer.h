@@ -33,7 +33,8 @@ struct outgoing_peer {
 
 /* A new session, and the pacer. -ENOMEM and the like. */
 int outgoing_peer_init(struct outgoing *o);
-/* Where the destination is, of the options. Negative errno; the text is set. */
+/* Where the destination is, of the options, and what we show it. Negative errno; the text is set.
+ */
 int outgoing_peer_parse(struct outgoing *o);
 /* Dial, see that it is another host, and open the control channel with PREPARE. The same. */
 int outgoing_peer_connect(struct outgoing *o);

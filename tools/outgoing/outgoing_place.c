@@ -65,6 +65,7 @@ static void fill_record(struct outgoing *o)
 	snprintf(r->uuid, sizeof(r->uuid), "%s", o->guest.info.uuid);
 	snprintf(r->host, sizeof(r->host), "%s", o->peer.at.host);
 	r->port = o->peer.at.port;
+	snprintf(r->tls_dir, sizeof(r->tls_dir), "%s", o->opt->tls_dir);
 	snprintf(r->bind, sizeof(r->bind), "%s", o->opt->socket.bind);
 	snprintf(r->congestion, sizeof(r->congestion), "%s", o->opt->socket.congestion);
 	r->silence_ms = o->opt->silence_ms;

@@ -106,6 +106,7 @@ void outgoing_result_fill(struct outgoing *o, const char *word, struct report_re
 		.host = o->opt->destination,
 		.throttle_percent = o->precopy.most_throttled,
 		.stopped = o->stop.since_us != 0,
+		.tls = o->opt->tls_dir[0] != 0,
 	};
 	snprintf(r->domain, sizeof(r->domain), "%s",
 		 o->guest.info.name[0] ? o->guest.info.name : o->opt->domain);

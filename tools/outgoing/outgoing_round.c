@@ -13,6 +13,7 @@
 #include "outgoing_limits.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
+#include "tls_stream.h"
 #include "uring_stream.h"
 
 /* For a round that holds up nothing but the end. */
@@ -28,14 +29,14 @@ int outgoing_round_open_streams(struct outgoing *o)
 	if (!o->rounds.streams)
 		return outgoing_fail(o, -ENOMEM, "out of memory");
 	for (unsigned int i = 0; i < o->opt->streams; i++) {
-		_cleanup_close_ int fd = -1;
-		int ret = o->world->dial(&o->peer.at, WIRE_KIND_RAM, i, &fd, NULL, &o->err);
+		_cleanup_line_ struct line line = LINE_NONE;
+		int ret = o->world->dial(&o->peer.at, WIRE_KIND_RAM, i, &line, NULL, &o->err);
 
 		if (ret == 0)
-			ret = uring_stream_new(fd, &options, &o->rounds.streams[i], &o->err);
+			ret = tls_stream_new(line_steal(&line), &options, &o->rounds.streams[i],
+					     &o->err);
 		if (ret < 0)
 			return outgoing_fail(o, ret, "cannot open RAM stream %u", i);
-		steal_fd(&fd);
 	}
 	return 0;
 }

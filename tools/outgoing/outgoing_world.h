@@ -66,8 +66,8 @@ struct outgoing_world {
 			   const struct ram_keep *ram, int *fd, pid_t *pid, struct errtext *err);
 
 	/* door.h, ownership.h */
-	int (*dial)(const struct peer *peer, enum wire_kind kind, unsigned int index, int *fd,
-		    struct door_terms *terms, struct errtext *err);
+	int (*dial)(const struct peer *peer, enum wire_kind kind, unsigned int index,
+		    struct line *line, struct door_terms *terms, struct errtext *err);
 	ownership_ask_fn *ask;
 
 	struct {

@@ -19,6 +19,7 @@
 #include "pacer.h"
 #include "ram_kept.h"
 #include "scheduling.h"
+#include "tls_stream.h"
 #include "uring_stream.h"
 #include "wire_cost.h"
 
@@ -250,19 +251,18 @@ static int open_stream(struct page_link *l, unsigned int i, struct errtext *err)
 {
 	struct page_stream ps = {.link = l, .urgent = i < l->opt.faults};
 	struct uring_stream_options options = {.pacer = l->opt.pacer, .urgent = ps.urgent};
-	_cleanup_close_ int fd = -1;
+	_cleanup_line_ struct line line = LINE_NONE;
 	int ret;
 
 	ps.index = ps.urgent ? i : i - l->opt.faults;
-	ret = door_dial(l->opt.peer, ps.urgent ? WIRE_KIND_FAULT : WIRE_KIND_PUSH, ps.index, &fd,
+	ret = door_dial(l->opt.peer, ps.urgent ? WIRE_KIND_FAULT : WIRE_KIND_PUSH, ps.index, &line,
 			NULL, err);
 	if (ret == 0 && l->resumed && l->opt.pacer)
-		pacer_set_cost(l->opt.pacer, wire_cost_full_segments(fd));
+		pacer_set_cost(l->opt.pacer, wire_cost_full_segments(line.fd));
 	if (ret == 0)
-		ret = uring_stream_new(fd, &options, &ps.stream, err);
+		ret = tls_stream_new(line_steal(&line), &options, &ps.stream, err);
 	if (ret < 0)
 		return ret;
-	steal_fd(&fd);
 	pthread_mutex_lock(&l->lock);
 	l->streams[i] = ps;
 	pthread_mutex_unlock(&l->lock);
@@ -276,7 +276,7 @@ static int open_control(struct page_link *l, bool ask_owed, struct errtext *err)
 					  .message = on_message,
 					  .lost = on_lost,
 					  .opaque = l};
-	int ret = door_dial(l->opt.peer, WIRE_KIND_LINK, ask_owed, &options.fd, NULL, err);
+	int ret = door_dial(l->opt.peer, WIRE_KIND_LINK, ask_owed, &options.line, NULL, err);
 
 	if (ret == -EOWNERDEAD)
 		note_ended(l, err->text);

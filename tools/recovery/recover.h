@@ -10,6 +10,7 @@ struct recover_world;
 struct recover_options {
 	const char *domain;	    /* name or UUID */
 	const char *libvirt_socket; /* NULL: the usual one */
+	const char *tls_dir;	    /* NULL: that of the migration */
 	/* Settle this migration only, as a guard does (in hexadecimal, as records have it); NULL:
 	 * whichever is recorded. */
 	const char *session;

@@ -64,14 +64,16 @@ static int be_receiver(const struct recover_options *options, const struct recor
 {
 	char libvirt_socket[108];
 	struct report report;
-	struct server_options server = {.libvirt_socket = libvirt_socket,
-					.port = r->port,
-					.socket = {.congestion = SOCKET_CONGESTION},
-					.max_inbound = 1,
-					.once = true,
-					.session = r->session,
-					.stop_fd = -1,
-					.report = &report};
+	struct server_options server = {
+		.libvirt_socket = libvirt_socket,
+		.port = r->port,
+		.tls_dir = options->tls_dir && r->tls_dir[0] ? options->tls_dir : r->tls_dir,
+		.socket = {.congestion = SOCKET_CONGESTION},
+		.max_inbound = 1,
+		.once = true,
+		.session = r->session,
+		.stop_fd = -1,
+		.report = &report};
 	int ret = host_socket_path(options->libvirt_socket, libvirt_socket, err);
 
 	if (ret < 0)

@@ -27,8 +27,10 @@ int recover_reach_host(const struct recover_options *options, const struct recor
  * removed? Not told of the system's daemon, which is started again, and then has to be asked. */
 bool recover_is_gone(const struct record *r);
 /* The destination that an outgoing record names, reached as the migration was. timeout_ms: for
- * connecting and for an answer. */
-void recover_reach_peer(const struct record *r, int timeout_ms, struct peer *peer);
+ * connecting and for an answer. recover_leave_peer follows, in any case. */
+int recover_reach_peer(const struct recover_options *options, const struct record *r,
+		       int timeout_ms, struct peer *peer, struct errtext *err);
+void recover_leave_peer(struct peer *peer);
 
 /* recover_settle.c: the same return as recover_run's. */
 /* The source: who has the guest of this record, by libvirt here and, if need be, by the

@@ -47,8 +47,11 @@ bool recover_is_gone(const struct record *r)
 	return process_started(r->qemu, &started, NULL) == -ESRCH || started != r->qemu_started;
 }
 
-void recover_reach_peer(const struct record *r, int timeout_ms, struct peer *peer)
+int recover_reach_peer(const struct recover_options *options, const struct record *r,
+		       int timeout_ms, struct peer *peer, struct errtext *err)
 {
+	const char *dir = options->tls_dir ? options->tls_dir : r->tls_dir;
+
 	*peer = (struct peer){.port = r->port,
 			      .timeout_ms = timeout_ms,
 			      .socket = {.user_timeout_ms = connection_dead_ms(r->silence_ms)}};
@@ -57,4 +60,11 @@ void recover_reach_peer(const struct record *r, int timeout_ms, struct peer *pee
 	snprintf(peer->socket.congestion, sizeof(peer->socket.congestion), "%s", r->congestion);
 	record_session_bytes(r, peer->session);
 	record_host(r, &peer->who);
+	/* One that began without TLS goes on without. */
+	return r->tls_dir[0] && door_tls_new(dir, &peer->tls, err) < 0 ? -EKEYREJECTED : 0;
+}
+
+void recover_leave_peer(struct peer *peer)
+{
+	door_tls_destroy(peer->tls);
 }

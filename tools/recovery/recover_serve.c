@@ -182,15 +182,17 @@ static int serve(const struct recover_options *options, const struct record *r,
 						 .changed = on_link,
 						 .opaque = &w};
 	struct page_link *link = NULL;
-	int ret = pacer_new(r->bandwidth, &link_options.pacer);
+	int ret = recover_reach_peer(options, r, CONNECTION_DIAL_MS, &peer, told);
 
-	recover_reach_peer(r, CONNECTION_DIAL_MS, &peer);
+	if (ret == 0)
+		ret = pacer_new(r->bandwidth, &link_options.pacer);
 	if (ret == 0)
 		ret = options->world->resume_link(&link_options, &link, told);
 	if (ret == 0)
 		ret = see_it_through(options, r, link, &w, told);
 	options->world->destroy_link(link);
 	pacer_destroy(link_options.pacer);
+	recover_leave_peer(&peer);
 	return ret;
 }
 

@@ -46,10 +46,11 @@ static int ask_and_act(const struct recover_options *options, struct host *host,
 						  .uuid = info->uuid_bytes,
 						  .domain = info->name,
 						  .wait_ms = options->wait_ms};
-	int ret;
+	int ret = recover_reach_peer(options, r, CONNECTION_ASK_MS, &peer, told);
 
-	recover_reach_peer(r, CONNECTION_ASK_MS, &peer);
-	ret = ownership_settle(&inquiry, state, told);
+	if (ret == 0)
+		ret = ownership_settle(&inquiry, state, told);
+	recover_leave_peer(&peer);
 	if (ret < 0)
 		return ret;
 	if (*state == WIRE_STATE_ABSENT)

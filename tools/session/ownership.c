@@ -29,16 +29,16 @@ int ownership_ask(const struct peer *peer, enum wire_type question, const uint8_
 {
 	struct wire_message ask = {.type = question};
 	_cleanup_message_ struct wire_message m = {0};
-	_cleanup_close_ int fd = -1;
-	int ret = door_dial(peer, WIRE_KIND_RECOVER, 0, &fd, NULL, err);
+	_cleanup_line_ struct line line = LINE_NONE;
+	int ret = door_dial(peer, WIRE_KIND_RECOVER, 0, &line, NULL, err);
 
 	memcpy(ask.query.uuid, uuid, sizeof(ask.query.uuid));
 	memcpy(ask.query.host_uuid, peer->who.uuid, sizeof(ask.query.host_uuid));
 	memcpy(ask.query.session, peer->session, sizeof(ask.query.session));
 	if (ret == 0)
-		ret = control_write_one(fd, peer->timeout_ms, &ask, err);
+		ret = control_write_one(line, peer->timeout_ms, &ask, err);
 	if (ret == 0)
-		ret = control_read_one(fd, peer->timeout_ms, &m, err);
+		ret = control_read_one(line, peer->timeout_ms, &m, err);
 	if (ret == 0 && m.type != WIRE_STATE)
 		ret = errtext_set(err, -EPROTO, "%s:%u answers %s, not STATE", peer->host,
 				  peer->port, wire_type_name(m.type));

@@ -41,6 +41,7 @@ static const struct member {
 	MEMBER(U64, qemu_started), MEMBER(TEXT, host_uuid), MEMBER(TEXT, boot_id),
 	MEMBER(FLAG, settled),	   MEMBER(FLAG, autostart), MEMBER(FLAG, gives_back),
 	MEMBER(FLAG, balloon),	   MEMBER(TEXT, sockets),   MEMBER(TEXT, daemon),
+	MEMBER(FLAG, balloon),	   MEMBER(TEXT, tls_dir),   MEMBER(TEXT, peer),
 #undef MEMBER
 };
 

@@ -20,6 +20,8 @@ struct record {
 	char host[256]; /* outgoing: where to; incoming: what the receiver is bound to */
 	uint16_t port;
 	char session[2 * WIRE_SESSION_SIZE + 1]; /* hexadecimal */
+	char tls_dir[256]; /* this host's credentials (tls_credentials.h); "": without TLS */
+	char peer[TLS_SUBJECT_SIZE]; /* incoming: the subject of the source's certificate */
 	/* Of the destination, on both hosts: who the guest goes to, whatever addresses are. */
 	char host_uuid[37], boot_id[37];
 	/* Of a libvirt daemon that is a user's own: where its QEMU has its sockets here, and the

@@ -16,6 +16,7 @@
 #define MIGRATIONS_MAX 1024
 #define FOLLOWS "follows allowPostCopy"
 #define OPTION "option "
+#define TLS_DIR "/etc/pki/dray"
 
 static const struct setting_row rows[] = {
 	[SETTING_BANDWIDTH] = {"bandwidthPerMigration", "bandwidth", SETTING_QUANTITY,
@@ -40,6 +41,7 @@ static const struct setting_row rows[] = {
 	[SETTING_NETWORK] = {"network", "bind", SETTING_TEXT, 0, 0, NULL, "", false},
 	[SETTING_DISABLE_TLS] = {"disableTLS", "disable-tls", SETTING_BOOL, 0, 1, NULL, "false",
 				 false},
+	[SETTING_TLS_DIR] = {"tlsDir", "tls-dir", SETTING_PATH, 0, 0, NULL, TLS_DIR, false},
 };
 _Static_assert(sizeof(rows) / sizeof(*rows) == SETTING_COUNT, "one row each");
 
@@ -122,6 +124,19 @@ static int check_text(const char *text, const char *place, struct errtext *err)
 	return 0;
 }
 
+/* The process that outlives this one reads it, too, from another working directory. */
+static int check_path(const char *text, const char *place, struct errtext *err)
+{
+	bool plain = *text == '/';
+
+	for (const char *p = text; *p; p++)
+		plain = plain && (unsigned char)*p >= ' ' && *p != 0x7f;
+	if (plain)
+		return 0;
+	return errtext_set(err, -EINVAL, "%s: '%s': a whole path is needed, such as " TLS_DIR,
+			   place, text);
+}
+
 static int parse_value(const struct setting_row *row, const char *text, uint64_t *n,
 		       const char *place, struct errtext *err)
 {
@@ -141,6 +156,8 @@ static int parse_value(const struct setting_row *row, const char *text, uint64_t
 		return 0;
 	case SETTING_TEXT:
 		return check_text(text, place, err);
+	case SETTING_PATH:
+		return check_path(text, place, err);
 	}
 	return -EINVAL;
 }
@@ -178,12 +195,14 @@ void settings_init(struct settings *s)
 int settings_set_at(struct settings *s, enum setting which, const char *text, const char *origin,
 		    const char *place, struct errtext *err)
 {
+	size_t size = rows[which].type == SETTING_PATH ? SETTING_TEXT_SIZE : SETTING_SHORT_SIZE;
 	uint64_t n = 0;
 	int ret;
 
-	if (strlen(text) >= SETTING_TEXT_SIZE)
-		return errtext_set(err, -EINVAL, "%s: '%.32s...': at most %d characters are needed",
-				   place, text, SETTING_TEXT_SIZE - 1);
+	if (strlen(text) >= size)
+		return errtext_set(err, -EINVAL,
+				   "%s: '%.32s...': at most %zu characters are needed", place, text,
+				   size - 1);
 	ret = parse_value(&rows[which], text, &n, place, err);
 	if (ret)
 		return ret;

@@ -26,22 +26,24 @@ enum setting {
 	SETTING_MAX_INBOUND,
 	SETTING_NETWORK, /* address or interface; "": the route decides */
 	SETTING_DISABLE_TLS,
+	SETTING_TLS_DIR, /* of this host's credentials */
 	SETTING_COUNT
 };
 
-enum setting_type { SETTING_QUANTITY, SETTING_NUMBER, SETTING_BOOL, SETTING_TEXT };
+enum setting_type { SETTING_QUANTITY, SETTING_NUMBER, SETTING_BOOL, SETTING_TEXT, SETTING_PATH };
 
 struct setting_row {
 	const char *key;    /* in files */
 	const char *option; /* without the dashes */
 	enum setting_type type;
-	uint64_t min, max; /* quantity: 0 is allowed as well; bool, text: unused */
+	uint64_t min, max; /* quantity: 0 is allowed as well; others: unused */
 	const char *unit;  /* of a number, in the plural */
 	const char *text;  /* default */
 	bool policy;	   /* a MigrationPolicy may set it */
 };
 
-#define SETTING_TEXT_SIZE 64
+#define SETTING_TEXT_SIZE 256 /* of a path */
+#define SETTING_SHORT_SIZE 64 /* of all others */
 #define SETTING_ORIGIN_SIZE 288
 #define SETTING_NAME_SIZE 254 /* of a policy */
 

@@ -43,7 +43,12 @@ static const struct argp_option options[] = {
 	{"bind", OPT_SETTING + SETTING_NETWORK, "ADDRESS|INTERFACE", 0,
 	 "Use this address or interface only (the route decides)", 4},
 	{"disable-tls", OPT_SETTING + SETTING_DISABLE_TLS, "yes|no", OPTION_ARG_OPTIONAL,
-	 "Send guest memory in the clear (no)", 4},
+	 "Without TLS: guest memory, and the passwords in it, crosses the network in the clear, "
+	 "and "
+	 "nobody knows who the other host is (no)",
+	 4},
+	{"tls-dir", OPT_SETTING + SETTING_TLS_DIR, "DIR", 0,
+	 "This host's ca.crt, tls.crt and tls.key, and crl.pem if there is one (/etc/pki/dray)", 4},
 	{"config", OPT_CONFIG, "FILE", 0,
 	 "Settings, YAML or JSON, as in KubeVirt's liveMigrationConfig", 5},
 	{"policy", OPT_POLICY, "FILE|DIR", 0,
@@ -71,7 +76,7 @@ static int take_text(const char **to, const char *option, const char *arg, struc
 
 static bool same_value(const struct settings *a, const struct settings *b, enum setting which)
 {
-	if (setting_row(which)->type == SETTING_TEXT)
+	if (setting_row(which)->type == SETTING_TEXT || setting_row(which)->type == SETTING_PATH)
 		return strcmp(settings_text(a, which), settings_text(b, which)) == 0;
 	return settings_number(a, which) == settings_number(b, which) &&
 	       (which != SETTING_ALLOW_POST_COPY || a->post_copy_now == b->post_copy_now);
