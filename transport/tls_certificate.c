@@ -208,17 +208,17 @@ static void explain_reason(const X509 *cert, int verify_error, const char *dir, 
 	}
 }
 
-void tls_certificate_explain(X509 *cert, int verify_error, const char *whose, const char *dir,
+/* What is wrong may be its issuer's certificate, which it brought along. */
+void tls_certificate_explain(X509_STORE_CTX *check, const char *whose, const char *dir,
 			     const char *name, struct errtext *err)
 {
-	char subject[TLS_SUBJECT_SIZE] = "", reason[512];
+	const X509 *own = X509_STORE_CTX_get0_cert(check);
+	const X509 *cert = X509_STORE_CTX_get_current_cert(check);
+	char subject[TLS_SUBJECT_SIZE], reason[512];
 
-	if (!cert) {
-		errtext_set(err, -EKEYREJECTED, "%s certificate: there is none", whose);
-		return;
-	}
-	tls_certificate_subject(cert, subject);
-	explain_reason(cert, verify_error, dir, name, reason, sizeof(reason));
+	tls_certificate_subject(own, subject);
+	explain_reason(cert ? cert : own, X509_STORE_CTX_get_error(check), dir, name, reason,
+		       sizeof(reason));
 	errtext_set(err, -EKEYREJECTED, "%s certificate (%s) %s", whose, subject, reason);
 }
 

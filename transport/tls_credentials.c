@@ -224,21 +224,18 @@ static int load_key(const char *dir, SSL_CTX *ctx, struct errtext *err)
 static int check_own(const char *dir, SSL_CTX *ctx, struct errtext *err)
 {
 	X509_STORE_CTX *check = X509_STORE_CTX_new();
-	X509 *own = SSL_CTX_get0_certificate(ctx);
 	STACK_OF(X509) *chain = NULL;
 	char whose[PATH_SIZE + 32];
-	int ok = 0, ret = 0;
+	int ret = 0;
 
 	SSL_CTX_get0_chain_certs(ctx, &chain);
-	if (check && X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(ctx), own, chain))
-		ok = X509_verify_cert(check);
 	snprintf(whose, sizeof(whose), "%s/tls.crt: this host's", dir);
-	if (ok != 1) {
+	if (!check || X509_STORE_CTX_init(check, SSL_CTX_get_cert_store(ctx),
+					  SSL_CTX_get0_certificate(ctx), chain) != 1) {
+		ret = errtext_set(err, -ENOMEM, "out of memory");
+	} else if (X509_verify_cert(check) != 1) {
 		ret = -EKEYREJECTED;
-		tls_certificate_explain(check ? X509_STORE_CTX_get_current_cert(check) : own,
-					check ? X509_STORE_CTX_get_error(check)
-					      : X509_V_ERR_OUT_OF_MEM,
-					whose, dir, NULL, err);
+		tls_certificate_explain(check, whose, dir, NULL, err);
 	}
 	X509_STORE_CTX_free(check);
 	ERR_clear_error();

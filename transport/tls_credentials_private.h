@@ -15,9 +15,10 @@ int tls_credentials_current(struct tls_credentials *c, SSL_CTX **ctx, struct err
 /* tls_certificate.c */
 /* The subject of a certificate, printable. */
 void tls_certificate_subject(const X509 *cert, char out[TLS_SUBJECT_SIZE]);
-/* Why it was refused: names the subject, the reason and the file of dir that says so. `name`: whom
- * we wanted to reach, or NULL. whose: "this host's", "the destination's", ... */
-void tls_certificate_explain(X509 *cert, int verify_error, const char *whose, const char *dir,
+/* Why it was refused, after X509_verify_cert: names the subject, the reason and the file of dir
+ * that says so. `name`: whom we wanted to reach, or NULL. whose: "this host's", "the
+ * destination's", ... */
+void tls_certificate_explain(X509_STORE_CTX *check, const char *whose, const char *dir,
 			     const char *name, struct errtext *err);
 /* Has it this SAN or CN? See tls_peer_matches. */
 bool tls_certificate_matches(const X509 *cert, const char *pattern);

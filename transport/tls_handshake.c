@@ -102,9 +102,8 @@ static int verify(int ok, X509_STORE_CTX *store)
 	struct tls *t = SSL_get_app_data(ssl);
 
 	if (!ok)
-		tls_certificate_explain(X509_STORE_CTX_get_current_cert(store),
-					X509_STORE_CTX_get_error(store), t->whose,
-					tls_credentials_dir(t->credentials), t->name, &t->why);
+		tls_certificate_explain(store, t->whose, tls_credentials_dir(t->credentials),
+					t->name, &t->why);
 	return ok;
 }
 

@@ -5,10 +5,14 @@
 #
 # DRAY      the binary under test (tests/run sets it)
 # TESTBED   tools/testbed
+# DRAY_TLS  yes: by TLS, with the testbed's certificates (45-tls.bats is by TLS in any case)
 
 : "${DRAY:?path of the dray binary}"
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 : "${TESTBED:=$ROOT/tools/testbed}"
+
+WAY=(--disable-tls)
+[[ ${DRAY_TLS-} != yes ]] || WAY=()
 
 declare -gA MIG_IP=([a]=10.78.0.1 [b]=10.78.0.2)
 
@@ -47,7 +51,7 @@ receive() {
 	shift
 	RX_LOG=$BATS_TEST_TMPDIR/receive.$host.log
 	: >"$RX_LOG" # an earlier receiver's would say that this one listens
-	"$TESTBED" exec "$host" "$DRAY" receive --disable-tls --json "$@" >"$RX_LOG" 2>&1 3>&- &
+	"$TESTBED" exec "$host" "$DRAY" receive "${WAY[@]}" --json "$@" >"$RX_LOG" 2>&1 3>&- &
 	RX_PID=$!
 	until_true 30 grep -q '"listening"' "$RX_LOG"
 }
@@ -70,7 +74,7 @@ migrate_start() {
 	shift 2
 	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
 	: >"$TX_LOG" # a reader may be there before the background job is
-	"$TESTBED" exec "$from" "$DRAY" migrate --disable-tls --json "$@" "$name" \
+	"$TESTBED" exec "$from" "$DRAY" migrate "${WAY[@]}" --json "$@" "$name" \
 		"${MIG_IP[$(other "$from")]}" >"$TX_LOG" 2>&1 3>&- &
 	TX_PID=$!
 }
