@@ -18,3 +18,15 @@ int errtext_set(struct errtext *e, int code, const char *fmt, ...)
 	va_end(args);
 	return code;
 }
+
+void errtext_make_printable(char *text)
+{
+	for (unsigned char *c = (unsigned char *)text; *c; c++) {
+		if (*c == '\n')
+			*c = ' '; /* nobody else's line begins within ours */
+		else if (*c < ' ' || *c == 0x7f)
+			*c = '?';
+		else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+			c[0] = c[1] = '?';
+	}
+}

@@ -16,6 +16,10 @@ struct errtext {
 int errtext_set(struct errtext *e, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* A text that somebody else has sent, made fit for a terminal and a log, in place: control
+ * characters, those of UTF-8's C1 too, become question marks, the ends of lines blanks. */
+void errtext_make_printable(char *text);
+
 #ifdef __clang_analyzer__
 /* The analyzer sees one file at a time, and does not know that errno is never negative: it would
  * take failures for successes. */

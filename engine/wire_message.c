@@ -69,9 +69,12 @@ static int get_name(struct wire_reader *r, char *into, size_t max, struct errtex
 static int get_text(struct wire_reader *r, const char **text, struct errtext *err)
 {
 	char *own = new_part(WIRE_TEXT_MAX + 1, err);
+	int rc = own ? get_string(r, own, WIRE_TEXT_MAX, err) : -ENOMEM;
 
 	*text = own;
-	return own ? get_string(r, own, WIRE_TEXT_MAX, err) : -ENOMEM;
+	if (rc == 0)
+		errtext_make_printable(own);
+	return rc;
 }
 
 static int get_path(struct wire_reader *r, const char **path, struct errtext *err)

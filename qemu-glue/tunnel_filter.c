@@ -25,7 +25,7 @@ struct tunnel_filter {
 
 	pthread_mutex_t lock; /* held while a call is written: a cut comes before it or after it */
 	/* under lock */
-	bool cut, lost_daemon;
+	bool cut, lost_daemon, prepared;
 };
 
 static bool pass(struct tunnel_filter *f, const uint8_t *message, size_t len)
@@ -34,6 +34,7 @@ static bool pass(struct tunnel_filter *f, const uint8_t *message, size_t len)
 
 	pthread_mutex_lock(&f->lock);
 	ok = !f->cut && libvirt_rpc_write(f->daemon, message, len);
+	f->prepared = ok && f->state.prepared;
 	pthread_mutex_unlock(&f->lock);
 	return ok;
 }
@@ -116,6 +117,16 @@ void tunnel_filter_cut(struct tunnel_filter *f)
 	pthread_mutex_lock(&f->lock);
 	f->cut = true;
 	pthread_mutex_unlock(&f->lock);
+}
+
+bool tunnel_filter_has_prepared(struct tunnel_filter *f)
+{
+	bool prepared;
+
+	pthread_mutex_lock(&f->lock);
+	prepared = f->prepared;
+	pthread_mutex_unlock(&f->lock);
+	return prepared;
 }
 
 bool tunnel_filter_has_lost_daemon(struct tunnel_filter *f)

@@ -24,6 +24,8 @@ int tunnel_filter_start(int client, int daemon, const struct tunnel_filter_optio
 /* Any thread. After it has returned no further call reaches the daemon, which sees its client go.
  */
 void tunnel_filter_cut(struct tunnel_filter *f);
+/* Any thread. The daemon was asked to prepare. */
+bool tunnel_filter_has_prepared(struct tunnel_filter *f);
 /* Any thread. The daemon has closed its side. */
 bool tunnel_filter_has_lost_daemon(struct tunnel_filter *f);
 /* Cuts. NULL is fine. No other call may be under way. */

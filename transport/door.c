@@ -65,6 +65,7 @@ static int read_reply(struct line line, const struct peer *peer, struct wire_hel
 		return ret;
 	ret = line_read_full(line, reply->text, text_len, peer->timeout_ms);
 	reply->text[ret < 0 ? 0 : text_len] = '\0';
+	errtext_make_printable(reply->text);
 	return 0;
 }
 

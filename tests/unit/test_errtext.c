@@ -48,3 +48,12 @@ Test(errtext, cuts_what_does_not_fit)
 	errtext_set(&e, -EIO, "%s", text);
 	cr_assert_eq(strlen(e.text), ERRTEXT_SIZE - 1);
 }
+
+Test(errtext, what_others_say_is_made_printable)
+{
+	char text[] = "caf\xc3\xa9\n\x1b[2Jgone\x7f \xc2\x9b"
+		      "31m\t\xc2\xa0.";
+
+	errtext_make_printable(text);
+	cr_assert_str_eq(text, "caf\xc3\xa9 ?[2Jgone? ??31m?\xc2\xa0.");
+}

@@ -118,7 +118,7 @@ static void sample(enum wire_type type, struct wire_message *m)
 	} else if (type == WIRE_WAITING) {
 		m->abort.text = "no room";
 	} else if (type == WIRE_ABORT) {
-		m->abort.text = "two\nlines";
+		m->abort.text = "two lines";
 		m->abort.why = WIRE_ABORT_CANCELLED;
 	} else if (type == WIRE_QUERY || type == WIRE_DISCARD) {
 		memcpy(m->query.uuid, "sixteen letters!", WIRE_UUID_SIZE);
@@ -251,7 +251,7 @@ static const char *const bytes_v1[WIRE_TYPE_END_] = {
 	[WIRE_RESUMED] = "0b00000008000000c0ba8a3cd5620400",
 	[WIRE_FINISH] = "0c00000000000000",
 	[WIRE_FINISHED] = "0d00000000000000",
-	[WIRE_ABORT] = "0e0000000c000000090074776f0a6c696e657302",
+	[WIRE_ABORT] = "0e0000000c000000090074776f206c696e657302",
 	[WIRE_QUERY] =
 		"0f000000300000007369787465656e206c657474657273215349585445454e204c4554544552532130"
 		"313233343536373839303132333435",
@@ -555,4 +555,21 @@ Test(wire_message, no_body_needs_no_buffer)
 
 	cr_assert_eq(wire_body_decode(WIRE_READY, NULL, 0, &m, NULL), 0);
 	cr_assert_eq(wire_body_decode(WIRE_PREPARE, NULL, 0, &m, NULL), -EPROTO);
+}
+
+Test(wire_message, a_text_is_made_printable)
+{
+	const struct wire_message m = {
+		.type = WIRE_ABORT,
+		.abort = {.why = WIRE_ABORT_FAILED, .text = "two\nlines\x1b[0m"}};
+	uint8_t *buf = malloc(MESSAGE_MAX);
+	size_t size = encode(&m, buf);
+	struct wire_message out;
+
+	cr_assert_eq(decode_guarded(WIRE_ABORT, buf + WIRE_HEADER_SIZE,
+				    (uint32_t)(size - WIRE_HEADER_SIZE), &out, NULL),
+		     0);
+	cr_assert_str_eq(out.abort.text, "two lines?[0m");
+	wire_message_destroy(&out);
+	free(buf);
 }

@@ -118,6 +118,8 @@ void incoming_serve(struct receiver *r, struct line line, const struct wire_hell
 				  wire_type_name(m.type));
 	if (ret == 0) {
 		in->prepare = wire_message_steal(&m).prepare;
+		if (in->prepare.silence_ms > CONNECTION_SILENCE_MAX_MS)
+			in->prepare.silence_ms = CONNECTION_SILENCE_MAX_MS;
 		uuid_unparse_lower(in->prepare.uuid, in->uuid);
 		ret = claim_number(in, line, &err);
 	}

@@ -8,15 +8,23 @@
 
 #define TRY_US 5000
 #define START_MS 300000
+/* For the source's libvirt, which was told that it may call: a turn that nobody uses is lost. */
+#define CALL_MS 60000
 
 /* QEMU answers on its monitor only when it has set up its machine, RAM included. Until then mail is
  * taken, so that a source whose libvirt has failed can call the migration off. */
 static int reach_monitor(struct incoming *in)
 {
-	uint64_t end = in->world->now_us() + START_MS * 1000ull;
+	uint64_t now, begin = in->world->now_us(), end = begin + START_MS * 1000ull;
 
-	while (in->world->now_us() < end) {
+	while ((now = in->world->now_us()) < end) {
 		struct errtext ignored = {0};
+
+		if (now >= begin + CALL_MS * 1000ull && !incoming_joined_has_called(in))
+			return errtext_set(&in->err, -ETIMEDOUT,
+					   "the source's libvirt has not asked for domain %s in %d "
+					   "s: others wait for their turn",
+					   in->prepare.name, CALL_MS / 1000);
 
 		if (in->world->open_monitor(in->place.dir.monitor, INCOMING_MONITOR_MS,
 					    &in->monitor.qmp, &ignored) == 0) {

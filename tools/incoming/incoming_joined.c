@@ -54,6 +54,18 @@ void incoming_joined_cut_tunnels(struct incoming *in)
 	pthread_mutex_unlock(&in->receiver->lock);
 }
 
+bool incoming_joined_has_called(struct incoming *in)
+{
+	struct incoming_joined *j = &in->joined;
+	bool called = false;
+
+	pthread_mutex_lock(&in->receiver->lock);
+	for (unsigned int i = 0; i < j->tunnel_count; i++)
+		called = called || tunnel_filter_has_prepared(j->tunnels[i].filter);
+	pthread_mutex_unlock(&in->receiver->lock);
+	return called;
+}
+
 bool incoming_joined_lost_tunnels(struct incoming *in)
 {
 	struct incoming_joined *j = &in->joined;

@@ -61,6 +61,8 @@ void incoming_joined_open(struct incoming *in, struct destination *destination);
 void incoming_joined_release(struct incoming *in);
 /* Libvirt's calls come through no more; it ends the QEMU that it was to start for them. */
 void incoming_joined_cut_tunnels(struct incoming *in);
+/* The source's libvirt has asked the daemon here to start a QEMU. */
+bool incoming_joined_has_called(struct incoming *in);
 /* The daemon here has closed them: it heeds no Finish any more. */
 bool incoming_joined_lost_tunnels(struct incoming *in);
 /* What QEMU's stream still holds is lost. After incoming_joined_end. */

@@ -10,6 +10,8 @@
 /* A peer that is not heard for so long is lost: the default of --peer-timeout, and what holds where
  * nobody says. Longer than a host under memory pressure stalls, shorter than an operator waits. */
 #define CONNECTION_SILENCE_MS 10000
+/* ... and the most that a destination bears, whatever its source asks for. */
+#define CONNECTION_SILENCE_MAX_MS 120000
 
 /* To reach a receiver, and to have its hello. */
 #define CONNECTION_DIAL_MS 10000
