@@ -20,12 +20,13 @@
 #include "lane.h"
 #include "receiver.h"
 #include "record.h"
+#include "strangers.h"
 #include "this_host.h"
 #include "tls_credentials.h"
 
-/* Connections that have not said hello yet count too, so that nobody can make the receiver start
- * threads without end. */
-#define CONNECTIONS_MAX 512
+/* So that nobody can make the receiver start threads without end. Of those that have not said hello
+ * yet there are STRANGERS_MAX at most, so that they never take the room of others. */
+#define CONNECTIONS_MAX (512 + STRANGERS_MAX)
 #define NO_ROOM_US 50000
 #define LINGER_US (600ull * 1000000)
 #define PORT_BUSY_US 5000000
@@ -41,7 +42,8 @@ struct server {
 	int ended; /* eventfd: what was to be served has been */
 
 	atomic_int connections; /* relaxed: a limit only */
-	pthread_mutex_t lock;	/* orders reports */
+	struct strangers strangers;
+	pthread_mutex_t lock; /* orders reports */
 	/* under lock */
 	int status;		/* of what was to be served: of several the worst */
 	unsigned int under_way; /* sessions */
@@ -54,6 +56,7 @@ struct connection {
 	struct server *server;
 	struct line line;
 	char peer[SOCKET_PEER_SIZE];
+	struct stranger stranger; /* until it has said hello */
 };
 
 /* ---- reports ---- */
@@ -248,6 +251,7 @@ static void serve(struct server *s, struct connection *c)
 	struct errtext err = {0};
 	int ret = door_answer(&c->line, CONNECTION_FIRST_MS, &s->keeper, &hello, &terms, &err);
 
+	strangers_leave(&s->strangers, &c->stranger);
 	if (ret < 0) {
 		report_refused(s, c, ret, &err);
 		line_close(&c->line);
@@ -293,12 +297,14 @@ static void accept_one(struct server *s, int listen_fd)
 		return;
 	}
 	c->server = s;
+	strangers_enter(&s->strangers, &c->stranger, c->line.fd, c->peer);
 	if (atomic_fetch_add_explicit(&s->connections, 1, memory_order_relaxed) < CONNECTIONS_MAX &&
 	    pthread_create(&thread, NULL, connection_main, c) == 0) {
 		pthread_detach(thread);
 		return;
 	}
 	atomic_fetch_sub_explicit(&s->connections, 1, memory_order_relaxed);
+	strangers_leave(&s->strangers, &c->stranger);
 	line_close(&c->line);
 	free(c);
 }
@@ -443,6 +449,7 @@ static struct server *server_new(const struct server_options *options)
 	s->keeper.admit = admit;
 	s->keeper.opaque = s;
 	pthread_mutex_init(&s->lock, NULL);
+	strangers_init(&s->strangers);
 	s->ended = eventfd(0, EFD_CLOEXEC);
 	return s;
 }
@@ -452,6 +459,7 @@ static void server_destroy(struct server *s)
 {
 	cleanup_close(&s->ended);
 	pthread_mutex_destroy(&s->lock);
+	strangers_destroy(&s->strangers);
 	free(s);
 }
 
