@@ -34,7 +34,7 @@ config() {
 # shows NAME VALUE ORIGIN: in what the last run printed.
 shows() {
 	local line
-	printf -v line '%-34s %-12s %s' "$@"
+	printf -v line '%-34s %-14s %s' "$@"
 	grep -qxF -- "$line" <<<"$output" || {
 		printf 'no "%s" in:\n%s\n' "$line" "$output" >&2
 		return 1
@@ -167,7 +167,7 @@ refused() {
 	tells --json --policy policy.yaml --bandwidth 64Mi
 	[ "$(jq -r .policy <<<"$output")" = gold ]
 	[ "$(jq -r .policies <<<"$output")" = 1 ]
-	[ "$(jq '.settings | length' <<<"$output")" -eq 11 ]
+	[ "$(jq '.settings | length' <<<"$output")" -eq 12 ]
 	[ "$(jq -c '.settings[] | select(.name == "bandwidthPerMigration")' <<<"$output")" = \
 		'{"name":"bandwidthPerMigration","value":67108864,"given":"64Mi","origin":"option --bandwidth"}' ]
 	[ "$(jq -c '.settings[] | select(.name == "allowPostCopy").value' <<<"$output")" = false ]
