@@ -8,6 +8,7 @@ BUILD=${BUILD:-$ROOT/build/release}
 DRAY=${DRAY:-$BUILD/dray}
 TESTBED=$ROOT/tools/testbed
 declare -gA MIG_IP=([a]=10.78.0.1 [b]=10.78.0.2)
+declare -ga TLS_OPTIONS=(--disable-tls) # of both drays; none: TLS, with the testbed's certificates
 
 # uri a|b: of that host's libvirt.
 uri() {
@@ -101,7 +102,7 @@ alive() {
 # receive HOST LOG: a `dray receive` for one guest, in the background; $RX, $RX_LOG.
 receive() {
 	RX_LOG=$2
-	"$TESTBED" exec "$1" "$DRAY" receive --once --disable-tls --json >"$RX_LOG" 2>&1 &
+	"$TESTBED" exec "$1" "$DRAY" receive --once "${TLS_OPTIONS[@]}" --json >"$RX_LOG" 2>&1 &
 	RX=$!
 	await 10 grep -q listening "$RX_LOG" || die "dray receive does not start on host $1: $(tail -n 3 "$RX_LOG")"
 }
@@ -112,7 +113,7 @@ dray_start() {
 	TX_LOG=$log
 	shift 2
 	: >"$log"
-	"$TESTBED" exec "$from" "$DRAY" migrate --disable-tls --json "$@" bench "${MIG_IP[$(other "$from")]}" >"$log" 2>&1 &
+	"$TESTBED" exec "$from" "$DRAY" migrate "${TLS_OPTIONS[@]}" --json "$@" bench "${MIG_IP[$(other "$from")]}" >"$log" 2>&1 &
 	TX=$!
 }
 
