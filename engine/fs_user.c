@@ -7,10 +7,15 @@
 #include <string.h>
 #include <sys/fsuid.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+#define NO_GROUP 65534
 
 /* setfsuid tells no error: who may not, stays. dray is root. */
 uid_t fs_user_become(uid_t uid)
 {
+	if (uid != 0 && uid != (uid_t)-1)
+		setfsgid(NO_GROUP);
 	return (uid_t)setfsuid(uid);
 }
 
@@ -31,4 +36,5 @@ uid_t fs_user_become_owner(const char *path)
 void fs_user_restore(const uid_t *before)
 {
 	setfsuid(*before);
+	setfsgid(getegid());
 }

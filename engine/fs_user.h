@@ -5,7 +5,9 @@
 // Linux has a user id for access to files alone, a thread's own (setfsuid(2)). While it is another
 // one than root, the thread has none of root's capabilities at the file system, files and sockets
 // that it makes are that user's from the start, and a link leads to nothing that the user could not
-// reach anyway. Signals, ptrace and the rest stay root's.
+// reach anyway. It has no group of root's either: the groups' ids are another one's meanwhile, and
+// main gives the further groups up. Signals, ptrace and the rest stay root's. A process that has
+// done this once leaves no core dump any more, as Linux has it.
 //
 //     _cleanup_fs_user_ uid_t before = fs_user_become(uid);
 #pragma once

@@ -35,7 +35,7 @@ static int blocks_of(const struct ram_block *b, uint64_t *blocks, struct errtext
 
 /* ---- a page with content ---- */
 
-#define CHOOSE_PAGES (1ull << 18) /* with memory: 1 GiB */
+#define STOPPED_PAGES (1ull << 16) /* that are looked at while the guest stands still */
 
 struct search {
 	const struct ram_block *block;
@@ -58,13 +58,14 @@ static void search_window(void *arg)
 	}
 }
 
-static int choose(struct ram_block *b, struct errtext *err)
+/* Of at most so many pages that have memory. */
+static int choose(struct ram_block *b, uint64_t most, struct errtext *err)
 {
 	struct search s = {.block = b};
 	uint64_t end = b->size >> RAM_PAGE_SHIFT;
 
 	b->sentinel = 0;
-	while (s.looked < CHOOSE_PAGES) {
+	while (s.looked < most) {
 		int ret;
 
 		s.first = hole_next_data(b, s.end, end);
@@ -91,7 +92,7 @@ int ram_kept_choose(struct ram_map *ram, struct errtext *err)
 
 	for (unsigned int i = 0; i < ram->count && ret == 0; i++)
 		if (ram->blocks[i].page_size == RAM_PAGE_SIZE)
-			ret = choose(&ram->blocks[i], err);
+			ret = choose(&ram->blocks[i], UINT64_MAX, err);
 	return ret;
 }
 
@@ -108,8 +109,15 @@ int ram_kept_note(struct ram_map *ram, struct errtext *err)
 {
 	int ret = 0;
 
-	for (unsigned int i = 0; i < ram->count && ret == 0; i++)
-		ret = blocks_of(&ram->blocks[i], &ram->blocks[i].kept, err);
+	for (unsigned int i = 0; i < ram->count && ret == 0; i++) {
+		struct ram_block *b = &ram->blocks[i];
+
+		/* The guest may have given it back meanwhile, as by a balloon. */
+		if (b->sentinel && !has_sentinel(b))
+			ret = choose(b, STOPPED_PAGES, err);
+		if (ret == 0)
+			ret = blocks_of(b, &b->kept, err);
+	}
 	return ret;
 }
 

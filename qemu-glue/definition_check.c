@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cleanup.h"
+#include "definition_label.h"
 #include "definition_path.h"
 #include "domain_xml_private.h"
 
@@ -26,13 +27,13 @@ struct path_place {
 static const struct path_place places[] = {
 	{"devices", "emulator", NULL, DEFINITION_EMULATOR, NULL},
 	{"os", "loader", NULL, DEFINITION_READ, NULL},
-	{"os", "kernel", NULL, DEFINITION_READ, NULL},
-	{"os", "initrd", NULL, DEFINITION_READ, NULL},
-	{"os", "dtb", NULL, DEFINITION_READ, NULL},
-	{"acpi", "table", NULL, DEFINITION_READ, NULL},
+	{"os", "kernel", NULL, DEFINITION_DATA, NULL},
+	{"os", "initrd", NULL, DEFINITION_DATA, NULL},
+	{"os", "dtb", NULL, DEFINITION_DATA, NULL},
+	{"acpi", "table", NULL, DEFINITION_DATA, NULL},
 	{"os", "nvram", "template", DEFINITION_READ, NULL},
 	{"os", "nvram", NULL, DEFINITION_DATA, NULL},
-	{NULL, "entry", "file", DEFINITION_READ, NULL},
+	{NULL, "entry", "file", DEFINITION_DATA, NULL},
 	{NULL, "entry", NULL, DEFINITION_NONE, NULL},
 	{"rng", "backend", NULL, DEFINITION_ENTROPY, NULL},
 	{NULL, "source", "file", DEFINITION_DATA, NULL},
@@ -60,6 +61,19 @@ static const struct path_place places[] = {
 	{"model", "acceleration", "rendernode", DEFINITION_RENDER, NULL},
 	{"interface", "backend", "tap", DEFINITION_NETWORK, NULL},
 	{"interface", "backend", "vhost", DEFINITION_NETWORK, NULL},
+	{"source", "identity", "keyfile", DEFINITION_DATA, NULL},
+	{"source", "identity", "agentsock", DEFINITION_CONNECT, NULL},
+	{"source", "knownHosts", "path", DEFINITION_DATA, NULL},
+	{"source", "config", "file", DEFINITION_CEPH, NULL},
+	{"smartcard", "database", NULL, DEFINITION_DATA, NULL},
+	{"backend", "device", "path", DEFINITION_DATA, NULL}, /* TPM passed through */
+	{"devices", "audio", "path", DEFINITION_DATA, NULL},
+	{"devices", "graphics", "address", DEFINITION_CONNECT, NULL}, /* D-Bus: no path, refused */
+	{NULL, "rom", "file", DEFINITION_READ, NULL},
+	{"device", "path", NULL, DEFINITION_NONE, NULL}, /* <blkiotune>: its name */
+	{"pstore", "path", NULL, DEFINITION_DATA, NULL},
+	{"nvram", "source", "dev", DEFINITION_DATA, NULL},
+	{"dataStore", "source", "dev", DEFINITION_DATA, NULL},
 	{"resource", "partition", NULL, DEFINITION_NONE, NULL}, /* of the cgroups */
 	{"domain", "name", NULL, DEFINITION_NONE, NULL},
 	{"domain", "title", NULL, DEFINITION_NONE, NULL},
@@ -71,7 +85,7 @@ static const struct path_place places[] = {
 
 struct forbidden {
 	const char *parent, *element;
-	const char *attribute, *value; /* only with this value; NULL: always */
+	const char *attribute, *value; /* only with this value, NULL: with any; NULL: always */
 	unsigned int agreed;	       /* unless; 0: nobody can agree to it */
 	const char *what;
 };
@@ -87,10 +101,20 @@ static const struct forbidden forbidden[] = {
 	{"devices", "input", "type", "passthrough", DEFINITION_HOST_DEVICES,
 	 "an input device of the host's"},
 	{"tpm", "backend", "type", "passthrough", DEFINITION_HOST_DEVICES, "the host's TPM"},
+	{NULL, NULL, "type", "nvme", DEFINITION_HOST_DEVICES, "an NVMe controller of the host's"},
+	{"devices", "disk", "rawio", "yes", DEFINITION_HOST_DEVICES, "raw access to a device"},
+	{"devices", "disk", "sgio", "unfiltered", DEFINITION_HOST_DEVICES,
+	 "raw access to a device"},
+	{"devices", "smartcard", "mode", "host", DEFINITION_HOST_DEVICES,
+	 "a smart card of the host's"},
+	{"devices", "smartcard", "mode", "host-certificates", DEFINITION_HOST_DEVICES,
+	 "certificates of the host's"},
+	{"source", "ip", NULL, NULL, DEFINITION_HOST_DEVICES, "an address of the host's"},
+	{"source", "route", NULL, NULL, DEFINITION_HOST_DEVICES, "a route of the host's"},
 	{"devices", "filesystem", NULL, NULL, DEFINITION_FILE_SYSTEMS, "a directory of the host's"},
 	{"devices", "shmem", NULL, NULL, DEFINITION_FILE_SYSTEMS, "memory that others share"},
-	{"interface", "script", NULL, NULL, 0, "a script that the host would run"},
-	{"interface", "downscript", NULL, NULL, 0, "a script that the host would run"},
+	{"interface", "script", "path", NULL, 0, "a script that the host would run"},
+	{"interface", "downscript", "path", NULL, 0, "a script that the host would run"},
 	{NULL, "baselabel", NULL, NULL, 0, "a security label of its own choice"},
 	{"domain", "seclabel", "type", "none", 0, "no confinement of its QEMU"},
 };
@@ -135,6 +159,8 @@ static bool has_value(const xmlNode *node, const char *attribute, const char *va
 {
 	_cleanup_free_ char *found = domain_xml_attr(node, attribute);
 
+	if (!value)
+		return found && *found;
 	return found && strcmp(found, value) == 0;
 }
 
@@ -235,20 +261,27 @@ static int check_text(const struct walk *w, const xmlNode *node)
 	return ret;
 }
 
-/* The root cannot be named: QEMU's user would be the host's master. Nor can other confinements. */
+/* libvirt labels QEMU as its own user by itself; a guest may say so, and nothing else. */
 static int check_label(const struct walk *w, const xmlNode *node)
 {
 	const xmlNode *label = domain_xml_child(node, "label");
 	xmlChar *text = label ? xmlNodeGetContent(label) : NULL;
-	const char *user = text ? (const char *)text : "";
 	bool is_dac = has_value(node, "model", "dac");
 	bool bad = has_value(node, "type", "static") && !is_dac;
 
-	user += *user == '+';
-	bad |= is_dac && text && (strtoul(user, NULL, 10) == 0 && !(*user >= 'a' && *user <= 'z'));
-	bad |= strncmp(user, "root", 4) == 0 && (user[4] == ':' || !user[4]);
+	bad |= is_dac && text &&
+	       !definition_label_is((const char *)text, w->policy->uid, w->policy->gid);
 	xmlFree(text);
 	return bad ? refuse(w, 0, "a security label of its own choice") : 0;
+}
+
+/* What a pool's volume is, libvirt alone knows. */
+static int check_pool(const struct walk *w, const xmlNode *node)
+{
+	if (!w->policy->paths || !is(node, "disk") || !has_value(node, "type", "volume"))
+		return 0;
+	return refuse(w, 0,
+		      "a storage pool's volume, which may be anywhere, and --allow-path is set");
 }
 
 static bool is_of_qemu(const xmlNode *node)
@@ -264,10 +297,25 @@ static int check_qemu(const struct walk *w, const xmlNode *node)
 	return refuse(w, DEFINITION_QEMU_ARGUMENTS, "arguments of QEMU's own");
 }
 
+/* libvirt takes the first attribute of a name, whatever its namespace, but most elements only
+ * without one. It writes neither, and here it must be certain what it will read. */
+static int check_namespaces(const struct walk *w, const xmlNode *node)
+{
+	bool foreign = node->ns;
+
+	for (const xmlAttr *a = node->properties; a; a = a->next)
+		foreign |= a->ns != NULL;
+	return foreign ? refuse(w, 0, "names of another namespace") : 0;
+}
+
 static int check_element(const struct walk *w, const xmlNode *node)
 {
-	int ret = check_forbidden(w, node);
+	int ret = check_namespaces(w, node);
 
+	if (ret == 0)
+		ret = check_forbidden(w, node);
+	if (ret == 0)
+		ret = check_pool(w, node);
 	if (ret == 0 && domain_xml_is(node, "seclabel") && is(node->parent, "domain"))
 		ret = check_label(w, node);
 	if (ret == 0)
@@ -304,7 +352,7 @@ static int check_all(const struct walk *w, const xmlNode *domain)
 		if (is_of_qemu(node)) {
 			ret = check_qemu(w, node);
 			into = false;
-		} else if (domain_xml_is(node, "metadata") && node->parent == domain) {
+		} else if (!node->ns && domain_xml_is(node, "metadata") && node->parent == domain) {
 			into = false; /* nobody's but the user's */
 		} else {
 			ret = check_element(w, node);

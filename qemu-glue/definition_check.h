@@ -19,6 +19,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/types.h>
 #include "errtext.h"
 
 /* What an operator may agree to: `dray receive --allow`. */
@@ -42,6 +43,9 @@ struct definition_policy {
 	/* Its paths are those of a container, whose libvirt and QEMU are no more than its user:
 	 * where they lead is the container's affair, and cannot be seen from here. */
 	bool contained;
+	/* QEMU's user here: a label may name no other. */
+	uid_t uid;
+	gid_t gid;
 };
 
 /* -EPERM, with a text that names the guest, what is wrong with it and what an operator can do;

@@ -21,6 +21,7 @@ struct place {
 
 /* The system's own. What lies beneath is not a guest's, unless the next list has it. */
 static const char *const of_the_system[] = {
+	"/.snapshots",
 	"/bin",
 	"/boot",
 	"/dev",
@@ -29,11 +30,17 @@ static const char *const of_the_system[] = {
 	"/lib32",
 	"/lib64",
 	"/libx32",
+	"/nix",
+	"/ostree",
 	"/proc",
 	"/root",
 	"/run",
 	"/sbin",
+	"/snap",
+	"/swap.img",
+	"/swapfile",
 	"/sys",
+	"/sysroot",
 	"/usr",
 	"/var/backups",
 	"/var/lib/apt",
@@ -44,6 +51,8 @@ static const char *const of_the_system[] = {
 	"/var/lib/etcd",
 	"/var/lib/kubelet/pki",
 	"/var/lib/libvirt",
+	"/var/lib/lxc",
+	"/var/lib/lxd",
 	"/var/lib/pki",
 	"/var/lib/polkit-1",
 	"/var/lib/private",
@@ -54,6 +63,7 @@ static const char *const of_the_system[] = {
 	"/var/lib/systemd",
 	"/var/log",
 	"/var/mail",
+	"/var/snap",
 	"/var/spool",
 	NULL,
 };
@@ -61,6 +71,7 @@ static const char *const of_the_system[] = {
 /* Made for guests' files: by libvirt, or for removable media. */
 static const char *const of_guests[] = {
 	"/run/media",
+	"/usr/share/virtio-win",
 	"/var/lib/libvirt/boot",
 	"/var/lib/libvirt/images",
 	"/var/lib/libvirt/qemu/nvram",
@@ -86,6 +97,16 @@ static bool is_beneath(const char *path, const char *directory)
 	return strncmp(path, directory, n) == 0 && (path[n] == '/' || path[n] == '\0' || n == 1);
 }
 
+/* A directory above one of them. */
+static bool is_above_any(const char *path, const char *const *directories)
+{
+	for (; *directories; directories++) {
+		if (is_beneath(*directories, path))
+			return true;
+	}
+	return false;
+}
+
 static bool is_beneath_any(const char *path, const char *const *directories)
 {
 	for (; *directories; directories++) {
@@ -97,34 +118,36 @@ static bool is_beneath_any(const char *path, const char *const *directories)
 
 /* ---- where it leads ---- */
 
-/* What is not there yet will lie in its directory, wherever that leads. */
+/* What is not there yet will lie in the nearest directory that is, wherever that leads. A link that
+ * leads nowhere would be followed by whoever makes the file. */
 static int find_new(struct place *place)
 {
 	_cleanup_free_ char *copy = strdup(place->path);
 	char directory[PATH_MAX];
-	char *name = copy ? strrchr(copy, '/') : NULL;
+	char *name;
+	struct stat st;
 
-	if (!name)
+	if (!copy)
 		return -ENOMEM;
-	*name++ = '\0';
-	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+	name = strrchr(copy, '/') + 1;
+	if (strstr(copy, "/../") || strstr(copy, "//") || strstr(copy, "/./") || !*name ||
+	    !strcmp(name, ".") || !strcmp(name, ".."))
 		return -EINVAL;
-	if (!realpath(*copy ? copy : "/", directory))
-		return -errno;
-	return snprintf(place->real, sizeof(place->real), "%s/%s",
-			strcmp(directory, "/") ? directory : "", name) < (int)sizeof(place->real)
+	do {
+		if (lstat(copy, &st) == 0)
+			return -ELOOP;
+		name = strrchr(copy, '/');
+		*name = '\0';
+		if (name == copy) {
+			strcpy(directory, "");
+			break;
+		}
+	} while (!realpath(copy, directory));
+	return snprintf(place->real, sizeof(place->real), "%s%s",
+			strcmp(directory, "/") ? directory : "",
+			place->path + (name - copy)) < (int)sizeof(place->real)
 		       ? 0
 		       : -ENAMETOOLONG;
-}
-
-/* Nor is its directory: QEMU will not find it either, unless it is made meanwhile. */
-static int find_nowhere(struct place *place)
-{
-	if (strstr(place->path, "/../") || strstr(place->path, "//") ||
-	    strlen(place->path) >= sizeof(place->real))
-		return -EINVAL;
-	strcpy(place->real, place->path);
-	return 0;
 }
 
 static int find(struct place *place, const char *path, struct errtext *err)
@@ -140,8 +163,6 @@ static int find(struct place *place, const char *path, struct errtext *err)
 		ret = find_new(place);
 	else
 		ret = -errno;
-	if (ret == -ENOENT)
-		ret = find_nowhere(place);
 	return ret < 0 ? errtext_set(err, -EPERM, "%s: %s", path, strerror(-ret)) : 0;
 }
 
@@ -175,6 +196,16 @@ static bool is_device_to_come(const struct place *place)
 	       !is_beneath_any(place->real, file_systems);
 }
 
+/* An operator has named a directory within the system's own. */
+static bool is_named_by(const char *real, const char *const *paths)
+{
+	for (; paths && *paths; paths++) {
+		if (is_beneath(real, *paths) && is_beneath_any(*paths, of_the_system))
+			return true;
+	}
+	return false;
+}
+
 /* `also`: what belongs to guests though it lies in the system's trees. */
 static int check_location(const struct place *place, const char *const *paths,
 			  const char *const *also, struct errtext *err)
@@ -185,7 +216,10 @@ static int check_location(const struct place *place, const char *const *paths,
 		return deny(place, err, "is not beneath any --allow-path");
 	if (is_block)
 		return check_block_device(place, err);
-	if (is_beneath_any(place->real, of_the_system) && !is_beneath_any(place->real, also))
+	if (is_above_any(place->real, of_the_system))
+		return deny(place, err, "holds this system's own");
+	if (is_beneath_any(place->real, of_the_system) && !is_beneath_any(place->real, also) &&
+	    !is_named_by(place->real, paths))
 		return deny(place, err, "is this system's own");
 	return 0;
 }
@@ -203,6 +237,9 @@ static int check_data(const struct place *place, const char *const *paths, struc
 
 static int check_read(const struct place *place, const char *const *paths, struct errtext *err)
 {
+	/* There is nothing to be read: libvirt says so, if it needs it at all. */
+	if (!place->exists)
+		return 0;
 	/* Everybody on this host may read it. */
 	if (place->exists && S_ISREG(place->st.st_mode) && (place->st.st_mode & S_IROTH) &&
 	    !is_beneath(place->real, "/proc") && !is_beneath(place->real, "/sys"))
@@ -221,6 +258,8 @@ static bool is_custom_socket(const char *real)
 
 static int check_listen(const struct place *place, const char *const *paths, struct errtext *err)
 {
+	if (place->exists && !S_ISSOCK(place->st.st_mode)) /* libvirt would remove it */
+		return deny(place, err, "is there already, and is no socket");
 	if (is_beneath_any(place->real, of_channels) || is_custom_socket(place->real))
 		return 0;
 	return check_location(place, paths, none, err);
@@ -299,6 +338,8 @@ int definition_path_check(const char *path, enum definition_use use, const char 
 		return check_one_of(&place, network, err);
 	case DEFINITION_DEVICE:
 		return check_one_of(&place, devices, err);
+	case DEFINITION_CEPH:
+		return check_beneath(&place, "/etc/ceph", err);
 	case DEFINITION_NONE:
 		break;
 	}

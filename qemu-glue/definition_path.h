@@ -18,6 +18,7 @@ enum definition_use {
 	DEFINITION_RENDER,   /* a GPU's render node */
 	DEFINITION_NETWORK,  /* a device of the kernel's network that every guest uses */
 	DEFINITION_DEVICE,   /* a character device of the host's */
+	DEFINITION_CEPH,     /* how a Ceph cluster is reached */
 	DEFINITION_NONE,     /* it means nothing on this host */
 };
 

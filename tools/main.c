@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray: a table of subcommands.
+#include <unistd.h>
+#include <grp.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,6 +63,8 @@ static int help(int argc, char **argv)
 int main(int argc, char **argv)
 {
 	ram_access_init();
+	if (getuid() == 0 && setgroups(0, NULL) < 0) /* root needs none (fs_user.h) */
+		fprintf(stderr, "dray: cannot give up its groups: %s\n", strerror(errno));
 	if (argc < 2) {
 		print_help(stderr);
 		return 1;

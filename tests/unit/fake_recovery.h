@@ -127,6 +127,13 @@ static inline int fake_run_server(const struct server_options *options, struct e
 				   : fake.server_ret;
 }
 
+static inline bool fake_is_its_qemu(pid_t pid, const char *uuid)
+{
+	(void)pid;
+	(void)uuid;
+	return true;
+}
+
 static inline int fake_find_qemu(const char *monitor_path, pid_t *qemu, uint64_t *started)
 {
 	cr_expect_str_eq(monitor_path, fake.dir.monitor);
@@ -181,6 +188,7 @@ static const struct recover_world fake_world = {
 	.destroy_link = fake_destroy_link,
 	.run_server = fake_run_server,
 	.find_qemu = fake_find_qemu,
+	.is_qemu = fake_is_its_qemu,
 	.end_unless_resumed = fake_end_unless_resumed,
 	.quiet_monitor = fake_quiet_monitor,
 	.now_us = fake_now_us,

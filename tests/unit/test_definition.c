@@ -16,7 +16,7 @@ TestSuite(definition, .timeout = 30);
 #define MONITOR "/var/lib/libvirt/qemu/dray-" UUID ".monitor"
 
 static const struct definition_policy plain = {
-	.uuid = UUID, .name = "web", .monitor_path = MONITOR};
+	.uuid = UUID, .name = "web", .monitor_path = MONITOR, .uid = 107, .gid = 107};
 
 static int check_all(const struct definition_policy *policy, const char *domain,
 		     const char *devices, struct errtext *err)
@@ -66,6 +66,17 @@ static const struct definition ordinary[] = {
 	 ".log,logappend=on'/><qemu:arg value='-mon'/>"
 	 "<qemu:arg value='chardev=draymon,mode=control,id=draymon'/></qemu:commandline>",
 	 ""},
+	{"", "<interface type='ethernet'><script path=''/></interface>"},
+	{"<blkiotune><device><path>/dev/sda</path><weight>10</weight></device></blkiotune>", ""},
+	{"", "<disk type='network'><source protocol='rbd' name='p/web'>"
+	     "<config file='/etc/ceph/ceph.conf'/></source></disk>"},
+	{"",
+	 "<disk type='file' device='cdrom'><source file='/usr/share/virtio-win/a.iso'/></disk>"},
+	{"<os><loader readonly='yes' type='pflash'>/usr/share/none/CODE.fd</loader>"
+	 "<nvram template='/usr/share/none/VARS.fd'>/var/lib/libvirt/qemu/nvram/w.fd</nvram></os>",
+	 ""},
+	{"", "<disk type='volume'><source pool='p' volume='v'/></disk>"},
+	{"<seclabel type='static' model='dac'><label>107</label></seclabel>", ""},
 };
 
 Test(definition, takes_what_is_ordinary)
@@ -145,6 +156,21 @@ static const struct definition reaching[] = {
 	 "<qemu:arg value='-mon'/><qemu:arg "
 	 "value='chardev=draymon,mode=control,id=draymon'/></qemu:commandline>",
 	 "", "--allow qemu-arguments"},
+	{"", "<x:disk xmlns:x='urn:x'/>", "another namespace"},
+	{"", "<interface xmlns:x='urn:x' x:type='bridge' type='hostdev'/>", "another namespace"},
+	{"<os><kernel>/etc/hostname</kernel></os>", "", "system's own"},
+	{"", "<disk type='dir'><source dir='/'/></disk>", "holds this system's own"},
+	{"", "<disk type='dir'><source dir='/var/lib'/></disk>", "holds this system's own"},
+	{"", "<disk type='nvme'><source type='pci'/></disk>", "--allow host-devices"},
+	{"", "<disk type='block' rawio='yes'/>", "--allow host-devices"},
+	{"", "<smartcard mode='host'/>", "--allow host-devices"},
+	{"", "<audio type='file' path='out.wav'/>", "not an absolute path"},
+	{"", "<graphics type='dbus' address='unix:path=/run/none'/>", "not an absolute path"},
+	{"<seclabel type='static' model='dac'><label>+107:+0</label></seclabel>", "",
+	 "security label"},
+	{"<seclabel type='static' model='dac'><label>nobody:nogroup</label></seclabel>", "",
+	 "security label"},
+	{"", "<disk type='file'><source file='/swap.img'/></disk>", "system's own"},
 };
 
 Test(definition, refuses_what_reaches_for_the_host)
@@ -232,6 +258,64 @@ Test(definition, paths_are_judged_by_where_they_lead)
 	cr_assert(strstr(err.text, "leads to /etc/hostname"), "%s", err.text);
 	unlink(link);
 	rmdir(dir);
+}
+
+static void make_file(const char *dir, const char *name, char path[512])
+{
+	FILE *f;
+
+	snprintf(path, 512, "%s/%s", dir, name);
+	f = fopen(path, "w");
+	cr_assert(f);
+	fclose(f);
+}
+
+Test(definition, a_socket_takes_no_files_place)
+{
+	const char *dir = make_dir();
+	struct errtext err = {0};
+	char file[512], devices[1024];
+
+	make_file(dir, "other", file);
+	snprintf(devices, sizeof(devices),
+		 "<channel type='unix'><source mode='bind' path='%s'/></channel>", file);
+	cr_assert_eq(check_all(&plain, "", devices, &err), -EPERM);
+	cr_assert(strstr(err.text, "is no socket"), "%s", err.text);
+	unlink(file);
+	err = (struct errtext){0};
+	cr_assert_eq(check_all(&plain, "", devices, &err), 0, "%s", err.text);
+	rmdir(dir);
+}
+
+Test(definition, a_link_that_leads_nowhere_is_not_taken)
+{
+	const char *dir = make_dir();
+	struct errtext err = {0};
+	char link[512];
+
+	snprintf(link, sizeof(link), "%s/link", dir);
+	cr_assert_eq(symlink("/nowhere/at/all", link), 0);
+	cr_assert_eq(check_disk(&plain, dir, "link", &err), -EPERM);
+	cr_assert_eq(check_disk(&plain, dir, "link/x", &err), -EPERM);
+	err = (struct errtext){0};
+	cr_assert_eq(check_disk(&plain, dir, "new/x", &err), 0, "%s", err.text);
+	unlink(link);
+	rmdir(dir);
+}
+
+Test(definition, an_operator_may_name_a_directory_of_the_systems)
+{
+	static const char *const only[] = {"/var/lib/libvirt/none-like-this", NULL};
+	struct definition_policy narrow = plain;
+	struct errtext err = {0};
+
+	narrow.paths = only;
+	cr_assert_eq(check_disk(&narrow, only[0], "a.iso", &err), 0, "%s", err.text);
+	cr_assert_eq(check_disk(&narrow, "/var/lib/libvirt/images", "a.img", NULL), -EPERM);
+	cr_assert_eq(check_all(&narrow, "",
+			       "<disk type='volume'><source pool='p' volume='v'/></disk>", &err),
+		     -EPERM);
+	cr_assert(strstr(err.text, "storage pool"), "%s", err.text);
 }
 
 /* ---- the guest ---- */

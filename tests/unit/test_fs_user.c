@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -24,6 +25,7 @@ static void begin(struct fixture *f)
 	int fd;
 
 	cr_assert_eq(getuid(), 0);
+	cr_assert_eq(setgroups(0, NULL), 0);
 	snprintf(f->dir, sizeof(f->dir), "/tmp/dray-fsuser-XXXXXX");
 	cr_assert(mkdtemp(f->dir));
 	snprintf(f->secret, sizeof(f->secret), "%s.secret", f->dir);
@@ -56,6 +58,12 @@ Test(fs_user, a_link_leads_root_nowhere_that_its_maker_cannot_go)
 		cr_assert_eq(errno, EACCES);
 	}
 	cr_assert_eq(chmod(f.link, 0600), 0, "it is root again");
+	cr_assert_eq(chmod(f.secret, 0640), 0);
+	{
+		_cleanup_fs_user_ uid_t before = fs_user_become_owner(f.link);
+
+		cr_assert_eq(open(f.link, O_RDONLY | O_CLOEXEC), -1, "not by root's group");
+	}
 	end(&f);
 }
 

@@ -146,6 +146,20 @@ Test(ram_kept, a_page_of_zeroes_that_the_kernel_drops_is_no_loss)
 	guest_ram_destroy(&ram);
 }
 
+Test(ram_kept, a_page_that_the_guest_gives_back_before_the_stop_is_replaced)
+{
+	struct errtext err = {0};
+
+	setup_with_clean_pages(1);
+	guest_write(b, 3, 1);
+	punch(1);
+	cr_assert_eq(ram_kept_note(&ram, &err), 0, "%s", err.text);
+	cr_assert_eq(b->sentinel, 4);
+	b->kept++; /* as if the kernel had dropped a clean page since */
+	cr_assert_eq(ram_kept_check(b, &err), 0, "%s", err.text);
+	guest_ram_destroy(&ram);
+}
+
 Test(ram_kept, a_file_without_any_content_is_judged_by_its_blocks)
 {
 	setup_with_clean_pages(CLEAN_END);

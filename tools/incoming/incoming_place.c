@@ -55,14 +55,12 @@ int incoming_place_open(struct incoming *in)
 {
 	struct incoming_place *p = &in->place;
 	char log[MONITOR_LOG_PATH_MAX];
-	uid_t uid;
-	gid_t gid;
-	int ret = host_qemu_owner(in->host, &uid, &gid, &in->err);
+	int ret = host_qemu_owner(in->host, &p->uid, &p->gid, &in->err);
 
 	if (ret == 0)
 		ret = host_qemu_sockets(in->host, p->record.sockets, &in->err);
 	if (ret == 0)
-		ret = in->world->open_dir(&p->dir, in->uuid, uid, gid, &in->err);
+		ret = in->world->open_dir(&p->dir, in->uuid, p->uid, p->gid, &in->err);
 	if (ret < 0)
 		return ret;
 	guest_dir_set_sockets(&p->dir, p->record.sockets);

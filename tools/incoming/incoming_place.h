@@ -18,6 +18,8 @@ struct incoming_place {
 	/* As on disk, once it was written. It also holds what the session knows of its guest:
 	 * whether it was released, and whether it has run here. */
 	struct record record;
+	uid_t uid; /* QEMU's user */
+	gid_t gid;
 	int guard; /* guard.h; -1: none */
 };
 

@@ -19,10 +19,11 @@ static void on_refused(void *opaque, const char *text)
 	mailbox_note(in->mail, MAIL_TUNNEL, -EPERM, text);
 }
 
-/* To the daemon, past the filter: *near is the caller's end. */
-static int start_filter(struct incoming *in, struct tunnel_filter **out, int *near,
+/* To the daemon, past the filter: *near is the caller's end. `daemon` becomes the filter's. */
+static int start_filter(struct incoming *in, int daemon, struct tunnel_filter **out, int *near,
 			struct errtext *err)
 {
+	_cleanup_close_ int own = daemon;
 	const struct receiver_options *o = &in->receiver->opt;
 	const struct tunnel_filter_options options = {
 		.policy = {.definition = {.uuid = in->uuid,
@@ -30,19 +31,17 @@ static int start_filter(struct incoming *in, struct tunnel_filter **out, int *ne
 					  .monitor_path = in->place.dir.monitor,
 					  .paths = o->allow_paths,
 					  .agreed = o->agreed,
-					  .contained = o->contained},
+					  .contained = o->contained,
+					  .uid = in->place.uid,
+					  .gid = in->place.gid},
 			   .stream_path = in->place.dir.stream},
 		.refused = on_refused,
 		.opaque = in};
-	_cleanup_close_ int daemon = -1;
-	int ends[2];
-	int ret = socket_unix_connect(o->libvirt_socket, &daemon, err);
+	int ends[2], ret;
 
-	if (ret < 0)
-		return ret;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return errtext_set(err, -errno, "no socket: %s", strerror(errno));
-	ret = tunnel_filter_start(ends[1], steal_fd(&daemon), &options, out, err);
+	ret = tunnel_filter_start(ends[1], steal_fd(&own), &options, out, err);
 	if (ret < 0)
 		close(ends[0]);
 	else
@@ -60,11 +59,11 @@ static bool may_call(struct incoming *in)
 }
 
 /* Under the receiver's lock. */
-static int add_tunnel(struct incoming *in, struct line line, struct errtext *err)
+static int add_tunnel(struct incoming *in, struct line line, int daemon, struct errtext *err)
 {
 	struct incoming_tunnel *t = &in->joined.tunnels[in->joined.tunnel_count];
 	_cleanup_line_ struct line near = LINE_NONE;
-	int ret = start_filter(in, &t->filter, &near.fd, err);
+	int ret = start_filter(in, daemon, &t->filter, &near.fd, err);
 
 	if (ret < 0)
 		return ret;
@@ -82,11 +81,15 @@ int incoming_tunnel_serve(struct incoming *in, struct line line, struct errtext 
 {
 	struct receiver *r = in->receiver;
 	_cleanup_line_ struct line far = line;
-	int ret;
+	_cleanup_close_ int daemon = -1;
+	/* Not under the lock, which other guests' sessions need: a daemon that hangs blocks it. */
+	int ret = socket_unix_connect(r->opt.libvirt_socket, &daemon, err);
 
+	if (ret < 0)
+		return ret;
 	pthread_mutex_lock(&r->lock);
 	if (may_call(in))
-		ret = add_tunnel(in, far, err);
+		ret = add_tunnel(in, far, steal_fd(&daemon), err);
 	else
 		ret = errtext_set(err, -EPROTO, "libvirt's calls come out of their time");
 	pthread_mutex_unlock(&r->lock);

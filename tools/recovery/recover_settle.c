@@ -190,7 +190,8 @@ static void end_unreleased(const struct recover_options *options, const struct g
 	uint64_t started = r->qemu_started;
 
 	if (!r->released && !r->resumed &&
-	    (qemu > 0 || options->world->find_qemu(dir->monitor, &qemu, &started) == 0))
+	    (qemu > 0 || options->world->find_qemu(dir->monitor, &qemu, &started) == 0) &&
+	    options->world->is_qemu(qemu, r->uuid))
 		options->world->end_unless_resumed(qemu, started, dir->monitor, false, NULL);
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "clock.h"
 #include "monitor_log.h"
+#include "process_thread.h"
 #include "ram_find.h"
 
 static void pause_for(uint64_t for_us)
@@ -21,6 +22,7 @@ static const struct recover_world real = {
 	.destroy_link = page_link_destroy,
 	.run_server = server_run,
 	.find_qemu = monitor_log_find_qemu,
+	.is_qemu = process_thread_is_qemu,
 	.end_unless_resumed = monitor_log_end_unless_resumed,
 	.quiet_monitor = monitor_log_quiet,
 	.now_us = clock_monotonic_us,

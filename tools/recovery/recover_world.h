@@ -37,6 +37,8 @@ struct recover_world {
 	/* monitor_log.h: monitor_log_find_qemu, monitor_log_end_unless_resumed, monitor_log_quiet
 	 */
 	int (*find_qemu)(const char *monitor_path, pid_t *qemu, uint64_t *started);
+	/* process_thread.h: process_thread_is_qemu */
+	bool (*is_qemu)(pid_t pid, const char *uuid);
 	int (*end_unless_resumed)(pid_t qemu, uint64_t started, const char *monitor_path,
 				  bool released, struct errtext *err);
 	void (*quiet_monitor)(const char *monitor_path);
