@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // dray probe: what this kernel, QEMU and libvirt offer.
+#include <errno.h>
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <linux/userfaultfd.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include "added_monitor.h"
 #include "cleanup.h"
 #include "commands.h"
@@ -17,6 +22,7 @@
 #include "launcher_arguments.h"
 #include "libvirt_host.h"
 #include "socket.h"
+#include "tls_credentials.h"
 #include "tracker.h"
 #include "uffd_device.h"
 #include "uring_stream.h"
@@ -126,6 +132,39 @@ static void probe_monitor(json_object *o, struct host *host)
 		add_flag(o, "qemu_adds_monitor", possible);
 }
 
+/* Files that others would refuse are told here as migrate and receive would. */
+static void probe_tls(json_object *o)
+{
+	char subject[256], date[32];
+	struct tls_credentials *c = NULL;
+	struct errtext err = {0};
+	int64_t until;
+	struct tm tm;
+	int ret = tls_credentials_new(TLS_CREDENTIALS_DIR, &c, &err);
+
+	if (ret == 0)
+		ret = tls_credentials_describe(c, subject, sizeof(subject), &until, &err);
+	add_flag(o, "tls", ret == 0);
+	if (ret == 0) {
+		json_object_object_add(o, "tls_subject", json_object_new_string(subject));
+		strftime(date, sizeof(date), "%FT%TZ", gmtime_r(&(time_t){until}, &tm));
+		json_object_object_add(o, "tls_until", json_object_new_string(date));
+	} else {
+		json_object_object_add(o, "tls_missing", json_object_new_string(err.text));
+	}
+	tls_credentials_destroy(c);
+}
+
+/* Nothing uses it in this version. An unconnected socket is refused otherwise where there is one.
+ */
+static bool has_kernel_tls(void)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	return fd >= 0 &&
+	       (setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls")) == 0 || errno != ENOENT);
+}
+
 static void probe_libvirt(json_object *o, pid_t launcher, const char *socket_path)
 {
 	struct errtext err = {0};
@@ -180,6 +219,8 @@ int command_probe(int argc, char **argv)
 	json_object_object_add(o, "dray", json_object_new_string(DRAY_VERSION));
 	json_object_object_add(o, "protocol", json_object_new_int(WIRE_VERSION_MAX));
 	probe_kernel(o);
+	add_flag(o, "kernel_tls", has_kernel_tls());
+	probe_tls(o);
 	probe_libvirt(o, a.launcher, a.libvirt_socket);
 	if (a.json)
 		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cleanup.h"
@@ -391,4 +392,25 @@ void tls_credentials_destroy(struct tls_credentials *c)
 const char *tls_credentials_dir(const struct tls_credentials *c)
 {
 	return c->dir;
+}
+
+int tls_credentials_describe(struct tls_credentials *c, char *subject, size_t size, int64_t *until,
+			     struct errtext *err)
+{
+	char whole[TLS_SUBJECT_SIZE];
+	SSL_CTX *ctx = NULL;
+	int ret = tls_credentials_current(c, &ctx, err);
+	const X509 *cert = ret == 0 ? SSL_CTX_get0_certificate(ctx) : NULL;
+	struct tm tm = {0};
+
+	if (cert) {
+		tls_certificate_subject(cert, whole);
+		snprintf(subject, size, "%s", whole);
+		if (ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm))
+			*until = timegm(&tm);
+		else
+			ret = errtext_set(err, -EBADMSG, "%s/tls.crt: no date of expiry", c->dir);
+	}
+	SSL_CTX_free(ctx);
+	return ret;
 }

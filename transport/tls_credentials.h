@@ -12,6 +12,8 @@
 // Any thread. 0 or a negative errno with a text that names the file.
 #pragma once
 
+#include <stddef.h>
+#include <stdint.h>
 #include "errtext.h"
 
 #define TLS_CREDENTIALS_DIR "/etc/pki/dray"
@@ -25,3 +27,7 @@ int tls_credentials_new(const char *dir, struct tls_credentials **out, struct er
 void tls_credentials_destroy(struct tls_credentials *c); /* NULL is fine */
 /* The directory; as long as c. */
 const char *tls_credentials_dir(const struct tls_credentials *c);
+/* This host's certificate as it is now: its subject, printable, cut if there is no room for it, and
+ * until when it is good (seconds since 1970, UTC). Negative errno as for tls_credentials_new. */
+int tls_credentials_describe(struct tls_credentials *c, char *subject, size_t size, int64_t *until,
+			     struct errtext *err);

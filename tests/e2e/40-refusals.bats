@@ -289,7 +289,8 @@ asked() {
 	"$TESTBED" exec a "$DRAY" check --json calm | jq -e '.migratable and .lane == "direct"'
 	"$TESTBED" exec a "$DRAY" check --json calm | jq -e '[.conditions[] | .status] == ["True", "True"]'
 	"$TESTBED" exec a "$DRAY" probe --json | jq -e '.pagemap_scan and .userfaultfd_wp_async
-		and .role_source and .role_destination and .qemu_confined_by == "none"'
+		and .role_source and .role_destination and .qemu_confined_by == "none"
+		and .tls and (.tls_until | fromdate) > now'
 	untouched calm
 }
 

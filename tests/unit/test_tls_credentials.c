@@ -203,6 +203,8 @@ Test(tls_credentials, are_read_anew_when_they_have_changed)
 	struct tls_credentials *c = NULL;
 	struct errtext err = {0};
 	SSL_CTX *one = NULL, *same = NULL, *other = NULL, *kept = NULL;
+	char subject[64];
+	int64_t until = 0;
 
 	tls_hosts_open(&h);
 	cr_assert_eq(tls_credentials_new(h.source, &c, &err), 0, "%s", err.text);
@@ -212,6 +214,9 @@ Test(tls_credentials, are_read_anew_when_they_have_changed)
 	X509_free(tls_files_host(h.source, &h.ca, "rotated.example.org", "DNS:rotated"));
 	cr_assert_eq(tls_credentials_current(c, &other, &err), 0, "%s", err.text);
 	cr_assert_neq(one, other);
+	cr_assert_eq(tls_credentials_describe(c, subject, sizeof(subject), &until, &err), 0);
+	cr_assert(strstr(subject, "rotated.example.org"), "%s", subject);
+	cr_assert_gt(until, time(NULL));
 	damage_other_key(&h);
 	cr_assert_eq(tls_credentials_current(c, &kept, &err), -EBADMSG);
 	cr_assert_eq(kept, other, "a connection that needs no certificate still can be made");
