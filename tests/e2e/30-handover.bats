@@ -171,7 +171,7 @@ gone_from() {
 	run -4 "$TESTBED" exec "$from" "$DRAY" recover --wait 1 window
 	[[ $output == *'no record of that migration'*'virsh resume'* ]]
 	[[ $(where_is window) == *"$from=paused"* ]]
-	run -1 "$TESTBED" exec "$from" "$DRAY" migrate --disable-tls window "${MIG_IP[$to]}"
+	run -1 "$TESTBED" exec "$from" "$DRAY" migrate "${WAY[@]}" window "${MIG_IP[$to]}"
 	"$TESTBED" exec "$from" virsh -q resume window # it has no disk, so its operator may
 	recover "$from"
 	judge

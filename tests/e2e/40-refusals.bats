@@ -89,7 +89,7 @@ unfit() {
 	receive a
 	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
 	status=0
-	"$TESTBED" exec a "$DRAY" migrate --disable-tls --json calm 10.78.0.1 >"$TX_LOG" 2>&1 || status=$?
+	"$TESTBED" exec a "$DRAY" migrate "${WAY[@]}" --json calm 10.78.0.1 >"$TX_LOG" 2>&1 || status=$?
 	refused '10\.78\.0\.1' 'this very host'
 	untouched calm
 }
@@ -104,7 +104,7 @@ unfit() {
 	until_true 5 "$TESTBED" exec b sh -c 'ss -ltn | grep -q :7471'
 	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
 	status=0
-	"$TESTBED" exec a "$DRAY" migrate --disable-tls --json calm 10.78.0.2:7471 >"$TX_LOG" 2>&1 || status=$?
+	"$TESTBED" exec a "$DRAY" migrate "${WAY[@]}" --json calm 10.78.0.2:7471 >"$TX_LOG" 2>&1 || status=$?
 	refused 'protocol versions 9 to 9' 'same dray on both hosts'
 	untouched calm
 }
@@ -127,7 +127,7 @@ unfit() {
 	until_true 5 "$TESTBED" exec b sh -c 'ss -ltn | grep -q :7472'
 	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
 	status=0
-	"$TESTBED" exec a "$DRAY" migrate --disable-tls --json calm 10.78.0.2:7472 >"$TX_LOG" 2>&1 || status=$?
+	"$TESTBED" exec a "$DRAY" migrate "${WAY[@]}" --json calm 10.78.0.2:7472 >"$TX_LOG" 2>&1 || status=$?
 	refused '10\.78\.0\.2:7472'
 	untouched calm
 }
@@ -138,7 +138,7 @@ unfit() {
 	install -m 755 "$DRAY" "$BATS_TEST_TMPDIR/dray"
 	chmod 755 "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR"/test "$BATS_TEST_TMPDIR"
 	"$TESTBED" exec a setpriv --reuid nobody --clear-groups "$BATS_TEST_TMPDIR/dray" \
-		migrate --disable-tls --json calm 10.78.0.2 >"$TX_LOG" 2>&1 || status=$?
+		migrate "${WAY[@]}" --json calm 10.78.0.2 >"$TX_LOG" 2>&1 || status=$?
 	refused 'root'
 	untouched calm
 }
@@ -212,7 +212,7 @@ unfit() {
 
 # asked: of calm's condition Destination, status and reason.
 asked() {
-	run "$TESTBED" exec a "$DRAY" check --disable-tls --json --destination 10.78.0.2 calm
+	run "$TESTBED" exec a "$DRAY" check "${WAY[@]}" --json --destination 10.78.0.2 calm
 	jq -r '.conditions[] | select(.type == "Destination") | .status, .reason' <<<"$output" | paste -sd' '
 }
 
@@ -265,14 +265,14 @@ asked() {
 }
 
 @test "bad options: exit 1, naming the option" {
-	run "$TESTBED" exec a "$DRAY" migrate --disable-tls --streams 0 calm 10.78.0.2
+	run "$TESTBED" exec a "$DRAY" migrate "${WAY[@]}" --streams 0 calm 10.78.0.2
 	[ "$status" -eq 1 ]
 	[[ $output == *--streams* ]]
-	run "$TESTBED" exec a "$DRAY" migrate --disable-tls --max-downtime -5 calm 10.78.0.2
+	run "$TESTBED" exec a "$DRAY" migrate "${WAY[@]}" --max-downtime -5 calm 10.78.0.2
 	[ "$status" -eq 1 ]
-	run "$TESTBED" exec a "$DRAY" migrate --disable-tls calm
+	run "$TESTBED" exec a "$DRAY" migrate "${WAY[@]}" calm
 	[ "$status" -eq 1 ]
-	run "$TESTBED" exec a "$DRAY" migrate --disable-tls --bogus calm 10.78.0.2
+	run "$TESTBED" exec a "$DRAY" migrate "${WAY[@]}" --bogus calm 10.78.0.2
 	[ "$status" -eq 1 ]
 	run "$TESTBED" exec a "$DRAY" conquer
 	[ "$status" -eq 1 ]

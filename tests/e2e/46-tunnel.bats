@@ -40,7 +40,7 @@ refused() {
 	receive b
 	migrate a reach --retries 2
 	refused 'domain reach' "QEMU's own" 'dray receive --allow qemu-arguments'
-	run "$TESTBED" exec a "$DRAY" check --disable-tls --destination "${MIG_IP[b]}" reach
+	run "$TESTBED" exec a "$DRAY" check "${WAY[@]}" --destination "${MIG_IP[b]}" reach
 	[ "$status" -eq 1 ]
 	grep -q -- '--allow qemu-arguments' <<<"$output"
 	stop_receive

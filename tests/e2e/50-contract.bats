@@ -368,7 +368,7 @@ ticks_within_a_second() {
 	TX_LOG=$BATS_TEST_TMPDIR/migrate.log
 	: >"$TX_LOG"
 	# A caller that is killed.
-	"$TESTBED" exec a bash -c "'$DRAY' migrate --disable-tls --json --die-with-parent --bandwidth 4Mi busy 10.78.0.2 & wait" \
+	"$TESTBED" exec a bash -c "'$DRAY' migrate ${WAY[*]} --json --die-with-parent --bandwidth 4Mi busy 10.78.0.2 & wait" \
 		>"$TX_LOG" 2>&1 3>&- &
 	event '"phase":"pre-copy"'
 	kill -9 "$(ps -o ppid= -p "$("$TESTBED" pgrep all "^$DRAY migrate .* busy ")" | tr -d ' ')"

@@ -251,13 +251,13 @@ kill_guards() {
 	in_the_middle
 	run -1 "$TESTBED" exec "$AT" "$DRAY" cancel released
 	kill -INT "$TX_PID"
-	run -1 "$TESTBED" exec "$AT" "$DRAY" migrate --disable-tls released "${MIG_IP[$TO]}"
+	run -1 "$TESTBED" exec "$AT" "$DRAY" migrate "${WAY[@]}" released "${MIG_IP[$TO]}"
 	run ! recover "$AT" 0
 	run ! recover "$TO" 0
-	"$TESTBED" exec "$AT" "$DRAY" receive --disable-tls --json >"$pid.log" 2>&1 3>&- &
+	"$TESTBED" exec "$AT" "$DRAY" receive "${WAY[@]}" --json >"$pid.log" 2>&1 3>&- &
 	echo $! >"$pid"
 	until_true 30 grep -q '"listening"' "$pid.log"
-	run -1 "$TESTBED" exec "$TO" "$DRAY" migrate --disable-tls released "${MIG_IP[$AT]}"
+	run -1 "$TESTBED" exec "$TO" "$DRAY" migrate "${WAY[@]}" released "${MIG_IP[$AT]}"
 	kill "$(<"$pid")"
 	run ! grep -q '"event":"result"' "$TX_LOG" # all of that was in the middle
 	migrate_wait

@@ -180,7 +180,7 @@ newest_machine() {
 	"$TESTBED" guest --name late --memory 256 --xml-only | sed '/<serial/,/<\/serial>/d' >"$BATS_TEST_TMPDIR/late.xml"
 	"$TESTBED" exec a virsh -q create --paused "$BATS_TEST_TMPDIR/late.xml" # it has nothing to say
 	receive b
-	run "$TESTBED" exec a "$DRAY" check --disable-tls --destination "${MIG_IP[b]}" late
+	run "$TESTBED" exec a "$DRAY" check "${WAY[@]}" --destination "${MIG_IP[b]}" late
 	echo "$output"
 	[ "$status" -eq 1 ]
 	grep -E "^Destination +False +Refused .*$newest" <<<"$output"

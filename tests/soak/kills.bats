@@ -52,7 +52,7 @@ autopsy() {
 # Not waited for until it listens; whoever comes meanwhile is not refused.
 receiver() {
 	RX_LOG=$BATS_TEST_TMPDIR/receive.log
-	"$TESTBED" exec "$(other "$AT")" "$DRAY" receive --disable-tls --json >>"$RX_LOG" 2>&1 3>&- &
+	"$TESTBED" exec "$(other "$AT")" "$DRAY" receive "${WAY[@]}" --json >>"$RX_LOG" 2>&1 3>&- &
 	RX_PID=$!
 }
 
