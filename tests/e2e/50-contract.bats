@@ -116,7 +116,7 @@ within() {
 # at_rate BYTES_PER_S: so fast was what was sent, from the set-up's end to that of the roll-back.
 at_rate() {
 	local ms=$(($(field total_ms) - $(field setup_ms)))
-	within "$(field wire_bytes)" $((ms * $1 / 1000 * 85 / 100)) $((ms * $1 / 1000 * 105 / 100))
+	within "$(field wire_bytes)" $((ms * $1 * 85 / 100000)) $((ms * $1 * 105 / 100000))
 }
 
 # When event PATTERN was, as seconds since the epoch.
