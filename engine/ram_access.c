@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include "ram_room.h"
 
@@ -62,16 +63,43 @@ static int failed(const struct ram_block *b, const struct access *a, struct errt
 	return ram_room_lacks(b, -ENOMEM, err);
 }
 
+/* False: a page of from..to could not be had. */
+static bool guarded(struct access *a, void (*touch)(void *arg), void *arg)
+{
+	if (sigsetjmp(a->back, 0)) {
+		current = NULL;
+		return false;
+	}
+	current = a;
+	touch(arg);
+	current = NULL;
+	return true;
+}
+
 int ram_access(const struct ram_block *b, void (*touch)(void *arg), void *arg, struct errtext *err)
 {
 	struct access a = {.from = b->map, .to = b->map + b->size};
 
-	if (sigsetjmp(a.back, 0)) {
-		current = NULL;
-		return failed(b, &a, err);
-	}
-	current = &a;
-	touch(arg);
-	current = NULL;
-	return 0;
+	return guarded(&a, touch, arg) ? 0 : failed(b, &a, err);
+}
+
+struct range {
+	const volatile uint8_t *at, *end;
+};
+
+static void load_pages(void *arg)
+{
+	const struct range *r = arg;
+
+	for (const volatile uint8_t *p = r->at; p < r->end; p += RAM_PAGE_SIZE)
+		(void)*p;
+	(void)r->end[-1];
+}
+
+int ram_access_probe(const void *at, size_t n)
+{
+	struct range r = {.at = at, .end = (const uint8_t *)at + n};
+	struct access a = {.from = at, .to = (const uint8_t *)at + n};
+
+	return n == 0 || guarded(&a, load_pages, &r) ? 0 : -EFAULT;
 }

@@ -8,6 +8,7 @@
 // The kernel's own accesses (io_uring, pread) say EFAULT instead and are not concerned.
 #pragma once
 
+#include <stddef.h>
 #include "errtext.h"
 #include "ram_map.h"
 
@@ -19,3 +20,7 @@ void ram_access_init(void);
  * a page; -EHWPOISON: the host's memory is broken. Any thread. Costs some ten nanoseconds: touch
  * many pages in one call. */
 int ram_access(const struct ram_block *b, void (*touch)(void *arg), void *arg, struct errtext *err);
+/* Before somebody else's code, which may not be left in the middle, reads these bytes or writes
+ * them: each page is there now. -EFAULT, as the kernel says it, if one cannot be had; what becomes
+ * of it between this and that is not excluded. Any memory; any thread. */
+int ram_access_probe(const void *at, size_t n);

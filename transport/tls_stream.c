@@ -8,7 +8,9 @@
 // sends, out of a cache that still has it. Copies beside the cipher's own are those that OpenSSL
 // forces: of what is no 16 KiB in one piece into one (a record is sealed from one piece), of a
 // record out of OpenSSL's buffer, and back into the caller's on the other side. Nothing of the
-// caller's memory is in use once a call has returned.
+// caller's memory is in use once a call has returned. That may be a guest's, in which a page may be
+// missing for good: OpenSSL cannot be left in the middle, so each piece is probed before
+// (ram_access_probe), and fails as the kernel would on the plain way.
 //
 // The thread that receives waits for the socket only when nothing is left to be opened; meanwhile
 // the kernel goes on to receive into the socket.
@@ -16,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include "ram_access.h"
 #include "tls_stream.h"
 #include "uring_stream_private.h"
 
@@ -80,6 +83,11 @@ static int flush(struct uring_stream *s)
 	return uring_stream_send(&s->base, &iov, 1);
 }
 
+static size_t record_of(size_t n)
+{
+	return n < TLS_RECORD_MAX ? n : TLS_RECORD_MAX;
+}
+
 static int seal(struct uring_stream *s, const uint8_t *from, size_t n)
 {
 	struct tls_stream *t = of(s);
@@ -88,9 +96,11 @@ static int seal(struct uring_stream *s, const uint8_t *from, size_t n)
 		ssize_t done;
 		int ret = BUFFER_SIZE - t->used < ROOM ? flush(s) : 0;
 
+		if (ret == 0)
+			ret = ram_access_probe(from, record_of(n));
 		if (ret < 0)
-			return ret;
-		done = tls_write(t->tls, from, n < TLS_RECORD_MAX ? n : TLS_RECORD_MAX);
+			return s->tx.error = ret;
+		done = tls_write(t->tls, from, record_of(n));
 		if (done < 0)
 			return s->tx.error = (int)done;
 		from += done;
@@ -107,14 +117,18 @@ static int seal_gathered(struct uring_stream *s)
 	return seal(s, of(s)->gather, n);
 }
 
-static size_t gather(struct tls_stream *t, const uint8_t *from, size_t n)
+static int gather(struct tls_stream *t, const uint8_t *from, size_t n, size_t *some)
 {
-	size_t some = TLS_RECORD_MAX - t->gathered;
+	size_t room = TLS_RECORD_MAX - t->gathered;
+	int ret;
 
-	some = some < n ? some : n;
-	memcpy(t->gather + t->gathered, from, some);
-	t->gathered += some;
-	return some;
+	*some = room < n ? room : n;
+	ret = ram_access_probe(from, *some);
+	if (ret < 0)
+		return ret;
+	memcpy(t->gather + t->gathered, from, *some);
+	t->gathered += *some;
+	return 0;
 }
 
 /* Whole records are sealed where they are. */
@@ -130,8 +144,9 @@ static int seal_buffer(struct uring_stream *s, const uint8_t *from, size_t n)
 			some = n - n % TLS_RECORD_MAX;
 			ret = seal(s, from, some);
 		} else {
-			some = gather(t, from, n);
-			ret = t->gathered == TLS_RECORD_MAX ? seal_gathered(s) : 0;
+			ret = s->tx.error = gather(t, from, n, &some);
+			if (ret == 0 && t->gathered == TLS_RECORD_MAX)
+				ret = seal_gathered(s);
 		}
 		from += some;
 		n -= some;
@@ -158,8 +173,10 @@ static int tls_stream_send(struct byte_stream *base, const struct iovec *iov, un
 static int open_into(struct uring_stream *s, uint8_t *to, size_t n, bool *begun)
 {
 	while (n) {
-		ssize_t got = tls_read(of(s)->tls, to, n);
+		ssize_t got = ram_access_probe(to, record_of(n));
 
+		if (got == 0)
+			got = tls_read(of(s)->tls, to, record_of(n));
 		if (got == 0)
 			return *begun ? -ECONNRESET : -ENODATA;
 		if (got < 0)

@@ -6,8 +6,11 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 #include "line.h"
+#include "ram_access.h"
 #include "tls_files.h"
 #include "tls_stream.h"
 #include "uring_stream.h"
@@ -240,5 +243,49 @@ Test(tls_stream, shutdown_wakes_who_waits)
 	cr_assert_eq(f.in->ops->recv(f.in, &(struct iovec){&byte, 1}, 1), -ECANCELED);
 	cr_assert_eq(f.in->ops->send(f.in, &(struct iovec){&byte, 1}, 1), -ECANCELED);
 	pthread_join(thread, NULL);
+	close_all(&f);
+}
+
+/* ---- memory that cannot be had ---- */
+
+/* Two pages, of which the file has only the first. */
+static uint8_t *map_half(void)
+{
+	int fd = memfd_create("half", MFD_CLOEXEC);
+	uint8_t *map;
+
+	ram_access_init();
+	cr_assert_eq(ftruncate(fd, RAM_PAGE_SIZE), 0);
+	map = mmap(NULL, 2 * RAM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	cr_assert_neq(map, MAP_FAILED);
+	close(fd);
+	return map;
+}
+
+Test(tls_stream, what_cannot_be_read_is_an_error_of_this_stream)
+{
+	struct fixture f;
+	uint8_t *map = map_half();
+	struct iovec iov = {map, 2 * RAM_PAGE_SIZE};
+
+	open_streams(&f);
+	cr_assert_eq(f.out->ops->send(f.out, &iov, 1), -EFAULT);
+	cr_assert_eq(f.out->ops->send(f.out, &iov, 1), -EFAULT, "from then on");
+	munmap(map, iov.iov_len);
+	close_all(&f);
+}
+
+Test(tls_stream, what_cannot_be_written_is_an_error_of_this_stream)
+{
+	static uint8_t bytes[2 * RAM_PAGE_SIZE];
+	struct fixture f;
+	uint8_t *map = map_half();
+	struct iovec out = {bytes, sizeof(bytes)}, in = {map, sizeof(bytes)};
+
+	open_streams(&f);
+	cr_assert_eq(f.out->ops->send(f.out, &out, 1), 0);
+	cr_assert_eq(f.out->ops->drain(f.out), 0);
+	cr_assert_eq(f.in->ops->recv(f.in, &in, 1), -EFAULT);
+	munmap(map, in.iov_len);
 	close_all(&f);
 }
