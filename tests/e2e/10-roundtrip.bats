@@ -171,15 +171,15 @@ with_monitor() {
 	"$TESTBED" destroy cancel
 }
 
-# QEMU sends it by its own stream. At 16 MiB/s it takes 2 s, which the guest would stand still if it were not sent before.
+# QEMU sends it by its own stream. At 32 MiB/s it takes 1 s, which the guest would stand still if it were not sent before.
 @test "a large option ROM: sent under the cap before the stop" {
 	local rom=/var/tmp/dray-e2e-rom${DRAY_TESTBED:+.$DRAY_TESTBED} device=$BATS_TEST_TMPDIR/device.xml
 	guest rom --memory 256 --fill 16 --dirty 8 --rate 5
 	head -c 32M /dev/urandom >"$rom"
 	printf '%s' "<interface type='user'><model type='virtio'/><rom bar='on' file='$rom'/></interface>" >"$device"
 	"$TESTBED" exec a virsh -q attach-device rom "$device"
-	cross a rom --bandwidth 16Mi
-	downtime_below 1000
+	cross a rom --bandwidth 32Mi
+	downtime_below 600
 	"$TESTBED" destroy rom
 	rm "$rom"
 }
