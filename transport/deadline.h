@@ -2,7 +2,9 @@
 // A point on CLOCK_MONOTONIC by which a call with several waits must have ended.
 #pragma once
 
+#include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -35,4 +37,19 @@ static inline int deadline_left_ms(const struct deadline *d)
 	if (left < 0)
 		return 0;
 	return left > INT_MAX ? INT_MAX : (int)left;
+}
+
+/* Wait for events of poll(2). 0: fd is ready, or broken, which the transfer that follows tells;
+ * -ETIMEDOUT. */
+static inline int deadline_await(const struct deadline *deadline, int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+	int n;
+
+	do
+		n = poll(&p, 1, deadline_left_ms(deadline));
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	return n ? 0 : -ETIMEDOUT;
 }

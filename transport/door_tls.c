@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The door with TLS: who comes in by what, and what two sides say that do not both have it.
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,9 +136,9 @@ int door_begin_session(struct line line, const struct peer *peer, enum wire_kind
 /* The first byte tells; it stays there. */
 static int peek(int fd, int timeout_ms, uint8_t *first)
 {
-	struct pollfd p = {.fd = fd, .events = POLLIN};
 	struct deadline deadline;
 	ssize_t n;
+	int ret;
 
 	deadline_set(&deadline, timeout_ms);
 	for (;;) {
@@ -150,8 +149,9 @@ static int peek(int fd, int timeout_ms, uint8_t *first)
 			return -ENODATA;
 		if (errno != EAGAIN && errno != EINTR)
 			return -errno;
-		if (poll(&p, 1, deadline_left_ms(&deadline)) == 0)
-			return -ETIMEDOUT;
+		ret = deadline_await(&deadline, fd, POLLIN);
+		if (ret < 0)
+			return ret;
 	}
 }
 
@@ -257,10 +257,9 @@ void door_see_off(struct line line)
 	shutdown(line.fd, SHUT_WR);
 	deadline_set(&deadline, SEE_OFF_MS);
 	while (seen < SEE_OFF_BYTES) {
-		struct pollfd p = {.fd = line.fd, .events = POLLIN};
 		ssize_t n;
 
-		if (poll(&p, 1, deadline_left_ms(&deadline)) <= 0)
+		if (deadline_await(&deadline, line.fd, POLLIN) < 0)
 			return;
 		n = recv(line.fd, buf, sizeof(buf), MSG_DONTWAIT);
 		if (n <= 0)

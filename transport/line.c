@@ -3,7 +3,6 @@
 #include "line.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include "deadline.h"
@@ -76,19 +75,6 @@ int line_end(struct line line)
 	return ret;
 }
 
-static int await(struct line line, const struct deadline *deadline)
-{
-	struct pollfd p = {.fd = line.fd, .events = tls_wants(line.tls)};
-	int n;
-
-	do
-		n = poll(&p, 1, deadline_left_ms(deadline));
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return n ? 0 : -ETIMEDOUT;
-}
-
 static int read_full_tls(struct line line, char *buf, size_t len, int timeout_ms)
 {
 	struct deadline deadline;
@@ -104,7 +90,7 @@ static int read_full_tls(struct line line, char *buf, size_t len, int timeout_ms
 		if (n > 0)
 			done += (size_t)n;
 		else if (n == -EAGAIN)
-			ret = await(line, &deadline);
+			ret = deadline_await(&deadline, line.fd, tls_wants(line.tls));
 		else
 			ret = (int)n;
 		if (ret < 0)
@@ -126,7 +112,7 @@ static int write_full_tls(struct line line, const char *buf, size_t len, int tim
 		if (n > 0)
 			done += (size_t)n;
 		else if (n == -EAGAIN)
-			ret = await(line, &deadline);
+			ret = deadline_await(&deadline, line.fd, tls_wants(line.tls));
 		else
 			ret = n ? (int)n : -EPIPE;
 		if (ret < 0)

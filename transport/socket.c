@@ -10,7 +10,6 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -184,19 +183,14 @@ static int binding_apply(const struct binding *b, int fd, struct errtext *err)
 
 static int connect_wait(int fd, int timeout_ms)
 {
-	struct pollfd p = {.fd = fd, .events = POLLOUT};
 	struct deadline deadline;
 	socklen_t len = sizeof(int);
-	int n, soerr = 0;
+	int ret, soerr = 0;
 
 	deadline_set(&deadline, timeout_ms);
-	do
-		n = poll(&p, 1, deadline_left_ms(&deadline));
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	if (!n)
-		return -ETIMEDOUT;
+	ret = deadline_await(&deadline, fd, POLLOUT);
+	if (ret < 0)
+		return ret;
 	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &soerr, &len))
 		return -errno;
 	return -soerr;

@@ -1,25 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Exact reads and writes on a stream socket, with a timeout.
 #include <errno.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include "deadline.h"
 #include "socket.h"
-
-/* 0 when fd is ready, or broken: the transfer that follows tells. */
-static int await(int fd, short events, const struct deadline *deadline)
-{
-	struct pollfd p = {.fd = fd, .events = events};
-	int n;
-
-	do
-		n = poll(&p, 1, deadline_left_ms(deadline));
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return n ? 0 : -ETIMEDOUT;
-}
 
 static bool try_again(int code)
 {
@@ -44,7 +29,7 @@ int socket_read_full(int fd, void *buf, size_t len, int timeout_ms)
 			return done ? -ECONNRESET : -ENODATA;
 		if (!try_again(errno))
 			return -errno;
-		ret = await(fd, POLLIN, &deadline);
+		ret = deadline_await(&deadline, fd, POLLIN);
 		if (ret)
 			return ret;
 	}
@@ -68,7 +53,7 @@ int socket_write_full(int fd, const void *buf, size_t len, int timeout_ms)
 		}
 		if (!try_again(errno))
 			return -errno;
-		ret = await(fd, POLLOUT, &deadline);
+		ret = deadline_await(&deadline, fd, POLLOUT);
 		if (ret)
 			return ret;
 	}

@@ -133,19 +133,6 @@ static int expect_name(struct tls *t, const char *name)
 
 /* ---- the handshake ---- */
 
-static int wait_for(int fd, short events, const struct deadline *deadline)
-{
-	struct pollfd p = {.fd = fd, .events = events};
-	int n;
-
-	do
-		n = poll(&p, 1, deadline_left_ms(deadline));
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	return n ? 0 : -ETIMEDOUT;
-}
-
 static int shake(struct tls *t, int timeout_ms)
 {
 	struct deadline deadline;
@@ -160,7 +147,7 @@ static int shake(struct tls *t, int timeout_ms)
 		ret = tls_fail(t, ret);
 		if (ret != -EAGAIN)
 			return ret ? ret : -EPROTO;
-		ret = wait_for(t->fd, tls_wants(t), &deadline);
+		ret = deadline_await(&deadline, t->fd, tls_wants(t));
 		if (ret < 0)
 			return errtext_set(&t->why, ret, "the handshake was not finished in time");
 	}

@@ -24,14 +24,8 @@ teardown() {
 
 # refused PATTERN...: the last migrate exited 1 with all of them in its reason.
 refused() {
-	local pattern
 	[ "$status" -eq 1 ]
-	for pattern in "$@"; do
-		if ! grep -qE -- "$pattern" "$TX_LOG"; then
-			echo "no '$pattern' in the message" >&2
-			return 1
-		fi
-	done
+	reason_says "$@"
 }
 
 untouched() {

@@ -25,12 +25,9 @@ teardown() {
 
 # refused PATTERN...: exit 1, nothing retried, all of them in the reason; the guest is as it was.
 refused() {
-	local pattern
 	[ "$status" -eq 1 ]
-	for pattern in "$@"; do
-		grep -qE -- "$pattern" "$TX_LOG"
-	done
-	! grep -q '"attempt"' "$TX_LOG"
+	reason_says "$@"
+	if grep '"attempt"' "$TX_LOG"; then return 1; fi
 	lives_on a reach
 	no_trace a reach
 	no_job a reach

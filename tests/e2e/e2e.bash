@@ -42,6 +42,17 @@ guest() {
 	"$TESTBED" guest --name "$name" "$@"
 }
 
+# reason_says PATTERN...: all of them are in what the last migrate said.
+reason_says() {
+	local pattern
+	for pattern in "$@"; do
+		if ! grep -qE -- "$pattern" "$TX_LOG"; then
+			echo "no '$pattern' in the message" >&2
+			return 1
+		fi
+	done
+}
+
 # ---- the receiver ----------------------------------------------------------------------------
 
 # receive HOST [OPTIONS]: starts `dray receive` there; RX_PID, and its output in $RX_LOG. libvirtd answers nobody while it
