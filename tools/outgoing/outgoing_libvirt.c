@@ -111,6 +111,13 @@ static void take_refusal(struct outgoing *o, const char *text)
 		      text);
 }
 
+/* A destination that does not let a call pass ends the tunnel, and says why at once. */
+static void await_refusal(struct outgoing *o)
+{
+	if (!o->libvirt.perform_held)
+		outgoing_await_cause(o);
+}
+
 void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail)
 {
 	o->libvirt.done = true;
@@ -118,12 +125,14 @@ void outgoing_libvirt_take_job(struct outgoing *o, struct mail *mail)
 	snprintf(o->libvirt.text, sizeof(o->libvirt.text), "%s", mail->text);
 	if (outgoing_is_handed_over(o))
 		return;
-	if (mail->result == -ECANCELED && !o->libvirt.aborted)
-		take_cancel(o, mail->text);
-	if (mail->result == -EPERM && !o->libvirt.perform_held)
-		take_refusal(o, mail->text);
-	outgoing_fail(o, mail->result ? mail->result : -EPROTO, "libvirt: %s",
-		      mail->result ? mail->text : "the migration ended before its time");
+	if (o->libvirt.result == -ECANCELED && !o->libvirt.aborted)
+		take_cancel(o, o->libvirt.text);
+	if (o->libvirt.result == -EPERM && !o->libvirt.perform_held)
+		take_refusal(o, o->libvirt.text);
+	if (o->libvirt.result == -ECONNRESET)
+		await_refusal(o);
+	outgoing_fail(o, o->libvirt.result ? o->libvirt.result : -EPROTO, "libvirt: %s",
+		      o->libvirt.result ? o->libvirt.text : "the migration ended before its time");
 }
 
 /* The destination's daemon ends its half at once, and that host would be the first to complain. */
@@ -152,11 +161,16 @@ void outgoing_libvirt_note_flood(struct outgoing *o)
 /* libvirt's library would notice only with its next call, after the hand-over. */
 void outgoing_libvirt_take_tunnel(struct outgoing *o, struct mail *mail)
 {
-	if (outgoing_may_give_up(o))
-		outgoing_fail(o, -ECONNRESET,
-			      "the connection to libvirt on the destination broke%s%s: did "
-			      "libvirtd end there?",
-			      mail->text[0] ? ": " : "", mail->text);
+	char text[WIRE_TEXT_MAX + 1];
+
+	if (!outgoing_may_give_up(o))
+		return;
+	snprintf(text, sizeof(text), "%s", mail->text); /* lent until the next mail */
+	await_refusal(o);
+	outgoing_fail(o, -ECONNRESET,
+		      "the connection to libvirt on the destination broke%s%s: did "
+		      "libvirtd end there?",
+		      text[0] ? ": " : "", text);
 }
 
 /* ---- the beginning ---- */
