@@ -261,6 +261,13 @@ void control_set_silence(struct control *c, uint32_t silence_ms)
 	atomic_store_explicit(&c->silence_ms, silence_ms, memory_order_relaxed);
 }
 
+bool control_is_up(struct control *c)
+{
+	struct pollfd p = {.fd = c->opt.line.fd, .events = POLLRDHUP};
+
+	return poll(&p, 1, 0) <= 0;
+}
+
 void control_clock(struct control *c, int64_t *offset_us, uint64_t *round_trip_us)
 {
 	pthread_mutex_lock(&c->clock_lock);

@@ -46,6 +46,9 @@ int control_send(struct control *c, const struct wire_message *message);
 int control_send_type(struct control *c, enum wire_type type);
 /* Any thread. */
 void control_set_silence(struct control *c, uint32_t silence_ms);
+/* Has the peer neither closed the connection nor died, as far as this host's kernel knows? What it
+ * said before may not have been delivered yet. Any thread. */
+bool control_is_up(struct control *c);
 /* Peer's CLOCK_REALTIME minus ours, from the quickest PING so far, and that PING's round trip;
  * both in microseconds, 0 before the first. Any thread. */
 void control_clock(struct control *c, int64_t *offset_us, uint64_t *round_trip_us);

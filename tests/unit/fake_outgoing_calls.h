@@ -321,6 +321,12 @@ static inline void world_control_clock(struct control *c, int64_t *offset_us, ui
 	*trip_us = 50;
 }
 
+static inline bool world_control_is_up(struct control *c)
+{
+	(void)c;
+	return !world.lost && !world_fails("control is up", NULL);
+}
+
 static inline void world_control_destroy(struct control *c)
 {
 	if (!c)
@@ -758,7 +764,7 @@ static const struct outgoing_world world_functions = {
 	.dial = world_dial,
 	.ask = world_ask,
 	.control = {world_control_new, world_control_send, world_control_set_silence,
-		    world_control_clock, world_control_destroy},
+		    world_control_clock, world_control_is_up, world_control_destroy},
 	.gate = {world_gate_new, world_gate_open, world_gate_forbid, world_gate_permit,
 		 world_gate_cut, world_gate_destroy},
 	.forward = {world_forward_new, world_forward_hasten, world_forward_cut, world_forward_bytes,

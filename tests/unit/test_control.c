@@ -537,6 +537,23 @@ Test(control, destroy_ends_a_reader_that_waits_for_room)
 
 /* ---- ends ---- */
 
+/* Known at once, though the reader, which waits for room, has not come to the end yet. */
+Test(control, a_peer_that_has_gone_is_known_at_once)
+{
+	struct control *control;
+	struct narrow n;
+	int fd = start_narrow(&n, PATIENT_MS, &control);
+
+	put_type(fd, WIRE_READY);
+	next_of(fd, WIRE_PING);
+	next_of(fd, WIRE_PING);
+	cr_expect(control_is_up(control));
+	close(fd);
+	cr_expect_not(control_is_up(control));
+	control_destroy(control);
+	cr_assert_eq(n.taken, 0);
+}
+
 Test(control, a_clean_close)
 {
 	struct side s;

@@ -164,6 +164,7 @@ struct failure {
 static const struct failure plain_failures[] = {
 	SETUP_FAILS,
 	{"other mappers", PHASE_SWITCHOVER, EXIT_FAILED},
+	{"control is up", PHASE_LAST_PASS, EXIT_FAILED},
 	{"gate forbid", PHASE_LAST_PASS, EXIT_FAILED},
 	{"write record", PHASE_LAST_PASS, EXIT_FAILED},
 	{"send RELEASE", PHASE_HANDOVER, EXIT_FAILED},
@@ -178,6 +179,7 @@ static const struct failure verified_failures[] = {
 	{"other mappers", PHASE_SWITCHOVER, EXIT_FAILED},
 	{"send DIGEST_REQUEST", PHASE_VERIFY, EXIT_FAILED},
 	{"digest", PHASE_VERIFY, EXIT_FAILED},
+	{"control is up", PHASE_VERIFY, EXIT_FAILED},
 	{"gate forbid", PHASE_VERIFY, EXIT_FAILED},
 	{"write record", PHASE_VERIFY, EXIT_FAILED},
 	{"send RELEASE", PHASE_HANDOVER, EXIT_FAILED},
@@ -193,6 +195,7 @@ static const struct failure post_copy_failures[] = {
 	{"page link", PHASE_PRECOPY, EXIT_FAILED},
 	{"other mappers", PHASE_SWITCHOVER, EXIT_FAILED},
 	{"serve pages", PHASE_LAST_PASS, EXIT_FAILED},
+	{"control is up", PHASE_LAST_PASS, EXIT_FAILED},
 	{"gate forbid", PHASE_LAST_PASS, EXIT_FAILED},
 	{"write record", PHASE_LAST_PASS, EXIT_FAILED},
 	{"send RELEASE", PHASE_HANDOVER, EXIT_FAILED},

@@ -136,10 +136,23 @@ static int resolve(struct outgoing *o)
 	return let_go(o);
 }
 
+/* One that is gone by now cannot start the guest. Once released to it, nobody here would know. */
+static int check_peer(struct outgoing *o)
+{
+	if (o->world->control.is_up(o->peer.control))
+		return 0;
+	outgoing_await_cause(o);
+	return o->failed ? o->failed
+			 : outgoing_fail(o, -ECONNRESET,
+					 "the destination hung up before the hand-over");
+}
+
 int outgoing_handover_commit(struct outgoing *o)
 {
 	int ret = outgoing_round_check(o);
 
+	if (ret == 0)
+		ret = check_peer(o);
 	if (ret < 0)
 		return ret;
 	if (!steering_commit(o->steering)) {

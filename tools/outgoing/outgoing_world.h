@@ -76,6 +76,7 @@ struct outgoing_world {
 		int (*send)(struct control *c, const struct wire_message *message);
 		void (*set_silence)(struct control *c, uint32_t silence_ms);
 		void (*clock)(struct control *c, int64_t *offset_us, uint64_t *round_trip_us);
+		bool (*is_up)(struct control *c);
 		void (*destroy)(struct control *c);
 	} control;
 
