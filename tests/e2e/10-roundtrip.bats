@@ -57,7 +57,8 @@ downtime_below() {
 }
 
 # bats test_tags=alone
-@test "once more with --verify: digests of all RAM equal" {
+@test "once more with --verify, without TLS: digests of all RAM equal" {
+	local WAY=("${PLAIN[@]}")
 	cross a trip --verify
 	[[ $(field verified) =~ ^[0-9a-f]{32}$ ]]
 	"$TESTBED" wait-verified trip 60

@@ -89,7 +89,7 @@ unfit() {
 }
 
 @test "a receiver of another protocol version" {
-	local WAY=(--disable-tls) # the other side is not dray
+	local WAY=("${PLAIN[@]}") # the other side is not dray
 	local reply=$BATS_TEST_TMPDIR/reply
 	# magic, version 0 (refused), speaks 9 to 9, no text
 	printf 'DRAY\0\0\x09\0\x09\0\0\0' >"$reply"
@@ -105,7 +105,7 @@ unfit() {
 }
 
 @test "a source of another protocol version is told so" {
-	local WAY=(--disable-tls) # the other side is not dray
+	local WAY=("${PLAIN[@]}") # the other side is not dray
 	receive b
 	{
 		printf 'DRAY\x09\0\x09\0'

@@ -3,7 +3,7 @@
 #
 # TLS as users meet it: who is turned away, by which side, in which words; rotation; and without.
 
-export DRAY_TLS=yes
+export DRAY_TLS=yes # the cases without say so
 load e2e
 
 # A directory of credentials for each way to be wrong. All tests share one guest, which stays where it is until the last.

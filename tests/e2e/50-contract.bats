@@ -147,7 +147,8 @@ capped() {
 }
 
 # bats test_tags=alone
-@test "bandwidth: eight streams keep to it together" {
+@test "bandwidth: eight streams keep to it together, without TLS" {
+	local WAY=("${PLAIN[@]}")
 	capped 8
 }
 
@@ -301,7 +302,8 @@ capped() {
 	settled a busy
 }
 
-@test "max-inbound: the second waits its turn at the destination, then goes" {
+@test "max-inbound: the second waits its turn at the destination, then goes; without TLS" {
+	local WAY=("${PLAIN[@]}")
 	local first
 	receive b --max-inbound 1
 	migrate_start a busy --bandwidth 1Mi

@@ -45,7 +45,8 @@ proven() {
 	((equal + written + given == $1 * 256 && equal >= $2 * 256 && $(field pages_differing) == 0))
 }
 
-@test "at once, after one round: intact, nothing left in QEMU" {
+@test "at once, after one round, without TLS: intact, nothing left in QEMU" {
+	local WAY=("${PLAIN[@]}")
 	receive "$(other "$AT")"
 	migrate "$AT" hot --bandwidth 64Mi --post-copy=now
 	[ "$status" -eq 0 ]
@@ -138,7 +139,8 @@ sent_bytes() {
 	"$TESTBED" destroy calm
 }
 
-@test "dray receive is killed: its guard fetches the rest" {
+@test "dray receive is killed: its guard fetches the rest, without TLS" {
+	local WAY=("${PLAIN[@]}")
 	postcopy_start
 	event '"phase":"post-copy"'
 	kill -9 "$("$TESTBED" pgrep all "^$DRAY receive")"

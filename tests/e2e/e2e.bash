@@ -5,14 +5,16 @@
 #
 # DRAY      the binary under test (tests/run sets it)
 # TESTBED   tools/testbed
-# DRAY_TLS  yes: by TLS, with the testbed's certificates (45-tls.bats is by TLS in any case)
+# DRAY_TLS  no: all without TLS, but 45-tls.bats. By default all goes by TLS, with the testbed's certificates, and those cases
+#           go without that say `local WAY=("${PLAIN[@]}")`
 
 : "${DRAY:?path of the dray binary}"
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 : "${TESTBED:=$ROOT/tools/testbed}"
 
-WAY=(--disable-tls)
-[[ ${DRAY_TLS-} != yes ]] || WAY=()
+PLAIN=(--disable-tls)
+WAY=()
+[[ ${DRAY_TLS-} != no ]] || WAY=("${PLAIN[@]}")
 
 declare -gA MIG_IP=([a]=10.78.0.1 [b]=10.78.0.2)
 
