@@ -180,11 +180,11 @@ int door_reply(struct line line, int timeout_ms, const struct door_terms *terms,
 	return line_write_full(line, buf, wire_hello_reply_encode(&reply, buf), timeout_ms);
 }
 
-static int read_hello(struct line line, int timeout_ms, struct wire_hello *hello,
+static int read_hello(struct line line, const struct deadline *deadline, struct wire_hello *hello,
 		      struct door_terms *terms, struct errtext *why, struct errtext *err)
 {
 	uint8_t buf[WIRE_HELLO_SIZE];
-	int ret = line_read_full(line, buf, sizeof(buf), timeout_ms);
+	int ret = line_read_full(line, buf, sizeof(buf), deadline_left_ms(deadline));
 
 	if (ret < 0)
 		return errtext_set(err, ret, "nobody said hello: %s", line_why(line, ret));
@@ -196,21 +196,23 @@ int door_answer(struct line *line, int timeout_ms, const struct door_keeper *kee
 		struct wire_hello *hello, struct door_terms *terms, struct errtext *err)
 {
 	struct errtext why = {0};
+	struct deadline deadline; /* of all of it: no byte buys more time */
 	bool met;
 	int sent, ret;
 
+	deadline_set(&deadline, timeout_ms);
 	*terms = (struct door_terms){.host = keeper->self};
-	ret = door_meet(line, timeout_ms, keeper, terms, &why, err);
+	ret = door_meet(line, &deadline, keeper, terms, &why, err);
 	met = ret == 0;
 	if (ret == 0)
-		ret = read_hello(*line, timeout_ms, hello, terms, &why, err);
+		ret = read_hello(*line, &deadline, hello, terms, &why, err);
 	if (ret == 0)
 		ret = door_authorise(*line, keeper, hello, terms, &why);
 	if (ret < 0 && !why.text[0])
 		return ret;
 	if (ret < 0)
 		terms->version = 0;
-	sent = door_reply(*line, timeout_ms, terms, why.text);
+	sent = door_reply(*line, deadline_left_ms(&deadline), terms, why.text);
 	if (ret == 0 && sent < 0)
 		return errtext_set(err, sent,
 				   "the source does not take the answer to its hello: %s",

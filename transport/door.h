@@ -84,7 +84,8 @@ int door_dial(const struct peer *peer, enum wire_kind kind, unsigned int index, 
 /* The source's half, on a connection that there is already; *line stays the caller's. */
 int door_ask(struct line *line, const struct peer *peer, enum wire_kind kind, unsigned int index,
 	     struct door_terms *terms, struct errtext *err);
-/* The destination's half: wait for a hello, at most timeout_ms, and answer it. -EPROTO and the
+/* The destination's half: wait for a hello and answer it, in timeout_ms at most for all of it; who
+ * is turned away may take a second more to hear why. -EPROTO and the
  * like: it was refused, and told why. *line, a plain one, stays the caller's. */
 int door_answer(struct line *line, int timeout_ms, const struct door_keeper *keeper,
 		struct wire_hello *hello, struct door_terms *terms, struct errtext *err);

@@ -2,6 +2,7 @@
 // The door's two halves of TLS (door_tls.c), and what they need of the hello's (door.c).
 #pragma once
 
+#include "deadline.h"
 #include "door.h"
 
 /* The source: TLS under the line, if peer has it. */
@@ -14,7 +15,7 @@ int door_begin_session(struct line line, const struct peer *peer, enum wire_kind
 
 /* The destination: TLS under the line, if it has it; and is that what the source speaks? *why: it
  * can be told, by a reply. */
-int door_meet(struct line *line, int timeout_ms, const struct door_keeper *keeper,
+int door_meet(struct line *line, const struct deadline *deadline, const struct door_keeper *keeper,
 	      struct door_terms *terms, struct errtext *why, struct errtext *err);
 /* May it come in? Fills in the terms' part of TLS. */
 int door_authorise(struct line line, const struct door_keeper *keeper,

@@ -134,13 +134,11 @@ int door_begin_session(struct line line, const struct peer *peer, enum wire_kind
 /* ---- the destination ---- */
 
 /* The first byte tells; it stays there. */
-static int peek(int fd, int timeout_ms, uint8_t *first)
+static int peek(int fd, const struct deadline *deadline, uint8_t *first)
 {
-	struct deadline deadline;
 	ssize_t n;
 	int ret;
 
-	deadline_set(&deadline, timeout_ms);
 	for (;;) {
 		n = recv(fd, first, 1, MSG_PEEK | MSG_DONTWAIT);
 		if (n == 1)
@@ -149,7 +147,7 @@ static int peek(int fd, int timeout_ms, uint8_t *first)
 			return -ENODATA;
 		if (errno != EAGAIN && errno != EINTR)
 			return -errno;
-		ret = deadline_await(&deadline, fd, POLLIN);
+		ret = deadline_await(deadline, fd, POLLIN);
 		if (ret < 0)
 			return ret;
 	}
@@ -166,15 +164,13 @@ static int differ(bool wants_tls, struct errtext *why)
 			   "both must, or neither");
 }
 
-int door_meet(struct line *line, int timeout_ms, const struct door_keeper *keeper,
+int door_meet(struct line *line, const struct deadline *deadline, const struct door_keeper *keeper,
 	      struct door_terms *terms, struct errtext *why, struct errtext *err)
 {
-	const struct tls_accept_options options = {.credentials = keeper->credentials,
-						   .find = keeper->find,
-						   .opaque = keeper->opaque,
-						   .timeout_ms = timeout_ms};
+	struct tls_accept_options options = {
+		.credentials = keeper->credentials, .find = keeper->find, .opaque = keeper->opaque};
 	uint8_t first;
-	int ret = peek(line->fd, timeout_ms, &first);
+	int ret = peek(line->fd, deadline, &first);
 
 	if (ret < 0)
 		return errtext_set(err, ret, "nobody said hello: %s", strerror(-ret));
@@ -182,6 +178,7 @@ int door_meet(struct line *line, int timeout_ms, const struct door_keeper *keepe
 		return differ(first == TLS_HANDSHAKE, why);
 	if (!keeper->credentials)
 		return 0;
+	options.timeout_ms = deadline_left_ms(deadline);
 	ret = tls_accept(line->fd, &options, &line->tls, err);
 	if (ret < 0)
 		door_see_off(*line);
