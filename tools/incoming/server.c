@@ -10,16 +10,17 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include "cleanup.h"
-#include "clock.h"
 #include "connection.h"
 #include "door.h"
 #include "exit_status.h"
 #include "incoming.h"
 #include "incoming_leftover.h"
 #include "incoming_world.h"
-#include "lane.h"
 #include "receiver.h"
+#include "receiver_port.h"
+#include "receiver_report.h"
 #include "record.h"
+#include "served.h"
 #include "strangers.h"
 #include "this_host.h"
 #include "tls_credentials.h"
@@ -28,28 +29,19 @@
  * yet there are STRANGERS_MAX at most, so that they never take the room of others. */
 #define CONNECTIONS_MAX (512 + STRANGERS_MAX)
 #define NO_ROOM_US 50000
-#define LINGER_US (600ull * 1000000)
-#define PORT_BUSY_US 5000000
-#define PORT_POLL_US 100000
 
 struct server {
 	/* constant after init */
 	struct server_options opt; /* its pointers lead to the copies below */
 	char tls_dir[256], libvirt_socket[108], session[2 * WIRE_SESSION_SIZE + 1];
-	struct report report;
 	struct receiver *receiver;
-	struct door_keeper keeper;
-	int ended; /* eventfd: what was to be served has been */
+	struct door_keeper keeper; /* a connection's is a copy, with the connection in it */
 
-	atomic_int connections; /* relaxed: a limit only */
+	/* each with a lock of its own */
+	struct receiver_report report;
+	struct served served;
 	struct strangers strangers;
-	pthread_mutex_t lock; /* orders reports */
-	/* under lock */
-	int status;		/* of what was to be served: of several the worst */
-	unsigned int under_way; /* sessions */
-	bool served;		/* what was to be served has been */
-	unsigned int untold;	/* sessions of which the source may not know how they ended */
-	uint64_t end_us;	/* CLOCK_MONOTONIC: when to end, or 0 */
+	atomic_int connections; /* relaxed: a limit only */
 };
 
 struct connection {
@@ -59,65 +51,7 @@ struct connection {
 	struct stranger stranger; /* until it has said hello */
 };
 
-/* ---- reports ---- */
-
-static void report_session(struct server *s, const char *peer, const struct incoming_result *in)
-{
-	struct report_result r = {
-		.result = in->arrived ? "completed" : "failed",
-		.lane = LANE_DIRECT,
-		.mode = in->post_copy ? "PostCopy" : "PreCopy",
-		.post_copy = in->told,
-		.total_ms = in->total_ms,
-		.ram_bytes = in->ram_bytes,
-		.wire_bytes = in->wire_bytes,
-		.streams = in->streams,
-		.tls = s->tls_dir[0] != 0,
-		.guest_on = in->arrived ? "destination" : (in->unknown ? "unknown" : "source"),
-		.host = peer,
-	};
-	char text[ERRTEXT_SIZE + WIRE_NAME_MAX + SOCKET_PEER_SIZE + 64];
-
-	snprintf(r.domain, sizeof(r.domain), "%s", in->domain);
-	snprintf(r.reason, sizeof(r.reason), "%s", in->reason);
-	pthread_mutex_lock(&s->lock);
-	if (s->opt.report->json) {
-		report_result(s->opt.report, &r);
-	} else {
-		snprintf(text, sizeof(text), "%s from %s: %s%s", in->domain, peer,
-			 in->arrived ? "arrived" : "did not arrive: ", in->reason);
-		report_event(s->opt.report, "result", PHASE_FINISH, text);
-	}
-	pthread_mutex_unlock(&s->lock);
-}
-
-/* Who was turned away, and why: whoever asks why nothing arrives reads it here. One that has said
- * nothing, such as a probe of the port, is not worth a word. */
-static void report_refused(struct server *s, const struct connection *c, int error,
-			   const struct errtext *why)
-{
-	char text[ERRTEXT_SIZE + SOCKET_PEER_SIZE + 8];
-
-	if (error == -ENODATA)
-		return;
-	snprintf(text, sizeof(text), "%s: %s", c->peer, why->text);
-	pthread_mutex_lock(&s->lock);
-	report_event(s->opt.report, "refused", PHASE_CONNECT, text);
-	pthread_mutex_unlock(&s->lock);
-}
-
-static void on_waiting(void *opaque, const char *domain, const char *what_for)
-{
-	struct server *s = opaque;
-	char text[ERRTEXT_SIZE + WIRE_NAME_MAX + 32];
-
-	snprintf(text, sizeof(text), "%s waits: %s", domain, what_for);
-	pthread_mutex_lock(&s->lock);
-	report_event(s->opt.report, "waiting", PHASE_POSTCOPY, text);
-	pthread_mutex_unlock(&s->lock);
-}
-
-/* ---- the end ---- */
+/* ---- what was served ---- */
 
 /* Is this session one to end with? */
 static bool is_last(const struct server *s, const uint8_t session[WIRE_SESSION_SIZE])
@@ -128,47 +62,14 @@ static bool is_last(const struct server *s, const uint8_t session[WIRE_SESSION_S
 	return s->opt.session ? strcmp(text, s->opt.session) == 0 : s->opt.once;
 }
 
-static void enter(struct server *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->under_way++;
-	s->end_us = 0; /* not before this one has */
-	pthread_mutex_unlock(&s->lock);
-}
-
-/* What was to be served has been, with this exit status. Under the lock. */
-static void note_served(struct server *s, int status)
-{
-	s->served = true;
-	if (status > s->status)
-		s->status = status;
-}
-
-/* The process ends only with its last session, whichever that is: its end would end the others. A
- * source that may not have heard that all pages have come keeps its memory, and will ask: the
- * server stays that long to answer. */
-static void leave(struct server *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->under_way--;
-	if (s->served && !s->under_way)
-		s->end_us = clock_monotonic_us() + (s->untold ? LINGER_US : 0);
-	pthread_mutex_unlock(&s->lock);
-	eventfd_write(s->ended, 1);
-}
-
 static void finish(struct server *s, const struct connection *c, const struct wire_hello *hello,
 		   const struct incoming_result *in)
 {
 	if (!in->prepared)
 		return;
-	report_session(s, c->peer, in);
-	if (!is_last(s, hello->session))
-		return;
-	pthread_mutex_lock(&s->lock);
-	note_served(s, in->arrived ? EXIT_COMPLETED : EXIT_FAILED);
-	s->untold += in->untold;
-	pthread_mutex_unlock(&s->lock);
+	receiver_report_session(&s->report, c->peer, s->tls_dir[0] != 0, in);
+	if (is_last(s, hello->session))
+		served_note(&s->served, in->arrived ? EXIT_COMPLETED : EXIT_FAILED, in->untold);
 }
 
 /* A source asked about a session that is over, and was answered from the record: not what `once`
@@ -177,12 +78,16 @@ static void finish_answered(struct server *s, const struct wire_hello *hello, in
 {
 	if (!is_last(s, hello->session))
 		return;
-	pthread_mutex_lock(&s->lock);
 	if (s->opt.session)
-		note_served(s, ret == -EALREADY ? EXIT_COMPLETED : EXIT_FAILED);
-	if (s->untold)
-		s->untold--;
-	pthread_mutex_unlock(&s->lock);
+		served_note(&s->served, ret == -EALREADY ? EXIT_COMPLETED : EXIT_FAILED, false);
+	served_tell(&s->served);
+}
+
+static void on_waiting(void *opaque, const char *domain, const char *what_for)
+{
+	struct server *s = opaque;
+
+	receiver_report_waiting(&s->report, domain, what_for);
 }
 
 /* ---- who may come in ---- */
@@ -190,18 +95,16 @@ static void finish_answered(struct server *s, const struct wire_hello *hello, in
 static bool find_secret(void *opaque, const uint8_t session[WIRE_SESSION_SIZE], const uint8_t id[8],
 			struct tls_secret *out)
 {
-	const struct server *s = opaque;
+	const struct connection *c = opaque;
 
-	return receiver_find_secret(s->receiver, session, id, out);
+	return receiver_find_secret(c->server->receiver, session, id, out);
 }
 
 /* Who does not know the session's secret has another claim to it: that the migration was begun with
  * its certificate. It may have a new one by now, of the same subject. */
-static int admit(void *opaque, const struct wire_hello *hello, const struct door_terms *terms,
-		 struct errtext *why)
+static int check_claim(const struct server *s, const struct wire_hello *hello,
+		       const struct door_terms *terms, struct errtext *why)
 {
-	const struct server *s = opaque;
-
 	if (hello->kind != WIRE_KIND_LINK || (terms->tls && !terms->by_certificate))
 		return 0;
 	if (!receiver_is_of_other(s->receiver, hello->session, terms->peer))
@@ -212,6 +115,14 @@ static int admit(void *opaque, const struct wire_hello *hello, const struct door
 			   terms->tls ? terms->peer : "none: without TLS");
 }
 
+static int admit(void *opaque, const struct wire_hello *hello, const struct door_terms *terms,
+		 struct errtext *why)
+{
+	struct connection *c = opaque;
+
+	return check_claim(c->server, hello, terms, why);
+}
+
 /* ---- one connection ---- */
 
 static void carry_on(struct server *s, struct connection *c, const struct wire_hello *hello,
@@ -220,13 +131,13 @@ static void carry_on(struct server *s, struct connection *c, const struct wire_h
 	struct incoming_result result;
 	int ret;
 
-	enter(s);
+	served_enter(&s->served);
 	ret = incoming_carry_on(s->receiver, c->line, hello, terms, &result);
 	if (ret == -EALREADY || ret == -ENOENT)
 		finish_answered(s, hello, ret);
 	else
 		finish(s, c, hello, &result);
-	leave(s);
+	served_leave(&s->served);
 }
 
 static void serve_migration(struct server *s, struct connection *c, const struct wire_hello *hello,
@@ -238,22 +149,28 @@ static void serve_migration(struct server *s, struct connection *c, const struct
 		line_close(&c->line);
 		return;
 	}
-	enter(s);
+	served_enter(&s->served);
 	incoming_serve(s->receiver, c->line, hello, terms, &result);
 	finish(s, c, hello, &result);
-	leave(s);
+	served_leave(&s->served);
 }
 
 static void serve(struct server *s, struct connection *c)
 {
+	struct door_keeper keeper = s->keeper;
 	struct wire_hello hello;
 	struct door_terms terms;
 	struct errtext err = {0};
-	int ret = door_answer(&c->line, CONNECTION_FIRST_MS, &s->keeper, &hello, &terms, &err);
+	int ret;
 
+	keeper.opaque = c;
+	ret = door_answer(&c->line, CONNECTION_FIRST_MS, &keeper, &hello, &terms, &err);
 	strangers_leave(&s->strangers, &c->stranger);
 	if (ret < 0) {
-		report_refused(s, c, ret, &err);
+		/* One that has said nothing, such as a probe of the port, is not worth a word. */
+		if (ret != -ENODATA)
+			receiver_report_refused(&s->report, c->peer, err.text,
+						s->opt.world->now_us());
 		line_close(&c->line);
 		return;
 	}
@@ -311,89 +228,24 @@ static void accept_one(struct server *s, int listen_fd)
 
 /* ---- the server ---- */
 
-static int time_left_ms(struct server *s)
-{
-	uint64_t now = clock_monotonic_us(), end_us;
-
-	pthread_mutex_lock(&s->lock);
-	end_us = s->end_us;
-	pthread_mutex_unlock(&s->lock);
-	if (end_us == 0)
-		return -1;
-	return end_us <= now ? 0 : (int)((end_us - now) / 1000) + 1;
-}
-
-static bool is_over(struct server *s, int *status)
-{
-	pthread_mutex_lock(&s->lock);
-	*status = s->status;
-	pthread_mutex_unlock(&s->lock);
-	return time_left_ms(s) == 0;
-}
-
 static int accept_all(struct server *s, int listen_fd)
 {
 	struct pollfd p[3] = {{.fd = listen_fd, .events = POLLIN},
-			      {.fd = s->ended, .events = POLLIN},
+			      {.fd = s->served.changed, .events = POLLIN},
 			      {.fd = s->opt.stop_fd, .events = POLLIN}};
 	eventfd_t count;
 
 	for (;;) {
-		int status;
-
-		if (poll(p, 3, time_left_ms(s)) < 0 && errno != EINTR)
+		if (poll(p, 3, served_left_ms(&s->served)) < 0 && errno != EINTR)
 			return EXIT_FAILED;
 		if (p[2].revents)
 			return 0;
 		if (p[1].revents)
-			eventfd_read(s->ended, &count);
-		if (is_over(s, &status))
-			return status;
+			eventfd_read(s->served.changed, &count);
+		if (served_left_ms(&s->served) == 0)
+			return served_status(&s->served);
 		if (p[0].revents)
 			accept_one(s, listen_fd);
-	}
-}
-
-static bool awaits_pages(const struct record *r, const void *port)
-{
-	return r->port == *(const uint16_t *)port && r->released && r->post_copy && !r->complete;
-}
-
-static int explain_busy(const struct server_options *opt, const struct errtext *why,
-			struct errtext *err)
-{
-	struct guest_dir dir;
-	struct record r;
-	int ret =
-		opt->world->find_record(RECORD_INCOMING, awaits_pages, &opt->port, &dir, &r, NULL);
-
-	if (ret < 0)
-		return errtext_set(err, -EADDRINUSE, "%s", why->text);
-	ret = errtext_set(err, -EADDRINUSE,
-			  "%s Or domain %s, which runs here, still has memory to come, and the "
-			  "guard or `dray recover` that fetches it holds the port until then",
-			  why->text, r.domain);
-	record_destroy(&r);
-	return ret;
-}
-
-/* A guard or `dray recover` that carries on a post-copy, and so holds the port, soon gives way to a
- * receiver; see dray-recover(8). */
-static int listen_patiently(const struct server_options *opt, int *fd, struct errtext *err)
-{
-	uint64_t until = opt->world->now_us() + (opt->session ? 0 : PORT_BUSY_US);
-
-	for (;;) {
-		struct errtext why = {0};
-		int ret = socket_listen(&opt->socket, opt->port, fd, &why);
-
-		if (ret == 0)
-			return 0;
-		if (ret != -EADDRINUSE)
-			return errtext_set(err, ret, "%s", why.text);
-		if (opt->world->now_us() >= until)
-			return explain_busy(opt, &why, err);
-		opt->world->pause(PORT_POLL_US);
 	}
 }
 
@@ -411,7 +263,8 @@ static int start(struct server *s, int *listen_fd, struct errtext *err)
 					   .waiting = on_waiting,
 					   .opaque = s};
 	/* Who comes before libvirt has answered waits for that, and is not refused. */
-	int ret = listen_patiently(&s->opt, listen_fd, err);
+	int ret = receiver_port_listen(&s->opt.socket, s->opt.port, !s->opt.session, s->opt.world,
+				       listen_fd, err);
 
 	if (ret == 0)
 		ret = this_host(s->opt.world->open_host, s->opt.libvirt_socket, &s->keeper.self,
@@ -424,6 +277,15 @@ static int start(struct server *s, int *listen_fd, struct errtext *err)
 	return ret;
 }
 
+/* Before the first connection only. */
+static void server_destroy(struct server *s)
+{
+	receiver_report_destroy(&s->report);
+	strangers_destroy(&s->strangers);
+	served_destroy(&s->served);
+	free(s);
+}
+
 /* Connections may outlive server_run, and whatever its caller had on its stack. */
 static struct server *server_new(const struct server_options *options)
 {
@@ -432,10 +294,9 @@ static struct server *server_new(const struct server_options *options)
 	if (!s)
 		return NULL;
 	s->opt = *options;
+	s->opt.report = NULL; /* a copy of it is in ours */
 	if (!s->opt.world)
 		s->opt.world = incoming_world_real();
-	s->report = *options->report;
-	s->opt.report = &s->report;
 	snprintf(s->libvirt_socket, sizeof(s->libvirt_socket), "%s", options->libvirt_socket);
 	s->opt.libvirt_socket = s->libvirt_socket;
 	if (options->session) {
@@ -447,20 +308,12 @@ static struct server *server_new(const struct server_options *options)
 	s->keeper.allow_count = options->allow_peer_count;
 	s->keeper.find = find_secret;
 	s->keeper.admit = admit;
-	s->keeper.opaque = s;
-	pthread_mutex_init(&s->lock, NULL);
+	receiver_report_init(&s->report, options->report);
 	strangers_init(&s->strangers);
-	s->ended = eventfd(0, EFD_CLOEXEC);
-	return s;
-}
-
-/* Before the first connection only. */
-static void server_destroy(struct server *s)
-{
-	cleanup_close(&s->ended);
-	pthread_mutex_destroy(&s->lock);
-	strangers_destroy(&s->strangers);
-	free(s);
+	if (served_init(&s->served) == 0)
+		return s;
+	server_destroy(s);
+	return NULL;
 }
 
 int server_run(const struct server_options *options, struct errtext *err)
@@ -468,7 +321,6 @@ int server_run(const struct server_options *options, struct errtext *err)
 	struct server *s = server_new(options);
 	_cleanup_close_ int listen_fd = -1;
 	struct incoming_leftover *leftover;
-	char text[64];
 	int ret;
 
 	if (!s)
@@ -478,8 +330,7 @@ int server_run(const struct server_options *options, struct errtext *err)
 		server_destroy(s);
 		return ret;
 	}
-	snprintf(text, sizeof(text), "waiting for guests on port %u", s->opt.port);
-	report_event(&s->report, "listening", PHASE_CONNECT, text);
+	receiver_report_listening(&s->report, s->opt.port);
 	leftover = incoming_leftover_start(s->opt.world, s->opt.libvirt_socket);
 	ret = accept_all(s, listen_fd); /* threads may use s: it stays */
 	incoming_leftover_end(leftover);
