@@ -99,6 +99,19 @@ bool receiver_find_secret(struct receiver *r, const uint8_t session[WIRE_SESSION
 	return found;
 }
 
+bool receiver_find_subject(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
+			   char subject[TLS_SUBJECT_SIZE])
+{
+	const struct incoming *in;
+
+	pthread_mutex_lock(&r->lock);
+	in = find(r, session);
+	if (in)
+		snprintf(subject, TLS_SUBJECT_SIZE, "%s", in->peer);
+	pthread_mutex_unlock(&r->lock);
+	return in;
+}
+
 /* Another process had it, which may have died. */
 static bool is_recorded_of_other(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
 				 const char *peer)

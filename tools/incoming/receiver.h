@@ -61,6 +61,9 @@ bool receiver_may_release(struct receiver *r, const uint8_t session[WIRE_SESSION
 /* The secret of a session under way, if it has this id. Any thread. */
 bool receiver_find_secret(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
 			  const uint8_t id[8], struct tls_secret *out);
+/* The subject that a session under way was begun with; false: there is none. Any thread. */
+bool receiver_find_subject(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
+			   char subject[TLS_SUBJECT_SIZE]);
 /* Is the session, under way here or recorded, another source's than the one with this subject? Any
  * thread. */
 bool receiver_is_of_other(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],

@@ -16,6 +16,7 @@
 #include "incoming.h"
 #include "incoming_leftover.h"
 #include "incoming_world.h"
+#include "quota.h"
 #include "receiver.h"
 #include "receiver_port.h"
 #include "receiver_report.h"
@@ -26,7 +27,8 @@
 #include "tls_credentials.h"
 
 /* So that nobody can make the receiver start threads without end. Of those that have not said hello
- * yet there are STRANGERS_MAX at most, so that they never take the room of others. */
+ * yet there are STRANGERS_MAX at most, so that they never take the room of others; of those that
+ * have, quota.h says how many one host may have. */
 #define CONNECTIONS_MAX (512 + STRANGERS_MAX)
 #define NO_ROOM_US 50000
 
@@ -41,6 +43,7 @@ struct server {
 	struct receiver_report report;
 	struct served served;
 	struct strangers strangers;
+	struct quota quota;
 	atomic_int connections; /* relaxed: a limit only */
 };
 
@@ -49,6 +52,7 @@ struct connection {
 	struct line line;
 	char peer[SOCKET_PEER_SIZE];
 	struct stranger stranger; /* until it has said hello */
+	struct quota_place place; /* since then */
 };
 
 /* ---- what was served ---- */
@@ -115,12 +119,32 @@ static int check_claim(const struct server *s, const struct wire_hello *hello,
 			   terms->tls ? terms->peer : "none: without TLS");
 }
 
+static bool begins_session(const struct server *s, const struct wire_hello *hello)
+{
+	return hello->kind == WIRE_KIND_CONTROL ||
+	       (hello->kind == WIRE_KIND_LINK && !receiver_knows(s->receiver, hello->session));
+}
+
+static int take_place(struct connection *c, const struct wire_hello *hello,
+		      const struct door_terms *terms, struct errtext *why)
+{
+	struct server *s = c->server;
+	char host[TLS_SUBJECT_SIZE];
+
+	if (terms->by_certificate)
+		snprintf(host, sizeof(host), "%s", terms->peer);
+	else if (!terms->tls || !receiver_find_subject(s->receiver, hello->session, host))
+		snprintf(host, sizeof(host), "%s", c->stranger.host);
+	return quota_enter(&s->quota, &c->place, host, begins_session(s, hello), why);
+}
+
 static int admit(void *opaque, const struct wire_hello *hello, const struct door_terms *terms,
 		 struct errtext *why)
 {
 	struct connection *c = opaque;
+	int ret = check_claim(c->server, hello, terms, why);
 
-	return check_claim(c->server, hello, terms, why);
+	return ret < 0 ? ret : take_place(c, hello, terms, why);
 }
 
 /* ---- one connection ---- */
@@ -197,6 +221,7 @@ static void *connection_main(void *arg)
 	struct connection *c = arg;
 
 	serve(c->server, c);
+	quota_leave(&c->server->quota, &c->place);
 	atomic_fetch_sub_explicit(&c->server->connections, 1, memory_order_relaxed);
 	free(c);
 	return NULL;
@@ -282,6 +307,7 @@ static void server_destroy(struct server *s)
 {
 	receiver_report_destroy(&s->report);
 	strangers_destroy(&s->strangers);
+	quota_destroy(&s->quota);
 	served_destroy(&s->served);
 	free(s);
 }
@@ -310,6 +336,7 @@ static struct server *server_new(const struct server_options *options)
 	s->keeper.admit = admit;
 	receiver_report_init(&s->report, options->report);
 	strangers_init(&s->strangers);
+	quota_init(&s->quota);
 	if (served_init(&s->served) == 0)
 		return s;
 	server_destroy(s);
