@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <sys/eventfd.h>
@@ -11,6 +12,7 @@
 #include "exit_status.h"
 #include "fake_destination.h"
 #include "own_run.h"
+#include "quota.h"
 
 TestSuite(server, .timeout = 60);
 
@@ -319,6 +321,28 @@ Test(server, a_query_is_answered)
 	cr_assert(strstr(m.state.text, "no record of that migration"), "%s", m.state.text);
 	wire_message_destroy(&m);
 	expect_closed(fd);
+	cr_assert_eq(stopped(&f), 0);
+	done(&f);
+}
+
+/* Without TLS a host is its address. */
+Test(server, one_host_has_so_many_migrations)
+{
+	int fds[QUOTA_SESSIONS];
+	struct errtext err = {0};
+	struct line line;
+	struct fixture f;
+
+	init(&f);
+	start(&f);
+	for (size_t i = 0; i < QUOTA_SESSIONS; i++)
+		fds[i] = connect_as(&f, WIRE_KIND_CONTROL);
+	cr_assert_eq(door_dial(&f.peer, WIRE_KIND_CONTROL, 0, &line, NULL, &err), -EPROTO);
+	cr_assert(strstr(err.text, "32 migrations under way or waiting here"), "%s", err.text);
+	strcpy(f.peer.socket.bind, "127.0.0.99");
+	close(connect_as(&f, WIRE_KIND_CONTROL)); /* another host */
+	for (size_t i = 0; i < QUOTA_SESSIONS; i++)
+		close(fds[i]);
 	cr_assert_eq(stopped(&f), 0);
 	done(&f);
 }
