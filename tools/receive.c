@@ -21,7 +21,6 @@
 
 #define FILES_MAX 8192
 #define PEERS_MAX 64
-#define RECORDS_KEPT_S (7 * 86400)
 #define PATHS_MAX 64
 
 enum {
@@ -260,7 +259,7 @@ static int run(struct arguments *a, char libvirt_socket[108], struct errtext *er
 	if (ret == 0)
 		ret = host_library_init(err);
 	if (ret == 0)
-		record_sweep(RECORDS_KEPT_S);
+		record_sweep(&record_ages_usual);
 	/* Sessions still under way end with the process: before the hand-over their guests run on
 	 * at the source, and after it the guards tidy up. */
 	return ret == 0 ? server_run(a->server, err) : ret;

@@ -21,6 +21,7 @@
 #include "receiver_port.h"
 #include "receiver_report.h"
 #include "record.h"
+#include "record_sweep.h"
 #include "served.h"
 #include "strangers.h"
 #include "this_host.h"
@@ -31,6 +32,7 @@
  * have, quota.h says how many one host may have. */
 #define CONNECTIONS_MAX (512 + STRANGERS_MAX)
 #define NO_ROOM_US 50000
+#define SWEEP_US (3600ull * 1000000)
 
 struct server {
 	/* constant after init */
@@ -253,15 +255,31 @@ static void accept_one(struct server *s, int listen_fd)
 
 /* ---- the server ---- */
 
+/* Until when to wait for the next connection. A receiver removes old records from time to time. */
+static int wait_ms(struct server *s, uint64_t *sweep_us)
+{
+	uint64_t now = s->opt.world->now_us();
+	int left_ms = served_left_ms(&s->served);
+
+	if (s->opt.session)
+		return left_ms;
+	if (now >= *sweep_us) {
+		record_sweep(&record_ages_usual);
+		*sweep_us = now + SWEEP_US;
+	}
+	return left_ms >= 0 ? left_ms : (int)((*sweep_us - now) / 1000) + 1;
+}
+
 static int accept_all(struct server *s, int listen_fd)
 {
+	uint64_t sweep_us = s->opt.world->now_us() + SWEEP_US;
 	struct pollfd p[3] = {{.fd = listen_fd, .events = POLLIN},
 			      {.fd = s->served.changed, .events = POLLIN},
 			      {.fd = s->opt.stop_fd, .events = POLLIN}};
 	eventfd_t count;
 
 	for (;;) {
-		if (poll(p, 3, served_left_ms(&s->served)) < 0 && errno != EINTR)
+		if (poll(p, 3, wait_ms(s, &sweep_us)) < 0 && errno != EINTR)
 			return EXIT_FAILED;
 		if (p[2].revents)
 			return 0;
