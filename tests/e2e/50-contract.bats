@@ -253,33 +253,43 @@ capped() {
 	lives_on b calm
 }
 
+# begun NAME BANDWIDTH EVENT: its migration, in the background, which has come to that; what it says in
+# $BATS_TEST_TMPDIR/NAME.log, its process in PIDS.
+begun() {
+	migrate_start a "$1" --bandwidth "$2"
+	PIDS[$1]=$TX_PID
+	event "$3"
+	mv "$TX_LOG" "$BATS_TEST_TMPDIR/$1.log"
+	TX_LOG=$BATS_TEST_TMPDIR/$1.log
+}
+
+# over NAME STATUS: it ends with that.
+over() {
+	TX_PID=${PIDS[$1]} TX_LOG=$BATS_TEST_TMPDIR/$1.log
+	migrate_wait >/dev/null
+	[ "$status" -eq "$2" ]
+}
+
 @test "max-outbound: the third of three waits its turn, then goes" {
-	local name logs=() pids=()
-	for name in one two three; do
-		guest "$name" --memory 256 --fill 48 --dirty 4 --rate 2
-	done
+	local -A PIDS=()
+	guest three --memory 256 --fill 48 --dirty 4 --rate 2
 	receive b --max-inbound 9
-	for name in one two three; do
-		migrate_start a "$name" --bandwidth 16Mi
-		if [[ $name == three ]]; then event '"event":"queued"'; else event '"phase":"pre-copy"'; fi
-		mv "$TX_LOG" "$BATS_TEST_TMPDIR/$name.log"
-		TX_LOG=$BATS_TEST_TMPDIR/$name.log
-		pids+=("$TX_PID")
-		logs+=("$TX_LOG")
-	done
+	begun busy 1Mi '"phase":"pre-copy"'
+	begun calm 1Mi '"phase":"pre-copy"'
+	begun three 64Mi '"event":"queued"'
 	[ "$(jq -r 'select(.event == "queued") | "\(.where) \(.ahead)"' "$TX_LOG" | head -1)" = 'source 1' ]
 	[ "$(dray a status --json three | jq .queued_ahead)" = 1 ]
 	[ "$(dray a status --json | jq length)" = 3 ]
-	for pid in "${pids[@]}"; do
-		TX_PID=$pid
-		migrate_wait >/dev/null
-		[ "$status" -eq 0 ]
-	done
-	run ! grep -q '"queued"' "${logs[0]}" "${logs[1]}"
-	for name in one two three; do
-		lives_on b "$name"
-		"$TESTBED" destroy "$name"
-	done
+	dray a cancel busy
+	over busy 3
+	over three 0
+	lives_on b three
+	"$TESTBED" destroy three
+	dray a cancel calm
+	over calm 3
+	run ! grep -q '"queued"' "$BATS_TEST_TMPDIR"/{busy,calm}.log
+	settled a busy
+	settled a calm
 }
 
 @test "max-outbound: no turn within --queue-timeout; a killed dray frees its slot" {
