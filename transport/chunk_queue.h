@@ -22,7 +22,7 @@ struct chunk_queue {
 ssize_t chunk_queue_fill(struct chunk_queue *q, struct line from, size_t limit);
 /* The last n bytes; n is no more than the last fill returned. Valid until the next call. */
 const void *chunk_queue_last(const struct chunk_queue *q, size_t n);
-/* Put bytes in that did not come from a socket; n <= CHUNK_SIZE. 0 or -ENOMEM. */
+/* Put bytes in that did not come from a socket. 0 or -ENOMEM. */
 int chunk_queue_put(struct chunk_queue *q, const void *bytes, size_t n);
 /* Send, without blocking, from a queue that is not empty. Returns the number of bytes or a
  * negative errno. */

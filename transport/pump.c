@@ -13,7 +13,8 @@
 //   write  error         direction to it: DONE. The other direction goes on: a peer that has closed
 //                        may have left last words
 //
-// The pump's thread polls; other threads change `held` and `stopping` and wake it by an eventfd.
+// The pump's thread polls; other threads change `held`, `halted` and `stopping`, and wake it by an
+// eventfd.
 // It holds the lock while it writes a to b, non-blocking: that is what makes the return of
 // pump_hold a promise.
 #include <errno.h>
@@ -31,6 +32,7 @@
 
 #define FLOW_LIMIT CHUNK_SIZE /* queued per direction while bytes just flow */
 #define DROP_SIZE 4096
+#define STRAIN_SIZE CHUNK_SIZE /* read at once to be strained: as much as a UNIX socket holds */
 
 enum direction_state { DIRECTION_OPEN, DIRECTION_FLUSHING, DIRECTION_DONE };
 
@@ -53,6 +55,7 @@ struct pump {
 	struct pump_options opt;
 	int wake; /* eventfd */
 	pthread_t thread;
+	uint8_t *strained; /* STRAIN_SIZE bytes, the pump's thread's; NULL: nothing is strained */
 
 	/* the pump's thread, until it has been joined */
 	struct direction ab, ba;
@@ -67,7 +70,13 @@ struct pump {
 	pthread_mutex_t lock;
 	/* under lock */
 	bool held;
+	bool halted;
 	bool stopping;
+};
+
+/* What other threads want of a to b, at one moment. */
+struct orders {
+	bool held, halted;
 };
 
 /* ---- directions ---- */
@@ -98,15 +107,17 @@ static struct direction *other_direction(struct pump *p, const struct direction 
 	return d == &p->ab ? &p->ba : &p->ab;
 }
 
-static bool direction_held(const struct pump *p, const struct direction *d, bool held)
+static bool direction_held(const struct pump *p, const struct direction *d, struct orders orders)
 {
-	return held && d == &p->ab;
+	return orders.held && d == &p->ab;
 }
 
-static size_t direction_room(const struct pump *p, const struct direction *d, bool held)
+static size_t direction_room(const struct pump *p, const struct direction *d, struct orders orders)
 {
-	size_t limit = direction_held(p, d, held) ? p->opt.hold_limit : FLOW_LIMIT;
+	size_t limit = direction_held(p, d, orders) ? p->opt.hold_limit : FLOW_LIMIT;
 
+	if (orders.halted && d == &p->ab)
+		return 0;
 	return d->queue.bytes < limit ? limit - d->queue.bytes : 0;
 }
 
@@ -132,6 +143,26 @@ static ssize_t direction_drop(struct direction *d)
 	return line_read(d->from, in, sizeof(in));
 }
 
+static int pump_keep(void *opaque, const uint8_t *at, size_t n)
+{
+	struct pump *p = opaque;
+	int ret = chunk_queue_put(&p->ab.queue, at, n);
+
+	return ret == 0 && p->opt.answer ? pump_answer(p, at, n) : ret;
+}
+
+static ssize_t pump_strain(struct pump *p)
+{
+	ssize_t n = line_read(p->ab.from, p->strained, STRAIN_SIZE);
+	int ret = 0;
+
+	if (n > 0)
+		ret = p->opt.strain(p->opt.strain_arg, p->strained, (size_t)n, pump_keep, p);
+	if (ret < 0) /* what was kept before it is of no use without what follows */
+		chunk_queue_clear(&p->ab.queue);
+	return ret < 0 ? ret : n;
+}
+
 static ssize_t direction_fill(struct pump *p, struct direction *d, size_t room)
 {
 	ssize_t n;
@@ -139,15 +170,17 @@ static ssize_t direction_fill(struct pump *p, struct direction *d, size_t room)
 
 	if (d == &p->ba && p->opt.answer)
 		return direction_drop(d);
+	if (d == &p->ab && p->opt.strain)
+		return pump_strain(p);
 	n = chunk_queue_fill(&d->queue, d->from, room);
 	if (n > 0 && p->opt.answer)
 		ret = pump_answer(p, chunk_queue_last(&d->queue, (size_t)n), (size_t)n);
 	return ret < 0 ? ret : n;
 }
 
-static void direction_read(struct pump *p, struct direction *d, bool held)
+static void direction_read(struct pump *p, struct direction *d, struct orders orders)
 {
-	size_t room = direction_room(p, d, held);
+	size_t room = direction_room(p, d, orders);
 	ssize_t n;
 
 	if (d->state != DIRECTION_OPEN || !room)
@@ -163,7 +196,7 @@ static void direction_read(struct pump *p, struct direction *d, bool held)
 		pump_note(p, (int)n);
 		d->cut = true;
 		direction_set(other_direction(p, d), DIRECTION_DONE);
-		if (direction_held(p, d, held))
+		if (direction_held(p, d, orders))
 			direction_set(d, DIRECTION_DONE);
 	}
 	direction_set(d, DIRECTION_FLUSHING);
@@ -211,24 +244,24 @@ static void pump_pay(struct pump *p)
 	p->unpaid = 0;
 }
 
-static bool pump_held(struct pump *p)
+static struct orders pump_orders(struct pump *p)
 {
-	bool held;
+	struct orders orders;
 
 	pthread_mutex_lock(&p->lock);
-	held = p->held;
+	orders = (struct orders){p->held, p->halted};
 	pthread_mutex_unlock(&p->lock);
-	return held;
+	return orders;
 }
 
 /* Returns false when told to stop. */
 static bool pump_move(struct pump *p)
 {
-	bool held, stopping;
+	struct orders orders = pump_orders(p);
+	bool stopping;
 
-	held = pump_held(p);
-	direction_read(p, &p->ab, held);
-	direction_read(p, &p->ba, held);
+	direction_read(p, &p->ab, orders);
+	direction_read(p, &p->ba, orders);
 	direction_write(p, &p->ba);
 	pthread_mutex_lock(&p->lock);
 	stopping = p->stopping;
@@ -248,32 +281,32 @@ static struct pollfd interest(struct line line, bool in, bool out)
 	return (struct pollfd){.fd = events ? line.fd : -1, .events = events};
 }
 
-static bool wants_in(struct pump *p, struct direction *d, bool held)
+static bool wants_in(struct pump *p, struct direction *d, struct orders orders)
 {
-	return d->state == DIRECTION_OPEN && direction_room(p, d, held);
+	return d->state == DIRECTION_OPEN && direction_room(p, d, orders);
 }
 
-static bool wants_out(struct pump *p, struct direction *d, bool held)
+static bool wants_out(struct pump *p, struct direction *d, struct orders orders)
 {
-	return d->state != DIRECTION_DONE && !direction_held(p, d, held) &&
+	return d->state != DIRECTION_DONE && !direction_held(p, d, orders) &&
 	       (d->queue.bytes || d->state == DIRECTION_FLUSHING);
 }
 
 /* What was read already, in the same record, and waits inside. */
-static bool has_more(struct pump *p, struct direction *d, bool held)
+static bool has_more(struct pump *p, struct direction *d, struct orders orders)
 {
-	return wants_in(p, d, held) && line_has_pending(d->from);
+	return wants_in(p, d, orders) && line_has_pending(d->from);
 }
 
 static int pump_wait(struct pump *p)
 {
-	bool held = pump_held(p);
+	struct orders now = pump_orders(p);
 	struct pollfd fds[] = {
-		interest(p->ab.from, wants_in(p, &p->ab, held), wants_out(p, &p->ba, held)),
-		interest(p->ab.to, wants_in(p, &p->ba, held), wants_out(p, &p->ab, held)),
+		interest(p->ab.from, wants_in(p, &p->ab, now), wants_out(p, &p->ba, now)),
+		interest(p->ab.to, wants_in(p, &p->ba, now), wants_out(p, &p->ab, now)),
 		interest(line_plain(p->wake), true, false),
 	};
-	bool more = has_more(p, &p->ab, held) || has_more(p, &p->ba, held);
+	bool more = has_more(p, &p->ab, now) || has_more(p, &p->ba, now);
 	uint64_t ignored;
 
 	if (poll(fds, sizeof(fds) / sizeof(fds[0]), more ? 0 : -1) < 0 && errno != EINTR)
@@ -306,33 +339,51 @@ static void *pump_main(void *arg)
 
 static void pump_free(struct pump *p)
 {
+	if (!p)
+		return;
 	pthread_mutex_destroy(&p->lock);
+	free(p->strained);
 	if (p->wake >= 0)
 		close(p->wake);
 	free(p);
 }
 
-int pump_start(struct line a, struct line b, const struct pump_options *opt, struct pump **out,
-	       struct errtext *err)
+/* Without its thread. */
+static int pump_new(const struct pump_options *opt, struct pump **out)
 {
 	struct pump *p = calloc(1, sizeof(*p));
-	int ret;
 
 	if (!p)
-		return errtext_set(err, -ENOMEM, "cannot start forwarding: out of memory");
+		return -ENOMEM;
 	if (opt)
 		p->opt = *opt;
 	if (!p->opt.hold_limit)
 		p->opt.hold_limit = PUMP_HOLD_LIMIT;
 	p->held = p->opt.held;
-	p->ab.from = p->ba.to = a;
-	p->ab.to = p->ba.from = b;
+	p->halted = p->opt.halted;
 	pthread_mutex_init(&p->lock, NULL);
 	p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	ret = p->wake < 0 ? errno : pthread_create(&p->thread, NULL, pump_main, p);
-	if (ret) {
+	p->strained = p->opt.strain ? malloc(STRAIN_SIZE) : NULL;
+	*out = p; /* to be freed, whatever is missing */
+	if (p->wake < 0)
+		return -errno;
+	return p->opt.strain && !p->strained ? -ENOMEM : 0;
+}
+
+int pump_start(struct line a, struct line b, const struct pump_options *opt, struct pump **out,
+	       struct errtext *err)
+{
+	struct pump *p = NULL;
+	int ret = pump_new(opt, &p);
+
+	if (ret == 0) {
+		p->ab.from = p->ba.to = a;
+		p->ab.to = p->ba.from = b;
+		ret = -pthread_create(&p->thread, NULL, pump_main, p);
+	}
+	if (ret < 0) {
 		pump_free(p);
-		return errtext_set(err, -ret, "cannot start forwarding: %s", strerror(ret));
+		return errtext_set(err, ret, "cannot start forwarding: %s", strerror(-ret));
 	}
 	*out = p;
 	return 0;
@@ -359,6 +410,11 @@ void pump_hold(struct pump *p)
 void pump_release(struct pump *p)
 {
 	pump_tell(p, &p->held, false);
+}
+
+void pump_go(struct pump *p)
+{
+	pump_tell(p, &p->halted, false);
 }
 
 void pump_hasten(struct pump *p)

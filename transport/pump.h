@@ -8,6 +8,9 @@
 // The direction a to b can be held: what a sends is still read, but kept in memory until released.
 // b to a always flows. An a that breaks (rather than ends) while held ends the pump, since half a
 // stream must not be released.
+//
+// What goes from a to b can be strained: part of it is dropped, and never reaches b. It can also be
+// halted: a is not even read, and waits as soon as its socket is full.
 #pragma once
 
 #include <stdbool.h>
@@ -40,6 +43,15 @@ struct pump_options {
 	 * anything has come. On the pump's thread. May be NULL: b's words reach a. */
 	size_t (*answer)(void *arg, const uint8_t *in, size_t n, uint8_t *out);
 	void *answer_arg;
+	/* What a says goes to b only as far as this gives it to keep(), in any pieces, which
+	 * returns 0 or a negative errno; all else of the n bytes at `in` is gone:
+	 * it takes no room, is not charged, counted, or seen by `answer`. One call's worth may go
+	 * beyond hold_limit. Returns 0, or a negative errno (never -EAGAIN) that ends the pump:
+	 * what b has not got then, it never gets. On the pump's thread. May be NULL: all passes. */
+	int (*strain)(void *arg, const uint8_t *in, size_t n,
+		      int (*keep)(void *opaque, const uint8_t *at, size_t n), void *opaque);
+	void *strain_arg;
+	bool halted; /* nothing is read from a before pump_go; a is answered, and b is read */
 };
 
 #define PUMP_ANSWER_MAX 64
@@ -54,6 +66,9 @@ int pump_start(struct line a, struct line b, const struct pump_options *opt, str
 void pump_hold(struct pump *p);
 /* Any thread. What was kept goes out at once, then all flows. */
 void pump_release(struct pump *p);
+
+/* Any thread. A pump that was started halted reads from a from now on. */
+void pump_go(struct pump *p);
 
 /* Any thread: from now on nothing that goes from a to b waits for the cap, or makes others wait. */
 void pump_hasten(struct pump *p);

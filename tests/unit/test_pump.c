@@ -509,3 +509,199 @@ Test(pump, who_does_not_listen_to_the_answer_is_carried_on)
 	close(f.left);
 	close(f.right);
 }
+
+/* ---- straining and halting ---- */
+
+/* Drops digits, keeps each run of other bytes, and ends at a '!'. */
+static int no_digits(void *arg, const uint8_t *in, size_t n,
+		     int (*keep)(void *opaque, const uint8_t *at, size_t n), void *opaque)
+{
+	int ret = 0;
+
+	(void)arg;
+	for (size_t i = 0; i < n && ret == 0; i++) {
+		if (in[i] == '!')
+			ret = -EPROTO;
+		else if (in[i] < '0' || in[i] > '9')
+			ret = keep(opaque, in + i, 1);
+	}
+	return ret;
+}
+
+static int all(void *arg, const uint8_t *in, size_t n,
+	       int (*keep)(void *opaque, const uint8_t *at, size_t n), void *opaque)
+{
+	(void)arg;
+	return keep(opaque, in, n);
+}
+
+ParameterizedTestParameters(pump, drops_what_the_strainer_drops)
+{
+	return cr_make_param_array(bool, kinds, 2);
+}
+
+ParameterizedTest(bool *tcp, pump, drops_what_the_strainer_drops)
+{
+	struct fixture f;
+
+	fixture_open_on(&f, (struct pump_options){.strain = no_digits}, *tcp);
+	say(f.left, "123a1b2");
+	say(f.left, "34567");
+	expect(f.right, "ab");
+	say(f.left, "c8");
+	expect(f.right, "c");
+	say(f.right, "99 flow back");
+	expect(f.left, "99 flow back");
+	cr_assert_eq(shutdown(f.left, SHUT_WR), 0);
+	expect_end(f.right);
+	shutdown(f.right, SHUT_WR);
+	cr_assert_eq(pump_join(f.pump), 0);
+	cr_assert_eq(pump_bytes_a_to_b(f.pump), 3);
+	fixture_close(&f, 0);
+}
+
+static size_t answer_counted(void *arg, const uint8_t *in, size_t n, uint8_t *out)
+{
+	size_t *heard = arg;
+
+	*heard += n;
+	memcpy(out, "OK", 2);
+	return n && in[n - 1] == '.' ? 2 : 0;
+}
+
+Test(pump, only_what_is_kept_is_answered)
+{
+	struct fixture f;
+	size_t heard = 0;
+
+	fixture_open(&f, (struct pump_options){.strain = no_digits,
+					       .answer = answer_counted,
+					       .answer_arg = &heard});
+	say(f.left, "0000000001");
+	say(f.left, "1a.2");
+	expect(f.left, "OK");
+	expect(f.right, "a.");
+	shutdown(f.left, SHUT_WR);
+	shutdown(f.right, SHUT_WR);
+	fixture_close(&f, 0);
+	cr_assert_eq(heard, 2);
+}
+
+/* What the strainer drops is not kept anywhere: it never fills a queue that nobody empties. */
+Test(pump, dropped_bytes_take_no_room)
+{
+	char *digits = malloc(BIG);
+	struct fixture f;
+
+	memset(digits, '7', BIG);
+	fixture_open(&f, (struct pump_options){.held = true, .hold_limit = 4, .strain = no_digits});
+	cr_assert_eq(socket_write_full(f.left, digits, BIG, -1), 0);
+	say(f.left, "abc");
+	await_kept(&f, 3);
+	expect_nothing(f.right);
+	pump_release(f.pump);
+	expect(f.right, "abc");
+	pump_stop(f.pump);
+	fixture_close(&f, -ECANCELED);
+	free(digits);
+}
+
+/* Kept bytes that b does not take keep a waiting, as without a strainer. */
+Test(pump, strained_flood_waits_for_b)
+{
+	struct flood flood;
+	struct fixture f;
+	uint64_t kept;
+	char c;
+
+	fixture_open(&f, (struct pump_options){.held = true, .hold_limit = MIB, .strain = all});
+	flood_start(&flood, f.left);
+	while (pump_bytes_kept(f.pump) < MIB)
+		sched_yield();
+	/* The way back is served after the limit, and the pump has had its chance to read on. */
+	say(f.right, "back");
+	expect(f.left, "back");
+	kept = pump_bytes_kept(f.pump);
+	cr_assert_lt(kept, 2 * MIB);
+	cr_assert_eq(recv(flood.fd, &c, 1, MSG_DONTWAIT | MSG_PEEK), -1);
+	pump_stop(f.pump);
+	pthread_join(flood.thread, NULL);
+	fixture_close(&f, -ECANCELED);
+}
+
+Test(pump, ends_where_the_strainer_ends)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.held = true, .strain = no_digits});
+	say(f.left, "good");
+	await_kept(&f, 4);
+	say(f.left, "bad!");
+	expect_end(f.left);
+	expect_end(f.right);
+	fixture_close(&f, -EPROTO);
+}
+
+Test(pump, ends_where_the_strainer_ends_while_it_flows)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.strain = no_digits});
+	say(f.left, "good");
+	expect(f.right, "good");
+	say(f.left, "bad!");
+	expect_end(f.left);
+	expect_end(f.right);
+	fixture_close(&f, -EPROTO);
+}
+
+Test(pump, halted_reads_nothing_from_a)
+{
+	struct fixture f;
+	size_t heard = 0;
+
+	fixture_open(&f,
+		     (struct pump_options){.halted = true, .answer = answer, .answer_arg = &heard});
+	say(f.left, "one.");
+	expect_on(f.left, "hello ");
+	say(f.right, "dropped");
+	expect_nothing(f.right);
+	cr_assert_eq(pump_bytes_kept(f.pump), 0);
+	pump_go(f.pump);
+	expect(f.right, "one.");
+	expect_on(f.left, "OK");
+	pump_stop(f.pump);
+	fixture_close(&f, -ECANCELED);
+	cr_assert_eq(heard, 4);
+}
+
+Test(pump, halted_keeps_the_writer_waiting)
+{
+	struct flood flood;
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.halted = true});
+	flood_start(&flood, f.left);
+	say(f.right, "back");
+	expect(f.left, "back");
+	cr_assert_eq(pump_bytes_kept(f.pump) + pump_bytes_a_to_b(f.pump), 0);
+	pump_go(f.pump);
+	cr_assert_null(flood_read(&f.right));
+	pthread_join(flood.thread, NULL);
+	shutdown(f.right, SHUT_WR);
+	fixture_close(&f, 0);
+}
+
+Test(pump, halted_can_be_stopped_and_loses_b)
+{
+	struct fixture f;
+
+	fixture_open(&f, (struct pump_options){.halted = true});
+	say(f.left, "unread");
+	shutdown(f.right, SHUT_WR);
+	while (!pump_has_lost_b(f.pump))
+		sched_yield();
+	pump_stop(f.pump);
+	expect_end(f.right);
+	fixture_close(&f, -ECANCELED);
+}
