@@ -13,6 +13,7 @@
 #include "fs_user.h"
 #include "pump.h"
 #include "return_path.h"
+#include "strainer.h"
 
 struct forward {
 	/* constant after init */
@@ -21,19 +22,25 @@ struct forward {
 	int listen_fd;
 	pthread_t thread;
 	bool started;
-	struct return_path return_path; /* the thread's, then the pump's */
+	struct strainer *strainer; /* NULL: all passes. The pump's thread strains */
+
+	/* the thread's, then the pump's */
+	struct return_path return_path;
+	struct errtext misfit; /* why it could not be strained */
 
 	pthread_mutex_t lock;
 	/* under lock */
 	struct pump *pump;
+	bool going; /* may be read */
 	bool cut;
 };
 
 static void pump_ended(void *arg, int result)
 {
 	struct forward *f = arg;
+	const char *text = f->misfit.text[0] ? f->misfit.text : strerror(-result);
 
-	f->opt.ended(f->opt.opaque, result, result ? strerror(-result) : "");
+	f->opt.ended(f->opt.opaque, result, result ? text : "");
 }
 
 _Static_assert(RETURN_PATH_MAX <= PUMP_ANSWER_MAX, "the pump has room for what QEMU is told");
@@ -42,7 +49,18 @@ static size_t answer(void *arg, const uint8_t *in, size_t n, uint8_t *out)
 {
 	struct forward *f = arg;
 
+	/* RAM that is kept is no end of the stream, whatever the guest wrote there. */
+	if (f->strainer && !strainer_is_past_ram(f->strainer))
+		n = 0;
 	return return_path_answer(&f->return_path, in, n, out);
+}
+
+static int strain(void *arg, const uint8_t *in, size_t n,
+		  int (*keep)(void *opaque, const uint8_t *at, size_t n), void *opaque)
+{
+	struct forward *f = arg;
+
+	return strainer_strain(f->strainer, in, n, keep, opaque, &f->misfit);
 }
 
 /* What QEMU waits for before anything has come: it spins until then, so it does not wait for the
@@ -56,27 +74,39 @@ static void answer_early(struct forward *f, int local)
 		f->return_path.acked = false; /* the pump will see what is wrong */
 }
 
-static int join_ends(struct forward *f, int local, struct errtext *err)
+static int start_pump(struct forward *f, struct line near, struct line far, struct errtext *err)
 {
+	bool qemu_stream = f->opt.kind == WIRE_KIND_QEMU_STREAM;
 	struct pump_options options = {.ended = pump_ended,
 				       .arg = f,
 				       .pacer = f->opt.pacer,
-				       .paced = f->opt.kind == WIRE_KIND_QEMU_STREAM,
-				       .answer =
-					       f->opt.kind == WIRE_KIND_QEMU_STREAM ? answer : NULL,
-				       .answer_arg = f};
+				       .paced = qemu_stream,
+				       .answer = qemu_stream ? answer : NULL,
+				       .answer_arg = f,
+				       .strain = f->strainer ? strain : NULL,
+				       .strain_arg = f};
+	int ret;
+
+	pthread_mutex_lock(&f->lock);
+	options.halted = f->strainer && !f->going;
+	ret = f->cut ? -ECANCELED : pump_start(near, far, &options, &f->pump, err);
+	pthread_mutex_unlock(&f->lock);
+	return ret;
+}
+
+static int join_ends(struct forward *f, int local, struct errtext *err)
+{
 	_cleanup_line_ struct line near = line_plain(local);
 	_cleanup_line_ struct line far = LINE_NONE;
 	int ret;
 
-	if (options.answer)
+	if (f->opt.kind == WIRE_KIND_QEMU_STREAM)
 		answer_early(f, near.fd);
+	if (f->opt.begun)
+		f->opt.begun(f->opt.opaque);
 	ret = door_dial(f->opt.peer, f->opt.kind, 0, &far, NULL, err);
-	if (ret < 0)
-		return ret;
-	pthread_mutex_lock(&f->lock);
-	ret = f->cut ? -ECANCELED : pump_start(near, far, &options, &f->pump, err);
-	pthread_mutex_unlock(&f->lock);
+	if (ret == 0)
+		ret = start_pump(f, near, far, err);
 	if (ret == 0) {
 		line_steal(&near);
 		line_steal(&far);
@@ -127,7 +157,9 @@ int forward_new(const struct forward_options *options, struct forward **out, str
 	f->return_path.acknowledge = options->acknowledge;
 	f->listen_fd = -1;
 	pthread_mutex_init(&f->lock, NULL);
-	ret = listen_as_owner(f, err);
+	ret = options->strain ? strainer_new(options->strain, &f->strainer) : 0;
+	if (ret == 0)
+		ret = listen_as_owner(f, err);
 	if (ret == 0)
 		ret = -pthread_create(&f->thread, NULL, forward_main, f);
 	if (ret < 0) {
@@ -137,6 +169,15 @@ int forward_new(const struct forward_options *options, struct forward **out, str
 	f->started = true;
 	*out = f;
 	return 0;
+}
+
+void forward_go(struct forward *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->going = true;
+	if (f->pump)
+		pump_go(f->pump);
+	pthread_mutex_unlock(&f->lock);
 }
 
 void forward_hasten(struct forward *f)
@@ -168,6 +209,13 @@ uint64_t forward_bytes(struct forward *f)
 	return bytes;
 }
 
+void forward_strained(const struct forward *f, struct strainer_stats *out)
+{
+	*out = (struct strainer_stats){0};
+	if (f->strainer)
+		strainer_stats(f->strainer, out);
+}
+
 void forward_destroy(struct forward *f)
 {
 	if (!f)
@@ -177,6 +225,7 @@ void forward_destroy(struct forward *f)
 	if (f->started)
 		pthread_join(f->thread, NULL);
 	pump_destroy(f->pump);
+	strainer_destroy(f->strainer);
 	cleanup_close(&f->listen_fd);
 	remove_socket(f);
 	pthread_mutex_destroy(&f->lock);
