@@ -12,6 +12,7 @@ enum vm_type {
 	VM_SECTION_START = 0x01,
 	VM_SECTION_PART = 0x02,
 	VM_SECTION_END = 0x03,
+	VM_SECTION_FULL = 0x04,
 	VM_SUBSECTION = 0x05,
 	VM_CONFIGURATION = 0x07,
 	VM_COMMAND = 0x08,
@@ -54,6 +55,12 @@ static bool may_go_on(const struct strainer *s)
 	return s->ram == STRAINER_RAM_BEGUN;
 }
 
+/* Its name is gathered only to be told. */
+static bool may_be_named(const struct strainer *s)
+{
+	return s->ram != STRAINER_RAM_ENDED;
+}
+
 static bool may_close(const struct strainer *s)
 {
 	return s->footer_due;
@@ -71,6 +78,7 @@ static const struct vm_row {
 	{VM_SECTION_START, may_always, STRAINER_START_LENGTH, 5},
 	{VM_SECTION_PART, may_go_on, STRAINER_SECTION, 4},
 	{VM_SECTION_END, may_go_on, STRAINER_SECTION, 4},
+	{VM_SECTION_FULL, may_be_named, STRAINER_START_LENGTH, 5},
 	{VM_SECTION_FOOTER, may_close, STRAINER_FOOTER, 4},
 };
 
@@ -95,7 +103,7 @@ static int take_type(struct strainer *s, const struct strainer_sink *to)
 		s->ends = type == VM_SECTION_END;
 		return strainer_keep_head(s, to, row->next, row->size);
 	}
-	if (row || s->ram != STRAINER_RAM_ENDED)
+	if (s->ram != STRAINER_RAM_ENDED || (row && type != VM_SECTION_FULL))
 		return strainer_misfit(s, to, "it has a section of type 0x%02x %s", type,
 				       s->ram == STRAINER_RAM_ENDED
 					       ? "after the end of RAM"
@@ -174,7 +182,7 @@ static int take_start(struct strainer *s, const struct strainer_sink *to)
 	size_t n = s->need - 8;
 	uint32_t version = strainer_be32(s->head + n + 4);
 
-	if (n != 3 || memcmp(s->head, "ram", 3) != 0)
+	if (!s->starts || n != 3 || memcmp(s->head, "ram", 3) != 0)
 		return strainer_misfit(s, to, "'%.*s' sends its state while the guest runs", (int)n,
 				       s->head);
 	if (s->ram != STRAINER_RAM_AWAITED)

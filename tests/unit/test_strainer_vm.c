@@ -76,6 +76,13 @@ static void early_device_in_ram(struct qemu_stream *s)
 	put_device_state(s);
 }
 
+static void early_ram(struct qemu_stream *s)
+{
+	put_header(s);
+	put_start(s, "ram", 4);
+	s->bytes[8] = 4;
+}
+
 static void early_end(struct qemu_stream *s)
 {
 	put_setup(s);
@@ -159,8 +166,9 @@ static const struct misfit misfits[] = {
 	{nameless_subsection, "part without a name"},
 	{postcopy_advise, "command 3 with 16 bytes"},
 	{long_ping, "command 2 with 5 bytes"},
-	{early_device, "type 0x04 before the end of RAM"},
-	{early_device_in_ram, "type 0x04 before the end of RAM"},
+	{early_device, "'cpu' sends its state while the guest runs"},
+	{early_device_in_ram, "'cpu' sends its state"},
+	{early_ram, "'ram' sends its state"},
 	{early_end, "type 0x00 before the end of RAM"},
 	{other_iterable, "'dirty-?[2J' sends its state"},
 	{iterable_after_ram, "'vfio' sends its state"},
