@@ -12,6 +12,7 @@
 #include "line.h"
 #include "ram_access.h"
 #include "tls_files.h"
+#include "tls_record.h"
 #include "tls_stream.h"
 #include "uring_stream.h"
 
@@ -103,6 +104,15 @@ static unsigned int cut(uint8_t *at, size_t size, unsigned int seed, struct iove
 	return n;
 }
 
+static uint8_t *some_bytes(void)
+{
+	uint8_t *bytes = malloc(BIG);
+
+	for (size_t i = 0; i < BIG; i++)
+		bytes[i] = (uint8_t)(i * 2654435761u >> 13);
+	return bytes;
+}
+
 struct sending {
 	struct fixture *f;
 	uint8_t *bytes;
@@ -125,13 +135,11 @@ static void *send_main(void *arg)
 
 static void cross(struct fixture *f, unsigned int times)
 {
-	struct sending s = {.f = f, .bytes = malloc(BIG), .times = times};
+	struct sending s = {.f = f, .bytes = some_bytes(), .times = times};
 	uint8_t *got = malloc(BIG);
 	struct iovec iov[IOV_MAX];
 	pthread_t thread;
 
-	for (size_t i = 0; i < BIG; i++)
-		s.bytes[i] = (uint8_t)(i * 2654435761u >> 13);
 	cr_assert_eq(pthread_create(&thread, NULL, send_main, &s), 0);
 	for (unsigned int i = 0; i < times; i++) {
 		memset(got, 0, BIG);
@@ -169,6 +177,73 @@ Test(tls_stream, keys_are_renewed_on_the_way)
 	cr_assert_geq(tls_key_updates(tls), 2 * BIG / TLS_RECORD_MAX / 100);
 	close_all(&f);
 }
+
+/* ---- OpenSSL's own records at the other end ---- */
+
+/* A stream at the source, OpenSSL at the destination. */
+static void open_mixed(struct fixture *f)
+{
+	struct errtext err = {0};
+
+	open_lines(f);
+	tls_set_record_limit(f->lines[0].tls, 20);
+	tls_set_record_limit(f->lines[1].tls, 20);
+	cr_assert_eq(tls_stream_new(line_steal(&f->lines[0]), NULL, &f->out, &err), 0, "%s",
+		     err.text);
+}
+
+Test(tls_stream, openssl_reads_what_is_sent)
+{
+	struct fixture f;
+	struct sending s = {.f = &f, .bytes = some_bytes(), .times = 1};
+	uint8_t *got = calloc(1, BIG);
+	pthread_t thread;
+
+	open_mixed(&f);
+	cr_assert_eq(pthread_create(&thread, NULL, send_main, &s), 0);
+	cr_assert_eq(line_read_full(f.lines[1], got, BIG, PATIENT_MS), 0);
+	pthread_join(thread, NULL);
+	cr_assert_eq(memcmp(got, s.bytes, BIG), 0);
+	end(&f.out);
+	cr_assert_eq(line_read_full(f.lines[1], got, 1, PATIENT_MS), -ENODATA);
+	close_all(&f);
+	free(s.bytes);
+	free(got);
+}
+
+static void *write_main(void *arg)
+{
+	struct sending *s = arg;
+
+	for (size_t at = 0, n = 1; at < BIG && s->ret == 0; at += n, n = n * 7 % 40000 + 1) {
+		n = n < BIG - at ? n : BIG - at;
+		s->ret = line_write_full(s->f->lines[1], s->bytes + at, n, PATIENT_MS);
+	}
+	line_end(s->f->lines[1]);
+	return NULL;
+}
+
+Test(tls_stream, what_openssl_writes_arrives)
+{
+	struct fixture f;
+	struct sending s = {.f = &f, .bytes = some_bytes()};
+	uint8_t *got = calloc(1, BIG);
+	struct iovec iov[IOV_MAX];
+	pthread_t thread;
+
+	open_mixed(&f);
+	cr_assert_eq(pthread_create(&thread, NULL, write_main, &s), 0);
+	cr_assert_eq(f.out->ops->recv(f.out, iov, cut(got, BIG, 3, iov)), 0);
+	pthread_join(thread, NULL);
+	cr_assert_eq(s.ret, 0);
+	cr_assert_eq(memcmp(got, s.bytes, BIG), 0);
+	cr_assert_eq(f.out->ops->recv(f.out, &(struct iovec){got, 1}, 1), -ENODATA);
+	close_all(&f);
+	free(s.bytes);
+	free(got);
+}
+
+/* ---- small ones, and the end ---- */
 
 Test(tls_stream, small_ones_go_to_and_fro)
 {
