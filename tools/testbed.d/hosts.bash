@@ -125,6 +125,7 @@ namespaces_make() {
 	touch "$directory"/{net,mnt,uts}
 	"$PARTS/host-config" "$host" "$directory" "$DATA" "$INSTANCE"
 	certificate_make "$host" "$directory/pki"
+	qemu_certificates_copy "$directory/pki" "$directory/etc/tls"
 	unshare --net="$directory/net" --uts="$directory/uts" true 9<&- ||
 		die "host $host: cannot make its namespaces (message above)"
 	mount_namespace_make "$directory/mnt"
@@ -139,6 +140,17 @@ certificate_make() {
 	[[ $1 == a ]] || number=2
 	"$PARTS/../dray-pki" host --ca "$STATE/ca" --out "$2" "dray-$1" "dray-$1-mig" "10.77.0.$number" "10.78.0.$number" \
 		>/dev/null
+}
+
+# The same, under the names that QEMU's own TLS wants, and for its user.
+qemu_certificates_copy() {
+	local pki=$1 directory=$2 role
+	install -d -m 0755 "$directory"
+	install -m 0644 "$pki/ca.crt" "$directory/ca-cert.pem"
+	for role in server client; do
+		install -m 0644 "$pki/tls.crt" "$directory/$role-cert.pem"
+		install -m 0600 -o libvirt-qemu "$pki/tls.key" "$directory/$role-key.pem"
+	done
 }
 
 # link_make NAME NETWORK: one veth pair between the hosts. Made inside, so the machine itself never sees it.
