@@ -5,6 +5,7 @@
 // at a time; only shutdown may be called from any other.
 #pragma once
 
+#include <stddef.h>
 #include <sys/uio.h>
 
 struct byte_stream;
@@ -28,4 +29,7 @@ struct byte_stream_ops {
 
 struct byte_stream {
 	const struct byte_stream_ops *ops;
+	/* So many bytes had best be handed over at a time, while the cache has them: a stream whose
+	 * thread goes through them itself. 0: as many as the caller likes. */
+	size_t batch;
 };

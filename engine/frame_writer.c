@@ -10,6 +10,7 @@
 struct frame_writer {
 	const struct ram_map *ram;
 	struct byte_stream *stream;
+	uint32_t pages_max; /* in a frame */
 	uint32_t round;
 	uint16_t flags;
 	struct wire_frame frame;	  /* being filled; runs == 0: empty */
@@ -17,6 +18,13 @@ struct frame_writer {
 	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
 	unsigned int head_next;
 };
+
+static uint32_t pages_max(const struct byte_stream *stream)
+{
+	size_t pages = stream->batch >> RAM_PAGE_SHIFT;
+
+	return pages && pages < WIRE_FRAME_PAGES_MAX ? (uint32_t)pages : WIRE_FRAME_PAGES_MAX;
+}
 
 int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
 		     struct frame_writer **out)
@@ -27,6 +35,7 @@ int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
 		return -ENOMEM;
 	w->ram = ram;
 	w->stream = stream;
+	w->pages_max = pages_max(stream);
 	*out = w;
 	return 0;
 }
@@ -99,7 +108,7 @@ static bool must_flush(const struct frame_writer *w, enum wire_frame_type type, 
 		return false;
 	if (w->frame.type != type || w->frame.block != block)
 		return true;
-	if (type == WIRE_FRAME_PAGES && w->pages + count > WIRE_FRAME_PAGES_MAX)
+	if (type == WIRE_FRAME_PAGES && w->pages + count > w->pages_max)
 		return true;
 	return w->frame.runs == WIRE_FRAME_RUNS_MAX && fits_last_run(w, first, count) < count;
 }

@@ -369,6 +369,7 @@ static int protect(struct byte_stream *stream, struct tls *tls, struct errtext *
 	t->ops.recv = tls_stream_recv;
 	s->layer_state = t;
 	s->layer = &layer;
+	s->base.batch = RECORDS * (size_t)TLS_RECORD_MAX;
 	s->base.ops = &t->ops;
 	return 0;
 }
