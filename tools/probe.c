@@ -23,6 +23,7 @@
 #include "libvirt_host.h"
 #include "socket.h"
 #include "tls_credentials.h"
+#include "tls_rate.h"
 #include "tracker.h"
 #include "uffd_device.h"
 #include "uring_stream.h"
@@ -155,6 +156,18 @@ static void probe_tls(json_object *o)
 	tls_credentials_destroy(c);
 }
 
+/* Beside each other: which one is faster is the CPU's affair. */
+static void probe_ciphers(json_object *o)
+{
+	json_object_object_add(o, "tls_cipher",
+			       json_object_new_string(tls_rate_prefers_chacha()
+							      ? "TLS_CHACHA20_POLY1305_SHA256"
+							      : "TLS_AES_128_GCM_SHA256"));
+	json_object_object_add(o, "tls_aes_128_gcm_mb_s", json_object_new_int64(tls_rate(false)));
+	json_object_object_add(o, "tls_chacha20_poly1305_mb_s",
+			       json_object_new_int64(tls_rate(true)));
+}
+
 /* Nothing uses it in this version. An unconnected socket is refused otherwise where there is one.
  */
 static bool has_kernel_tls(void)
@@ -221,6 +234,7 @@ int command_probe(int argc, char **argv)
 	probe_kernel(o);
 	add_flag(o, "kernel_tls", has_kernel_tls());
 	probe_tls(o);
+	probe_ciphers(o);
 	probe_libvirt(o, a.launcher, a.libvirt_socket);
 	if (a.json)
 		puts(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));

@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include "cleanup.h"
 #include "tls_credentials_private.h"
+#include "tls_rate.h"
 
 #define PATH_SIZE 512
 /* Between the renaming of one new file and of the next they do not fit each other. */
@@ -249,11 +250,8 @@ static int check_own(const char *dir, SSL_CTX *ctx, struct errtext *err)
  * SHA-256, which a session's secret is for. */
 static const char *cipher_order(void)
 {
-#if defined(__x86_64__)
-	if (!__builtin_cpu_supports("aes"))
-		return "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256";
-#endif
-	return "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256";
+	return tls_rate_prefers_chacha() ? "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256"
+					 : "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256";
 }
 
 static int configure(SSL_CTX *ctx, struct errtext *err)
