@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
+#include "page_hash.h"
 
 int block_record_init(struct block_record *r, const struct ram_block *b, uint64_t granule)
 {

@@ -6,8 +6,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 #include "cleanup.h"
+#include "page_hash.h"
 
 #define PIECE (2u << 20)
 

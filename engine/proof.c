@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xxhash.h>
 #include "hole.h"
+#include "page_hash.h"
 #include "ram_kept.h"
 
 #define CHUNK_PAGES 256u /* read at once */
