@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cleanup.h"
 #include "ram_map.h"
 #include "strainer.h"
 
@@ -27,6 +28,13 @@ struct qemu_stream {
 	uint8_t *bytes;
 	size_t n, room;
 };
+
+static inline void cleanup_stream(struct qemu_stream *s)
+{
+	free(s->bytes);
+}
+
+#define _cleanup_stream_ _cleanup_(cleanup_stream)
 
 static inline void put(struct qemu_stream *s, const void *bytes, size_t n)
 {
@@ -227,7 +235,7 @@ static inline void expect_misfits(const struct misfit *misfits, size_t count)
 	struct ram_map drop = dropped_blocks();
 
 	for (size_t i = 0; i < count; i++) {
-		struct qemu_stream in = {0}, kept = {0};
+		_cleanup_stream_ struct qemu_stream in = {0}, kept = {0};
 		struct strainer *s = strainer_for(&drop);
 		struct errtext err = {0}, again = {0};
 
@@ -240,8 +248,6 @@ static inline void expect_misfits(const struct misfit *misfits, size_t count)
 		cr_expect_eq(strain_piece(s, in.bytes, in.n, &kept, &again), -EPROTO);
 		cr_expect(again.text[0]);
 		strainer_destroy(s);
-		free(in.bytes);
-		free(kept.bytes);
 	}
 	ram_map_destroy(&drop);
 }

@@ -209,7 +209,7 @@ static void put_rest(struct qemu_stream *s)
 
 Test(forward, waits_for_the_word_and_strains)
 {
-	struct qemu_stream in = {0}, want = {0};
+	_cleanup_stream_ struct qemu_stream in = {0}, want = {0};
 	struct strainer_stats stats;
 	struct fixture f;
 	size_t first;
@@ -251,7 +251,7 @@ Test(forward, waits_for_the_word_and_strains)
 
 Test(forward, may_get_the_word_before_qemu_connects)
 {
-	struct qemu_stream in = {0};
+	_cleanup_stream_ struct qemu_stream in = {0};
 	struct fixture f;
 
 	open_forward(&f, strained);
@@ -267,7 +267,7 @@ Test(forward, may_get_the_word_before_qemu_connects)
 
 Test(forward, ends_with_what_could_not_be_strained)
 {
-	struct qemu_stream in = {0};
+	_cleanup_stream_ struct qemu_stream in = {0};
 	struct fixture f;
 
 	open_forward(&f, strained);

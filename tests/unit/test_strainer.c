@@ -59,7 +59,7 @@ static void expect_kept(const struct qemu_stream *kept, const struct qemu_stream
 
 Test(strainer, drops_pages_and_keeps_all_else)
 {
-	struct qemu_stream in = {0}, want = {0}, kept = {0};
+	_cleanup_stream_ struct qemu_stream in = {0}, want = {0}, kept = {0};
 	struct ram_map drop = dropped_blocks();
 	struct strainer *s = strainer_for(&drop);
 	struct strainer_stats stats;
@@ -77,15 +77,12 @@ Test(strainer, drops_pages_and_keeps_all_else)
 	cr_assert_eq(stats.kept_bytes, want.n);
 	cr_assert(stats.past_ram && strainer_is_past_ram(s));
 	strainer_destroy(s);
-	free(in.bytes);
-	free(want.bytes);
-	free(kept.bytes);
 	ram_map_destroy(&drop);
 }
 
 Test(strainer, a_cut_anywhere_changes_nothing)
 {
-	struct qemu_stream in = {0}, want = {0}, kept = {0};
+	_cleanup_stream_ struct qemu_stream in = {0}, want = {0}, kept = {0};
 	struct ram_map drop = dropped_blocks();
 	struct errtext err = {0};
 
@@ -95,7 +92,7 @@ Test(strainer, a_cut_anywhere_changes_nothing)
 
 		kept.n = 0;
 		cr_assert_eq(strain_piece(s, in.bytes, cut, &kept, &err), 0, "%s", err.text);
-		cr_assert_eq(memcmp(kept.bytes, want.bytes, kept.n), 0);
+		cr_assert(kept.n == 0 || memcmp(kept.bytes, want.bytes, kept.n) == 0);
 		cr_assert_eq(strain_piece(s, in.bytes + cut, in.n - cut, &kept, &err), 0, "%s",
 			     err.text);
 		expect_kept(&kept, &want, want.n);
@@ -106,7 +103,7 @@ Test(strainer, a_cut_anywhere_changes_nothing)
 
 Test(strainer, takes_pieces_of_any_size)
 {
-	struct qemu_stream in = {0}, want = {0}, kept = {0};
+	_cleanup_stream_ struct qemu_stream in = {0}, want = {0}, kept = {0};
 	struct ram_map drop = dropped_blocks();
 	struct errtext err = {0};
 
@@ -129,7 +126,7 @@ Test(strainer, takes_pieces_of_any_size)
 /* Machine types before 2.4. */
 Test(strainer, takes_a_stream_without_configuration_and_footers)
 {
-	struct qemu_stream in = {0}, kept = {0};
+	_cleanup_stream_ struct qemu_stream in = {0}, kept = {0};
 	struct ram_map drop = {0};
 	struct strainer *s;
 	struct errtext err = {0};
@@ -164,7 +161,7 @@ static int keep_little(void *opaque, const uint8_t *at, size_t n)
 
 Test(strainer, stops_for_good_where_keep_stops)
 {
-	struct qemu_stream in = {0}, want = {0};
+	_cleanup_stream_ struct qemu_stream in = {0}, want = {0};
 	struct ram_map drop = dropped_blocks();
 
 	put_whole(&in, &want);

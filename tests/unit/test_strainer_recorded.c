@@ -86,8 +86,9 @@ Test(strainer_recorded, loses_its_ram_and_nothing_else)
 	for (size_t i = 0; i < STREAMS_COUNT; i++) {
 		const struct recorded *r = &streams[i];
 		struct strainer_stats stats, other;
-		struct qemu_stream in = unpack(r), kept = strain(&in, r->block, in.n, &stats);
-		struct qemu_stream again = strain(&kept, r->block, kept.n, &other);
+		_cleanup_stream_ struct qemu_stream in = unpack(r),
+						    kept = strain(&in, r->block, in.n, &stats);
+		_cleanup_stream_ struct qemu_stream again = strain(&kept, r->block, kept.n, &other);
 
 		cr_assert_geq(stats.data_pages + stats.zero_pages, RAM_BYTES / RAM_PAGE_SIZE);
 		cr_assert_gt(stats.data_pages, 16, "%s", r->what);
@@ -106,13 +107,14 @@ Test(strainer_recorded, may_be_cut_anywhere)
 	for (size_t i = 0; i < STREAMS_COUNT; i++) {
 		const struct recorded *r = &streams[i];
 		struct strainer_stats stats;
-		struct qemu_stream in = unpack(r), kept = strain(&in, r->block, in.n, &stats);
+		_cleanup_stream_ struct qemu_stream in = unpack(r),
+						    kept = strain(&in, r->block, in.n, &stats);
 
 		for (size_t p = 0; p < sizeof(pieces) / sizeof(pieces[0]); p++) {
-			struct qemu_stream cut = strain(&in, r->block, pieces[p], &stats);
+			_cleanup_stream_ struct qemu_stream cut =
+				strain(&in, r->block, pieces[p], &stats);
 
 			expect_same(r, &kept, &cut);
-			free(cut.bytes);
 		}
 	}
 }
@@ -123,8 +125,9 @@ Test(strainer_recorded, keeps_all_if_nothing_is_dropped)
 	for (size_t i = 0; i < STREAMS_COUNT; i++) {
 		const struct recorded *r = &streams[i];
 		struct strainer_stats stats;
-		struct qemu_stream in = unpack(r), named = strain(&in, NULL, in.n, &stats);
-		struct qemu_stream again = strain(&named, NULL, named.n, &stats);
+		_cleanup_stream_ struct qemu_stream in = unpack(r),
+						    named = strain(&in, NULL, in.n, &stats);
+		_cleanup_stream_ struct qemu_stream again = strain(&named, NULL, named.n, &stats);
 
 		cr_assert_gt(named.n, in.n);
 		expect_same(r, &named, &again);
