@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "door.h"
+#include "pacer.h"
 #include "qemu_stream.h"
 #include "socket.h"
 
@@ -184,6 +185,27 @@ Test(forward, carries_a_tunnel_both_ways)
 	forward_strained(f.forward, &stats);
 	cr_assert_eq(stats.read_bytes, 0);
 	close_forward(&f);
+}
+
+/* A byte a second: nothing of this would end in time if it waited. */
+Test(forward, hastened_before_qemu_connects_it_never_waits_for_the_cap)
+{
+	static const uint8_t much[1000] = {1};
+	struct pacer *pacer;
+	struct fixture f;
+
+	cr_assert_eq(pacer_new(1, &pacer), 0);
+	open_forward(&f, (struct forward_options){.kind = WIRE_KIND_QEMU_STREAM, .pacer = pacer});
+	forward_hasten(f.forward);
+	connect_qemu(&f);
+	let_in(&f);
+	for (unsigned int i = 0; i < 3; i++) {
+		say(f.qemu, much, sizeof(much));
+		expect(f.there.fd, much, sizeof(much));
+	}
+	end_both(&f);
+	close_forward(&f);
+	pacer_destroy(pacer);
 }
 
 /* ---- with one ---- */

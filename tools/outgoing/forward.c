@@ -32,6 +32,7 @@ struct forward {
 	/* under lock */
 	struct pump *pump;
 	bool going; /* may be read */
+	bool hastened;
 	bool cut;
 };
 
@@ -90,6 +91,8 @@ static int start_pump(struct forward *f, struct line near, struct line far, stru
 	pthread_mutex_lock(&f->lock);
 	options.halted = f->strainer && !f->going;
 	ret = f->cut ? -ECANCELED : pump_start(near, far, &options, &f->pump, err);
+	if (ret == 0 && f->hastened)
+		pump_hasten(f->pump);
 	pthread_mutex_unlock(&f->lock);
 	return ret;
 }
@@ -183,6 +186,7 @@ void forward_go(struct forward *f)
 void forward_hasten(struct forward *f)
 {
 	pthread_mutex_lock(&f->lock);
+	f->hastened = true;
 	if (f->pump)
 		pump_hasten(f->pump);
 	pthread_mutex_unlock(&f->lock);
