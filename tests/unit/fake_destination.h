@@ -103,6 +103,7 @@ struct fake_destination {
 	unsigned int ahead;	   /* in the queue */
 	unsigned int monitor_late; /* so many tries; under lock */
 	enum wire_type odd;	   /* X; PREPARED if not set */
+	bool trial;		   /* the source only asks */
 	/* of a session that another process began */
 	enum domain_state libvirt_said; /* at the first look */
 	bool all_has_come, nothing_inside, locked;
@@ -841,6 +842,7 @@ static inline void fake_prepare(const struct fake_destination *d, int fd)
 					     .silence_ms = WIRE_SILENCE_MAX_MS,
 					     .running = !d->paused,
 					     .autostart = d->autostart,
+					     .trial = d->trial,
 					     .ram = d->shape}};
 
 	cr_assert_eq(uuid_parse(FAKE_UUID, m.prepare.uuid), 0);

@@ -270,6 +270,35 @@ Test(server, a_migration_that_fails_is_told)
 	done(&f);
 }
 
+/* What `dray check --destination` does is no migration: `once` goes on waiting for one. */
+Test(server, once_is_not_used_up_by_a_trial)
+{
+	struct fixture f;
+	char line[2048];
+	int trial, fd;
+
+	init(&f);
+	f.options.once = true;
+	f.d->script = "A";
+	f.d->trial = true;
+	fake_domain_of(f.d, DOMAIN_ABSENT);
+	start(&f);
+	trial = connect_as(&f, WIRE_KIND_CONTROL);
+	fake_prepare(f.d, trial);
+	cr_assert_not_null(fgets(line, sizeof(line), f.told));
+	cr_assert(strstr(line, "\"event\":\"checked\""), "%s", line);
+	f.d->trial = false;
+	f.peer.session[0] = f.d->session[0] += 1; /* another one */
+	fd = connect_as(&f, WIRE_KIND_CONTROL);
+	fake_prepare(f.d, fd);
+	cr_assert_eq(ended(&f), EXIT_FAILED);
+	cr_assert_not_null(fgets(line, sizeof(line), f.told));
+	cr_assert(strstr(line, "\"result\":\"failed\""), "%s", line);
+	close(trial);
+	close(fd);
+	done(&f);
+}
+
 /* Who does not say PREPARE has begun no migration: the receiver goes on. */
 Test(server, a_control_connection_says_prepare_first)
 {

@@ -208,6 +208,7 @@ void incoming_end(struct incoming *in, struct incoming_result *result)
 	const struct record *r = &in->place.record;
 
 	act(in, result);
+	result->trial = in->prepare.trial && !r->released; /* whatever the source has called it */
 	result->arrived = in->state == INCOMING_ARRIVED;
 	result->unknown = in->state == INCOMING_UNKNOWN;
 	incoming_joined_end(in);

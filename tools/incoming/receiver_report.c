@@ -74,6 +74,16 @@ void receiver_report_session(struct receiver_report *r, const char *peer, bool t
 	event(r, "result", PHASE_FINISH, text);
 }
 
+void receiver_report_trial(struct receiver_report *r, const char *peer,
+			   const struct incoming_result *in)
+{
+	char text[ERRTEXT_SIZE + WIRE_NAME_MAX + SOCKET_PEER_SIZE + 64];
+
+	snprintf(text, sizeof(text), "%s from %s, asked for by dray check: %s", in->domain, peer,
+		 in->reason);
+	event(r, "checked", PHASE_PREPARE, text);
+}
+
 /* Under the lock. */
 static bool has_room(struct receiver_report *r, uint64_t now_us)
 {

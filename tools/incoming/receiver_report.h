@@ -32,6 +32,9 @@ void receiver_report_listening(struct receiver_report *r, uint16_t port);
 /* How a session from `peer` has ended. */
 void receiver_report_session(struct receiver_report *r, const char *peer, bool tls,
 			     const struct incoming_result *in);
+/* The same of one that `dray check --destination` made. */
+void receiver_report_trial(struct receiver_report *r, const char *peer,
+			   const struct incoming_result *in);
 /* Whoever asks why nothing arrives reads it here. */
 void receiver_report_refused(struct receiver_report *r, const char *peer, const char *why,
 			     uint64_t now_us);

@@ -68,11 +68,16 @@ static bool is_last(const struct server *s, const uint8_t session[WIRE_SESSION_S
 	return s->opt.session ? strcmp(text, s->opt.session) == 0 : s->opt.once;
 }
 
+/* A trial is no migration: `once` goes on waiting for one. */
 static void finish(struct server *s, const struct connection *c, const struct wire_hello *hello,
 		   const struct incoming_result *in)
 {
 	if (!in->prepared)
 		return;
+	if (in->trial) {
+		receiver_report_trial(&s->report, c->peer, in);
+		return;
+	}
 	receiver_report_session(&s->report, c->peer, s->tls_dir[0] != 0, in);
 	if (is_last(s, hello->session))
 		served_note(&s->served, in->arrived ? EXIT_COMPLETED : EXIT_FAILED, in->untold);
