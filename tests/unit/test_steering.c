@@ -14,6 +14,7 @@
 #include "clock.h"
 #include "json_field.h"
 #include "live.h"
+#include "signals.h"
 
 #define PATIENCE_MS 20000
 
@@ -148,6 +149,20 @@ Test(steering, a_cancel_is_remembered)
 	expect_mail(MAIL_CANCEL, "first");
 	cr_expect_not(steering_commit(steering));
 	teardown();
+}
+
+/* However busy the machine is. */
+Test(steering, a_signal_that_came_before_is_not_too_late)
+{
+	signals_block();
+	for (unsigned int i = 0; i < 200; i++) {
+		struct steering *s;
+
+		cr_assert_eq(steering_new(false, &limits, &s, NULL), 0);
+		cr_assert_eq(kill(getpid(), SIGTERM), 0);
+		cr_assert_not(steering_commit(s), "%u", i);
+		steering_destroy(s);
+	}
 }
 
 Test(steering, once_committed_it_cannot_be_called_off)

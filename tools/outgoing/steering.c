@@ -42,31 +42,47 @@ struct steering {
 	char cancelled[CANCEL_TEXT_MAX]; /* why; empty: it has not been */
 };
 
-bool steering_cancel(struct steering *s, const char *why)
+/* Under the lock. */
+static bool cancel(struct steering *s, const char *why)
 {
-	bool taken;
+	bool taken = !s->committed;
 
-	pthread_mutex_lock(&s->lock);
-	taken = !s->committed;
 	if (taken && !s->cancelled[0])
 		snprintf(s->cancelled, sizeof(s->cancelled), "%s", why);
 	if (taken && s->mail)
 		mailbox_note(s->mail, MAIL_CANCEL, -ECANCELED, why);
 	pthread_cond_broadcast(&s->changed);
+	return taken;
+}
+
+bool steering_cancel(struct steering *s, const char *why)
+{
+	bool taken;
+
+	pthread_mutex_lock(&s->lock);
+	taken = cancel(s, why);
 	pthread_mutex_unlock(&s->lock);
 	return taken;
 }
 
 /* ---- signals, and the caller's death ---- */
 
+/* One that has come, if any. Under the lock: it is either still to be read or has been acted on. */
 static void take_signal(struct steering *s)
 {
+	struct pollfd p = {.fd = s->signals, .events = POLLIN};
 	struct signalfd_siginfo info;
 
-	if (read(s->signals, &info, sizeof(info)) != sizeof(info))
-		return;
-	steering_cancel(s,
-			info.ssi_signo == SIGINT ? "cancelled by SIGINT" : "cancelled by SIGTERM");
+	if (poll(&p, 1, 0) > 0 && read(s->signals, &info, sizeof(info)) == sizeof(info))
+		cancel(s, info.ssi_signo == SIGINT ? "cancelled by SIGINT"
+						   : "cancelled by SIGTERM");
+}
+
+static void on_signal(struct steering *s)
+{
+	pthread_mutex_lock(&s->lock);
+	take_signal(s);
+	pthread_mutex_unlock(&s->lock);
 }
 
 static void *watcher_main(void *arg)
@@ -82,7 +98,7 @@ static void *watcher_main(void *arg)
 		if (p[1].revents)
 			return NULL;
 		if (p[0].revents)
-			take_signal(s);
+			on_signal(s);
 		if (p[2].revents) {
 			steering_cancel(s, "cancelled: the process that started this one has ended "
 					   "(--die-with-parent)");
@@ -283,11 +299,13 @@ int steering_listen(struct steering *s, const char *path, struct errtext *err)
 	return s->live ? 0 : live_start(path, &handlers, &s->live, err);
 }
 
+/* A signal that came before counts, even if a busy machine has not let the watcher run since. */
 bool steering_commit(struct steering *s)
 {
 	bool go;
 
 	pthread_mutex_lock(&s->lock);
+	take_signal(s);
 	go = s->committed = !s->cancelled[0];
 	pthread_mutex_unlock(&s->lock);
 	return go;
