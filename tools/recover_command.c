@@ -46,7 +46,7 @@ int command_recover(int argc, char **argv)
 			"was changed.\nStart `dray receive` there and run `dray recover %s` again. "
 			"Do not resume the guest here before that.\n",
 			options.domain);
-	if (ret == -ENOENT)
+	if (ret == -ENOENT || ret == -ENOTUNIQ)
 		return EXIT_REFUSED;
 	return ret < 0 ? EXIT_OPERATOR : 0;
 }

@@ -11,40 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include <uuid/uuid.h>
 #include "recover_private.h"
 
 #define POLL_US 50000
-
-static bool is_of_domain(const struct record *r, const void *name)
-{
-	return strcmp(r->domain, name) == 0;
-}
-
-/* A guest that has left is still known by its UUID, and by what was written down of it. */
-static int find_uuid(struct host *host, const char *domain, char uuid[37], struct errtext *err)
-{
-	struct guest_dir dir;
-	struct domain_info info;
-	struct record r;
-	uuid_t bytes;
-	int ret = host ? host_find(host, domain, &info, err) : -ENOENT;
-
-	if (ret == 0) {
-		snprintf(uuid, 37, "%s", info.uuid);
-		return 0;
-	}
-	if (uuid_parse(domain, bytes) == 0) {
-		uuid_unparse_lower(bytes, uuid);
-		return 0;
-	}
-	if (record_find(RECORD_OUTGOING, is_of_domain, domain, &dir, &r, NULL) < 0 &&
-	    record_find(RECORD_INCOMING, is_of_domain, domain, &dir, &r, NULL) < 0)
-		return ret;
-	snprintf(uuid, 37, "%s", r.uuid);
-	record_destroy(&r);
-	return 0;
-}
 
 /* The guard of a dray that was killed may be at it. */
 static int take_lock(const struct recover_options *options, struct guest_dir *dir, const char *uuid,
@@ -173,9 +142,9 @@ int recover_run(const struct recover_options *options, struct errtext *told)
 	struct errtext silent = {0}, unknown = {0};
 	/* Without libvirt a guest in post-copy still gets its pages. */
 	int opened = recover_reach_host(options, NULL, &host, &silent);
-	int ret = find_uuid(host, options->domain, uuid, &unknown);
+	int ret = recover_find(options, host, uuid, &unknown);
 
-	if (ret < 0 && opened == 0)
+	if (ret < 0 && (opened == 0 || ret == -ENOTUNIQ))
 		errtext_set(told, ret, "%s", unknown.text);
 	else if (ret < 0)
 		ret = errtext_set(told, opened, "%s", silent.text);

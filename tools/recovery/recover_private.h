@@ -15,6 +15,12 @@
 /* Is the record of the migration that is to be settled, or of any if none was named? */
 bool recover_is_minded(const struct recover_options *options, const struct record *r);
 
+/* recover_find.c */
+/* The UUID of the guest that is meant, by name or UUID. host may be NULL. -ENOTUNIQ: it may be any
+ * of several, which err lists. */
+int recover_find(const struct recover_options *options, struct host *host, char uuid[37],
+		 struct errtext *err);
+
 /* recover_reach.c */
 /* Is libvirt here the one that the record's guest is of? -ENOTCONN: another one, which would say
  * that there is no such guest; that is none of its end. */

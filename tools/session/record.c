@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uuid/uuid.h>
 #include "libvirt_address.h"
@@ -159,6 +160,15 @@ void record_remove(const struct guest_dir *d, enum record_kind kind)
 
 	record_path(d, kind, path);
 	unlink(path);
+}
+
+int64_t record_written_s(const struct guest_dir *d, enum record_kind kind)
+{
+	struct stat st;
+	char path[128];
+
+	record_path(d, kind, path);
+	return stat(path, &st) == 0 ? st.st_mtime : 0;
 }
 
 /* ---- all guests' ---- */

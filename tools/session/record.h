@@ -75,6 +75,8 @@ int record_read(const struct guest_dir *d, enum record_kind kind, struct record 
  * one that could not be read. */
 int record_find(enum record_kind kind, bool (*is)(const struct record *r, const void *what),
 		const void *what, struct guest_dir *d, struct record *r, struct errtext *err);
+/* When it was written last, CLOCK_REALTIME; 0 if there is none. */
+int64_t record_written_s(const struct guest_dir *d, enum record_kind kind);
 void record_remove(const struct guest_dir *d, enum record_kind kind);
 
 /* Incoming: note what QEMU's log (monitor_log.h) tells, if it is not known yet whether the guest

@@ -25,11 +25,9 @@ const struct record_ages record_ages_usual = {
 
 static bool is_older(const struct guest_dir *d, uint64_t age_s)
 {
-	struct stat st;
-	char path[128];
+	int64_t written_s = record_written_s(d, RECORD_INCOMING);
 
-	snprintf(path, sizeof(path), "%s/incoming", d->path);
-	return stat(path, &st) == 0 && st.st_mtime + (time_t)age_s < time(NULL);
+	return written_s && written_s + (int64_t)age_s < time(NULL);
 }
 
 /* libvirt's directory outlives a reboot, and with it what QEMU wrote there. Nobody asks the log
