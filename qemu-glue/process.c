@@ -60,6 +60,8 @@ int process_started(pid_t pid, uint64_t *ticks, struct errtext *err)
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "re");
+	if (!f && errno != ENOENT && errno != ESRCH)
+		return errtext_set(err, -errno, "%s: %s", path, strerror(errno));
 	if (!f || !fgets(line, sizeof(line), f))
 		return errtext_set(err, -ESRCH, "process %d has ended", pid);
 	rest = strrchr(line, ')');

@@ -111,6 +111,35 @@ static void expect(struct fake_destination *d, int result, const char *said)
 	fake_destination_destroy(d);
 }
 
+/* Another libvirt on the same host says that there is no such guest. */
+Test(incoming_adopt, it_is_of_another_launcher)
+{
+	struct record record = released;
+	struct fake_destination *d;
+
+	strcpy(record.daemon, "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10");
+	d = left(&record);
+	d->libvirt_said = d->libvirt_says = DOMAIN_ABSENT;
+	expect(d, -EAGAIN, "");
+	record.qemu_started = 1; /* another process */
+	expect(left(&record), -ENOENT, "ABORT");
+}
+
+/* ... which is gone: its libvirt will never answer. */
+Test(incoming_adopt, its_launcher_has_vanished)
+{
+	struct record record = released;
+	struct fake_destination *d = fake_destination_new();
+
+	cr_assert_eq(chown(d->path, 107, 107), 0); /* no daemon of root's */
+	record_set_daemon(&record, d->socket);
+	cr_assert_str_not_empty(record.daemon);
+	record.qemu_started = 1;
+	fake_destination_leave(d, &record);
+	fake_libvirt_fail(d->libvirt, FAKE_OPEN, 1, -ECONNREFUSED);
+	expect(d, -ENOENT, "ABORT");
+}
+
 /* Not known is not gone: the source keeps the memory, and comes again. */
 Test(incoming_adopt, nothing_is_known)
 {

@@ -49,6 +49,9 @@ Test(incoming_leftover, others_are_left_alone)
 	expect_nothing(left(&complete), "it has a session's end behind it");
 	kept.released = false;
 	expect_nothing(left(&kept), "its stream is still to come");
+	kept = running;
+	strcpy(kept.daemon, FAKE_UUID);
+	expect_nothing(left(&kept), "it is of another libvirt");
 	d = left(&running);
 	d->locked = true;
 	expect_nothing(d, "somebody carries on with it");

@@ -16,6 +16,8 @@ struct question {
 	enum wire_type type;
 	int answer; /* 0: none */
 	bool not_released, not_ours, has_run;
+	bool of_another;    /* of another libvirt than the receiver's */
+	bool lives;	    /* its QEMU */
 	unsigned int ended; /* the guest's QEMU, so many times */
 	char did[32];	    /* by libvirt */
 };
@@ -43,6 +45,15 @@ ParameterizedTestParameters(incoming_query, answers)
 		{DOMAIN_ABSENT, WIRE_QUERY, WIRE_STATE_ABSENT, .not_released = true},
 		{DOMAIN_SHUT_OFF, WIRE_DISCARD, WIRE_STATE_UNKNOWN},
 		{DOMAIN_INCOMING, WIRE_PREPARED, 0},
+		/* what our libvirt says is of no guest of another's */
+		{DOMAIN_ABSENT, WIRE_QUERY, WIRE_STATE_UNKNOWN, .of_another = true, .has_run = true,
+		 .lives = true},
+		{DOMAIN_RUNNING, WIRE_QUERY, WIRE_STATE_ENDED, .of_another = true, .has_run = true},
+		{DOMAIN_RUNNING, WIRE_DISCARD, WIRE_STATE_ENDED, .of_another = true,
+		 .has_run = true},
+		{DOMAIN_ABSENT, WIRE_QUERY, WIRE_STATE_UNKNOWN, .of_another = true},
+		{DOMAIN_RUNNING, WIRE_QUERY, WIRE_STATE_ABSENT, .of_another = true,
+		 .not_released = true},
 	};
 
 	return cr_make_param_array(struct question, rows, sizeof(rows) / sizeof(*rows));
@@ -86,6 +97,12 @@ static void write_record(const struct question *row)
 
 	if (row->not_ours)
 		r.session[0] = '1';
+	if (row->of_another)
+		strcpy(r.daemon, FAKE_UUID);
+	if (row->lives) {
+		r.qemu = getpid();
+		cr_assert_eq(process_started(r.qemu, &r.qemu_started, NULL), 0);
+	}
 	record_set_host(&r, &self);
 	cr_assert_eq(guest_dir_open(&dir, FAKE_UUID, -1, -1, NULL), 0);
 	cr_assert_eq(record_write(&dir, RECORD_INCOMING, &r, NULL), 0);
@@ -120,6 +137,36 @@ Test(incoming_query, libvirt_does_not_answer)
 	fake_libvirt_fail(d->libvirt, FAKE_STATE, 1, -EIO);
 	cr_assert_eq(ask(d, WIRE_QUERY), 0);
 	cr_assert_eq(ask(d, WIRE_QUERY), WIRE_STATE_RUNNING);
+	fake_destination_destroy(d);
+}
+
+/* A launcher that was removed, and its libvirt with it. */
+Test(incoming_query, its_launcher_has_vanished)
+{
+	struct record r = {.uuid = FAKE_UUID,
+			   .session = SESSION,
+			   .released = true,
+			   .resumed = true,
+			   .qemu = getpid()};
+	const struct door_host self = {0};
+	struct fake_destination *d;
+	struct guest_dir dir;
+
+	own_run();
+	d = fake_destination_new();
+	cr_assert_eq(chown(d->path, 107, 107), 0); /* no daemon of root's */
+	record_set_daemon(&r, d->socket);
+	record_set_host(&r, &self);
+	cr_assert_eq(process_started(r.qemu, &r.qemu_started, NULL), 0);
+	cr_assert_eq(guest_dir_open(&dir, FAKE_UUID, -1, -1, NULL), 0);
+	cr_assert_eq(record_write(&dir, RECORD_INCOMING, &r, NULL), 0);
+	for (unsigned int i = 1; i <= 2; i++)
+		fake_libvirt_fail(d->libvirt, FAKE_OPEN, i, -ECONNREFUSED);
+	cr_assert_eq(ask(d, WIRE_QUERY), 0, "its QEMU lives: libvirt may yet answer");
+	r.qemu_started = 1;
+	cr_assert_eq(record_write(&dir, RECORD_INCOMING, &r, NULL), 0);
+	cr_assert_eq(ask(d, WIRE_QUERY), WIRE_STATE_ENDED);
+	guest_dir_close(&dir);
 	fake_destination_destroy(d);
 }
 

@@ -87,6 +87,24 @@ Test(recover, another_dray_works_on_the_guest)
 	fake_recovery_teardown();
 }
 
+/* It may take for ever: what would end it is told. */
+Test(recover, the_guard_serves_the_guest_that_has_left)
+{
+	struct record r = fake_recovery_record();
+	struct errtext told;
+	struct guest_dir other;
+
+	fake_recovery_setup(DOMAIN_ABSENT);
+	r.keeper = 4711;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(guest_dir_open(&other, UUID, -1, -1, NULL), 0);
+	cr_assert_eq(recover("web", 1000, &told), -EBUSY);
+	cr_assert(strstr(told.text, "`dray receive` on b"), "%s", told.text);
+	cr_assert(strstr(told.text, "process 4711"), "%s", told.text);
+	guest_dir_close(&other);
+	fake_recovery_teardown();
+}
+
 enum way { SETTLES, SERVES, FETCHES, WAITS_FOR_LIBVIRT };
 
 struct way_row {

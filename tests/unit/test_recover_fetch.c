@@ -81,6 +81,22 @@ Test(recover_fetch, nobody_does_so_we_do)
 	fake_recovery_teardown();
 }
 
+/* A launcher that was removed, and the guest's libvirt with it. */
+Test(recover_fetch, its_launcher_has_vanished)
+{
+	struct record r = sample();
+	struct errtext told = {0};
+
+	fake_recovery_setup(DOMAIN_RUNNING);
+	strcpy(r.daemon, UUID);
+	r.qemu = getpid();
+	r.qemu_started = 1; /* another process's */
+	cr_assert_eq(fetch(&r, false, &told), 0, "%s", told.text);
+	cr_assert(strstr(told.text, "has ended, before all of its memory"), "%s", told.text);
+	cr_assert_eq(fake.servers, 0);
+	fake_recovery_teardown();
+}
+
 static void take_the_port(void)
 {
 	fake.on_pause = complete_at_the_second_pause;

@@ -10,8 +10,9 @@ TestSuite(recover_guard, .timeout = 20);
 
 static int guard(void)
 {
-	const struct recover_options options = fake_recovery_options(0);
+	struct recover_options options = fake_recovery_options(0);
 
+	options.session = SESSION; /* a guard minds one migration */
 	return recover_guard(&options);
 }
 

@@ -70,6 +70,27 @@ ParameterizedTest(struct memory_row *row, recover_serve, memory)
 	fake_recovery_teardown();
 }
 
+/* Nothing of it is left here: its record must not stand in the way of the guest's next migration.
+ * Not so as long as libvirt does not say that the guest is not here. */
+Test(recover_serve, neither_memory_nor_guest)
+{
+	struct errtext told = {0};
+	struct ram_keep_block block;
+	struct record r = held(&block);
+
+	fake_recovery_setup(DOMAIN_ABSENT);
+	fake.ram_own = -EBADF;
+	fake_libvirt_fail(fake.libvirt, FAKE_OPEN, 1, -EIO);
+	fake_libvirt_fail(fake.libvirt, FAKE_OPEN, 2, -EIO);
+	cr_assert_eq(serve(&r, &told), -ENODATA, "%s", told.text);
+	cr_assert(fake_recovery_has_record(RECORD_OUTGOING));
+	told = (struct errtext){0};
+	cr_assert_eq(serve(&r, &told), -EBADMSG, "%s", told.text);
+	cr_assert(strstr(told.text, "only its disks are left"), "%s", told.text);
+	cr_assert_not(fake_recovery_has_record(RECORD_OUTGOING));
+	fake_recovery_teardown();
+}
+
 Test(recover_serve, as_the_migration_did)
 {
 	struct ram_keep_block block;

@@ -19,7 +19,7 @@ struct receiver; /* receiver.h */
 struct incoming_result {
 	char domain[WIRE_NAME_MAX + 1];
 	bool prepared; /* there was a migration at all */
-	bool trial; /* nothing was to come: the source only wanted to know whether it could */
+	bool trial;    /* nothing was to come: the source only wanted to know whether it could */
 	bool arrived;
 	bool unknown; /* it ran here and no more, or nobody saw what came of the hand-over */
 	char reason[ERRTEXT_SIZE];

@@ -50,23 +50,42 @@ static int check_record(struct incoming *in)
 	return 0;
 }
 
+static int has_ended(struct incoming *in)
+{
+	return errtext_set(&in->err, -ENOENT,
+			   "the guest has ended on the destination, before all of its memory had "
+			   "come");
+}
+
+/* Another libvirt than the one that we were given, as another launcher's on the same host, would
+ * say that there is no such guest. */
+static int check_daemon(struct incoming *in)
+{
+	const struct record *r = &in->place.record;
+
+	if (record_is_of_daemon(r, in->receiver->opt.libvirt_socket))
+		return 0;
+	if (record_qemu_has_ended(r))
+		return has_ended(in);
+	return errtext_set(&in->err, -EAGAIN,
+			   "the guest is of another libvirt on the destination than dray receive "
+			   "was given there");
+}
+
 /* The guest may have ended meanwhile, or have been destroyed. Only libvirt knows that for certain;
  * if its daemon does not answer, the guest is served all the same, as long as its QEMU lives. */
 static int check_guest(struct incoming *in)
 {
-	struct domain_info info;
-	struct errtext err = {0};
-	int ret = in->world->open_host(in->receiver->opt.libvirt_socket, &in->host, &err);
+	enum domain_state state = DOMAIN_INCOMING;
+	int ret = check_daemon(in);
 
-	if (ret == 0)
-		ret = host_state(in->host, in->uuid, &info, &err);
 	if (ret < 0)
+		return ret;
+	if (incoming_settle_look(in, &state) < 0)
 		return 0;
-	if (incoming_settle_has_ended(info.state))
-		return errtext_set(&in->err, -ENOENT,
-				   "the guest has ended on the destination, before all of its "
-				   "memory had come");
-	if (incoming_settle_has_run(info.state))
+	if (incoming_settle_has_ended(state))
+		return has_ended(in);
+	if (incoming_settle_has_run(state))
 		incoming_release_note_resumed(in, 0);
 	return 0;
 }

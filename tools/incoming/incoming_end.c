@@ -121,7 +121,7 @@ static void keep_autostart(struct incoming *in)
 	struct errtext err = {0};
 	enum domain_state state;
 
-	if (r->autostart && incoming_settle_look(in, &state) == 0 &&
+	if (r->autostart && incoming_settle_look(in, &state) == 0 && in->host &&
 	    ownership_set_autostart(in->host, r, &err) < 0)
 		syslog(LOG_WARNING, "domain %s: %s", in->prepare.name, err.text);
 }

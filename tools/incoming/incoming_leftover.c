@@ -34,7 +34,8 @@ static bool is_to_be_looked_at(const struct record *r, const void *what)
 	for (unsigned int i = 0; i < l->seen; i++)
 		if (strcmp(l->uuids[i], r->uuid) == 0)
 			return false;
-	return r->released && r->post_copy && !r->complete;
+	return r->released && r->post_copy && !r->complete &&
+	       record_is_of_daemon(r, l->libvirt_socket);
 }
 
 /* Its own stream, which leaves RAM out, is still to come. */

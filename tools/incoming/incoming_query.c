@@ -88,12 +88,31 @@ static int answer(struct receiver *r, struct host *host, const struct wire_messa
 	return ret == -ENODATA ? 0 : ret;
 }
 
+/* Another libvirt, as another launcher's on this host, knows nothing of the guest. */
+static bool is_of_our_daemon(struct receiver *r, const struct wire_query *query)
+{
+	struct guest_dir dir;
+	struct record record;
+	bool is;
+
+	if (ownership_record(query, &r->opt.self, &dir, &record, NULL) < 0)
+		return true; /* which is what will be answered */
+	is = record_is_of_daemon(&record, r->opt.libvirt_socket);
+	record_destroy(&record);
+	return is;
+}
+
 static int answer_by_libvirt(struct receiver *r, const struct wire_message *question,
 			     struct wire_message *m, struct errtext *err)
 {
 	struct host *host = NULL;
 	int ret;
 
+	if (!is_of_our_daemon(r, &question->query))
+		return errtext_set(err, -EXDEV,
+				   "the guest is of another libvirt than dray receive was given: "
+				   "start it with the --launcher or --libvirt-socket that the "
+				   "migration had");
 	if (libvirt_hangs(r))
 		return -ETIMEDOUT;
 	note_waiting(r, true);
@@ -144,6 +163,49 @@ static int answer_by_record(struct receiver *r, const struct wire_message *quest
 	return 0;
 }
 
+/* Its QEMU has ended, and libvirt, its launcher's, with it; or it is another one than ours. */
+static bool is_gone(struct receiver *r, const struct wire_query *query)
+{
+	struct guest_dir dir;
+	struct record record;
+	bool is;
+
+	if (ownership_record(query, &r->opt.self, &dir, &record, NULL) < 0)
+		return false;
+	is = record_qemu_has_ended(&record) &&
+	     (record_is_gone(&record) || !record_is_of_daemon(&record, r->opt.libvirt_socket));
+	record_destroy(&record);
+	return is;
+}
+
+/* Why libvirt has not answered: -EXDEV if it is not for it to do. */
+static int answer_without_libvirt(struct receiver *r, const struct wire_message *question, int why,
+				  struct wire_message *m, struct errtext *err)
+{
+	struct errtext nothing = {0};
+	enum wire_state state = WIRE_STATE_UNKNOWN;
+
+	if (answer_by_record(r, question, m) == 0)
+		return 0;
+	if (is_gone(r, &question->query)) {
+		if (ownership_answer_gone(&question->query, &r->opt.self, &state, &nothing) < 0)
+			*err = nothing;
+	} else if (why != -EXDEV) {
+		return -ENODATA;
+	}
+	m->state.state = state;
+	m->state.text = state == WIRE_STATE_UNKNOWN ? err->text : "";
+	return 0;
+}
+
+static int answer_question(struct receiver *r, const struct wire_message *question,
+			   struct wire_message *m, struct errtext *err)
+{
+	int ret = answer_by_libvirt(r, question, m, err);
+
+	return ret == 0 ? 0 : answer_without_libvirt(r, question, ret, m, err);
+}
+
 /* It is whoever began the migration that may ask what became of it, or give it up. */
 static bool may_ask(struct receiver *r, const struct wire_query *query, const char *peer)
 {
@@ -176,7 +238,6 @@ void incoming_query(struct receiver *r, struct line line, const struct door_term
 	    (m.type != WIRE_QUERY && m.type != WIRE_DISCARD))
 		return;
 	if (!may_ask(r, &m.query, terms->peer) ? refuse(&state) == 0
-					       : answer_by_libvirt(r, &m, &state, &err) == 0 ||
-							 answer_by_record(r, &m, &state) == 0)
+					       : answer_question(r, &m, &state, &err) == 0)
 		control_write_one(line, CONNECTION_FIRST_MS, &state, NULL);
 }

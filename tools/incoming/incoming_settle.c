@@ -7,20 +7,30 @@
 #define SETTLE_US 15000000
 #define POLL_US 20000
 
+/* libvirt was removed together with the guest's QEMU, as a launcher is: it will never answer. */
+static bool is_gone(const struct incoming *in)
+{
+	return in->place.record.qemu > 0 && record_is_gone(&in->place.record);
+}
+
 /* A session that another process began may have no connection to libvirt yet. */
 int incoming_settle_look(struct incoming *in, enum domain_state *state)
 {
-	struct domain_info info;
+	struct domain_info info = {.state = DOMAIN_ABSENT};
 	int ret = 0;
 
 	if (!in->host)
 		ret = in->world->open_host(in->receiver->opt.libvirt_socket, &in->host, NULL);
 	if (ret == 0)
 		ret = host_state(in->host, in->uuid, &info, NULL);
+	if (ret < 0 && in->host)
+		host_reopen(in->host, NULL);
+	if (ret < 0 && is_gone(in)) {
+		info.state = DOMAIN_ABSENT;
+		ret = 0;
+	}
 	if (ret == 0)
 		*state = info.state;
-	else if (in->host)
-		host_reopen(in->host, NULL);
 	return ret;
 }
 

@@ -74,8 +74,8 @@ static void take_signal(struct steering *s)
 	struct signalfd_siginfo info;
 
 	if (poll(&p, 1, 0) > 0 && read(s->signals, &info, sizeof(info)) == sizeof(info))
-		cancel(s, info.ssi_signo == SIGINT ? "cancelled by SIGINT"
-						   : "cancelled by SIGTERM");
+		cancel(s,
+		       info.ssi_signo == SIGINT ? "cancelled by SIGINT" : "cancelled by SIGTERM");
 }
 
 static void on_signal(struct steering *s)

@@ -31,6 +31,29 @@ static int take_lock(const struct recover_options *options, struct guest_dir *di
 	}
 }
 
+/* Whoever has it in hand may be at it for as long as the destination does not answer, and is the
+ * last to hold the guest's memory: an operator has to know what ends that. */
+static int explain_busy(const struct guest_dir *dir, struct errtext *told)
+{
+	struct record r = {0};
+	bool serves = record_read(dir, RECORD_OUTGOING, &r, NULL) == 0 && r.released && r.post_copy;
+
+	if (serves) {
+		*told = (struct errtext){0};
+		errtext_set(
+			told, -EBUSY,
+			"domain %s was handed over to %s in post-copy, and dray here serves the "
+			"memory that it may still lack. That ends by itself once `dray "
+			"receive` on %s has all of it, or answers that the guest has ended: "
+			"see that one runs there. If that host will never come back, the "
+			"guest is lost: end dray migrate, if it still runs, and its guard, "
+			"process %d; then run `dray recover %s` again",
+			r.domain, r.host, r.host, r.keeper, r.domain);
+	}
+	record_destroy(&r);
+	return -EBUSY;
+}
+
 static int settle_outgoing(const struct recover_options *options, struct host *host,
 			   const struct guest_dir *dir, const struct record *r,
 			   struct errtext *told)
@@ -94,7 +117,7 @@ static int settle_record(const struct recover_options *options, struct host *hos
 	if (!outgoing && r->post_copy && !r->complete)
 		return recover_fetch(options, host, dir, r, told);
 	if (!host)
-		return recover_is_gone(r) ? settle_gone(dir, r, outgoing, told) : -EAGAIN;
+		return record_is_gone(r) ? settle_gone(dir, r, outgoing, told) : -EAGAIN;
 	return outgoing ? settle_outgoing(options, host, dir, r, told)
 			: recover_settle_arrival(options, host, dir, r, told);
 }
@@ -150,6 +173,8 @@ int recover_run(const struct recover_options *options, struct errtext *told)
 		ret = errtext_set(told, opened, "%s", silent.text);
 	if (ret == 0)
 		ret = take_lock(options, &dir, uuid, told);
+	if (ret == -EBUSY)
+		ret = explain_busy(&dir, told);
 	if (ret == 0)
 		ret = settle(options, &host, &opened, &dir, &silent, told);
 	if (ret == -EAGAIN && opened < 0 && !told->text[0])

@@ -20,7 +20,7 @@ struct recover_options {
 
 /* After host_library_init. 0: settled; the errtext then says how it was found, or what was done.
  * -EHOSTUNREACH: the destination does not answer, and it alone knows; -ENOTCONN: libvirt here does
- * not answer; -ECONNABORTED: the guest ended there before all its memory had come; -ENOENT: there is
- * no such guest; -ENOTUNIQ: several have that name, and nothing was done; others: could
- * not be done. In post-copy it takes as long as it takes. */
+ * not answer; -ECONNABORTED: the guest ended there before all its memory had come; -ENOENT: there
+ * is no such guest; -ENOTUNIQ: several have that name, and nothing was done; others: could not be
+ * done. In post-copy it takes as long as it takes. */
 int recover_run(const struct recover_options *options, struct errtext *told);

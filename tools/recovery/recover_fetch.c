@@ -24,7 +24,7 @@ static enum ownership_arrival arrival(struct host *host, const struct record *r)
 
 static bool has_ended(struct host *host, const struct record *r)
 {
-	return arrival(host, r) == ARRIVAL_NONE;
+	return host ? arrival(host, r) == ARRIVAL_NONE : record_is_gone(r);
 }
 
 /* Under the guest's lock. That it has run must be known before the source asks. */

@@ -123,8 +123,8 @@ static int list(const struct candidates *c, struct errtext *err)
 		const struct candidate *one = &c->of[i];
 
 		if (is_open(c, one) && len < sizeof(text))
-			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s (%s%.40s, %s)",
-						len ? "; " : "", one->uuid,
+			len += (size_t)snprintf(text + len, sizeof(text) - len,
+						"%s%s (%s%.40s, %s)", len ? "; " : "", one->uuid,
 						one->kind == RECORD_OUTGOING ? "to " : "came to ",
 						one->host[0] ? one->host : "this host",
 						one->session);

@@ -29,9 +29,6 @@ int recover_check_daemon(const struct recover_options *options, const struct rec
 /* This host's libvirt: the caller's, to host_close. The same, if there is a record (or NULL). */
 int recover_reach_host(const struct recover_options *options, const struct record *r,
 		       struct host **out, struct errtext *err);
-/* Libvirt does not answer: has the guest's QEMU here ended with it, as when its launcher was
- * removed? Not told of the system's daemon, which is started again, and then has to be asked. */
-bool recover_is_gone(const struct record *r);
 /* The destination that an outgoing record names, reached as the migration was. timeout_ms: for
  * connecting and for an answer. recover_leave_peer follows, in any case. */
 int recover_reach_peer(const struct recover_options *options, const struct record *r,

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include "connection.h"
 #include "libvirt_host.h"
-#include "process.h"
 #include "recover_private.h"
 
 int recover_check_daemon(const struct recover_options *options, const struct record *r,
@@ -33,18 +32,6 @@ int recover_reach_host(const struct recover_options *options, const struct recor
 	if (ret == 0)
 		ret = host_socket_path(options->libvirt_socket, socket, err);
 	return ret < 0 ? ret : host_open(socket, out, err);
-}
-
-/* Before its number is recorded a QEMU has been sent no memory. */
-bool recover_is_gone(const struct record *r)
-{
-	uint64_t started = 0;
-
-	if (!r->daemon[0])
-		return false;
-	if (r->qemu <= 0)
-		return !r->released;
-	return process_started(r->qemu, &started, NULL) == -ESRCH || started != r->qemu_started;
 }
 
 int recover_reach_peer(const struct recover_options *options, const struct record *r,

@@ -11,6 +11,7 @@
 #include <syslog.h>
 #include <unistd.h>
 #include "connection.h"
+#include "ownership_table.h"
 #include "pacer.h"
 #include "recover_private.h"
 
@@ -83,6 +84,31 @@ static int hold_ram(const struct recover_options *options, const struct record *
 			   r->domain, r->host, why.text, r->host);
 }
 
+static bool has_left(const struct recover_options *options, const struct record *r)
+{
+	struct domain_info info;
+	struct host *host = NULL;
+	int ret = recover_reach_host(options, r, &host, NULL);
+
+	if (ret == 0)
+		ret = host_state(host, r->uuid, &info, NULL);
+	host_close(host);
+	return ret == 0 ? ownership_table_departure(info.state, true) == DEPARTURE_LEFT
+			: record_is_gone(r);
+}
+
+/* Neither the memory nor the guest is here: that no other migration of it could come or go until
+ * this one is settled would help nobody. */
+static int give_up(const struct record *r, struct errtext *told)
+{
+	*told = (struct errtext){0};
+	return errtext_set(told, -EBADMSG,
+			   "domain %s was handed over to %s before all of its memory, and nothing "
+			   "of that is left here. If it does not run on %s, only its disks are "
+			   "left; what was recorded of that migration here was removed",
+			   r->domain, r->host, r->host);
+}
+
 /* ---- libvirt ---- */
 
 static int settle_here(const struct recover_options *options, const struct record *r,
@@ -91,7 +117,7 @@ static int settle_here(const struct recover_options *options, const struct recor
 	struct host *host = NULL;
 	int ret = recover_reach_host(options, r, &host, told);
 
-	if (ret < 0 && recover_is_gone(r)) {
+	if (ret < 0 && record_is_gone(r)) {
 		*elsewhere = true;
 		return errtext_set(told, 0, "domain %s has left this host", r->domain);
 	}
@@ -204,6 +230,8 @@ int recover_serve(const struct recover_options *options, const struct guest_dir 
 
 	if (ret == 0)
 		ret = serve(options, r, &ram, told);
+	else if (!options->session && has_left(options, r)) /* a guard tries on */
+		ret = give_up(r, told);
 	ram_map_destroy(&ram);
 	if (ret == 0 || ret == -EBADMSG) /* nothing is left to be done here */
 		record_remove(dir, RECORD_OUTGOING);

@@ -168,6 +168,27 @@ static bool is_leaving(const struct guest_dir *dir)
 	return true;
 }
 
+/* By its record, and a state that was seen before it is read. */
+static int judge(const struct wire_query *query, const struct door_host *self,
+		 enum domain_state state, enum wire_state *answer, struct errtext *err)
+{
+	struct guest_dir dir;
+	struct record r;
+	enum ownership_evidence found;
+	int ret = ownership_record(query, self, &dir, &r, err);
+
+	if (ret < 0)
+		return ret;
+	record_judge(&dir, &r, ownership_table_arrival(state) == ARRIVAL_NONE);
+	found = evidence(&r);
+	record_destroy(&r);
+	if (ownership_table_answer(state, found, is_leaving(&dir), answer))
+		return 0;
+	return errtext_set(err, -ENODATA,
+			   "nothing here tells whether the guest ran before it was %s",
+			   ownership_table_text(state));
+}
+
 /* Is there such a record at all? */
 static int check_query(const struct wire_query *query, const struct door_host *self,
 		       struct errtext *err)
@@ -187,28 +208,20 @@ static int check_query(const struct wire_query *query, const struct door_host *s
 int ownership_answer(struct host *host, const struct wire_query *query,
 		     const struct door_host *self, enum wire_state *answer, struct errtext *err)
 {
-	struct guest_dir dir;
 	struct domain_info info;
-	struct record r;
 	char uuid[37];
-	enum ownership_evidence found;
 	int ret = check_query(query, self, err);
 
 	uuid_unparse_lower(query->uuid, uuid);
 	if (ret == 0)
 		ret = host_state(host, uuid, &info, err);
-	if (ret == 0)
-		ret = ownership_record(query, self, &dir, &r, err);
-	if (ret < 0)
-		return ret;
-	record_judge(&dir, &r, ownership_table_arrival(info.state) == ARRIVAL_NONE);
-	found = evidence(&r);
-	record_destroy(&r);
-	if (ownership_table_answer(info.state, found, is_leaving(&dir), answer))
-		return 0;
-	return errtext_set(err, -ENODATA,
-			   "nothing here tells whether the guest ran before it was %s",
-			   ownership_table_text(info.state));
+	return ret < 0 ? ret : judge(query, self, info.state, answer, err);
+}
+
+int ownership_answer_gone(const struct wire_query *query, const struct door_host *self,
+			  enum wire_state *answer, struct errtext *err)
+{
+	return judge(query, self, DOMAIN_ABSENT, answer, err);
 }
 
 /* ---- acting ---- */

@@ -45,6 +45,9 @@ int ownership_settle(const struct ownership_inquiry *q, enum wire_state *state,
  * (ownership_table.h). -ENODATA: nobody here can tell, and the text says why. */
 int ownership_answer(struct host *host, const struct wire_query *query,
 		     const struct door_host *self, enum wire_state *answer, struct errtext *err);
+/* The same of a guest whose QEMU is known to have ended here, without libvirt. */
+int ownership_answer_gone(const struct wire_query *query, const struct door_host *self,
+			  enum wire_state *answer, struct errtext *err);
 /* The record that a question is about: -ENODATA with a text if this is not the host that was asked
  * for, or it has no record of that migration. On success record_destroy follows. */
 int ownership_record(const struct wire_query *query, const struct door_host *self,

@@ -16,6 +16,7 @@
 #include <uuid/uuid.h>
 #include "libvirt_address.h"
 #include "monitor_log.h"
+#include "process.h"
 
 enum type { TEXT, FLAG, U16, U32, U64 };
 
@@ -289,6 +290,24 @@ bool record_is_of_daemon(const struct record *r, const char *libvirt_socket)
 
 	daemon_text(libvirt_socket, text);
 	return strcmp(text, r->daemon) == 0;
+}
+
+bool record_qemu_has_ended(const struct record *r)
+{
+	uint64_t started = 0;
+	int ret;
+
+	if (r->qemu <= 0)
+		return false;
+	ret = process_started(r->qemu, &started, NULL);
+	return ret == -ESRCH || (ret == 0 && started != r->qemu_started);
+}
+
+bool record_is_gone(const struct record *r)
+{
+	if (!r->daemon[0])
+		return false;
+	return r->qemu > 0 ? record_qemu_has_ended(r) : !r->released;
 }
 
 /* ---- session numbers ---- */

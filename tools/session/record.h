@@ -100,6 +100,13 @@ void record_host(const struct record *r, struct door_host *host);
 void record_set_daemon(struct record *r, const char *libvirt_socket);
 bool record_is_of_daemon(const struct record *r, const char *libvirt_socket);
 
+/* Is it known by the process itself that the guest's QEMU here has ended? */
+bool record_qemu_has_ended(const struct record *r);
+/* Libvirt does not answer: has the guest's QEMU here ended with it, as when its launcher was
+ * removed? Not told of the system's daemon, which is started again, and then has to be asked.
+ * Before its number is recorded a QEMU has been sent no memory. */
+bool record_is_gone(const struct record *r);
+
 /* A session's number as a record has it, and back; what is no such text is zeroes. */
 void record_session(const uint8_t session[WIRE_SESSION_SIZE], char text[2 * WIRE_SESSION_SIZE + 1]);
 void record_session_bytes(const struct record *r, uint8_t session[WIRE_SESSION_SIZE]);
