@@ -46,8 +46,9 @@ nothing_left() {
 		! "$TESTBED" exec "$1" test -e "/run/dray/$(<"$BATS_FILE_TMPDIR/uuid")/outgoing"
 }
 
+# recover HOST [SECONDS]
 recover() {
-	"$TESTBED" exec "$1" "$DRAY" recover --wait 20 --launcher "$("$TESTBED" launcher "$1" pod)" pod
+	"$TESTBED" exec "$1" "$DRAY" recover --wait "${2:-20}" --launcher "$("$TESTBED" launcher "$1" pod)" pod
 }
 
 @test "probe and check say what a launcher is, and what is none" {
@@ -122,4 +123,22 @@ recover() {
 	run home
 	lives_on "$output" pod
 	no_trace "$output" pod
+}
+
+# Nobody else is left to say that the guest has ended. It is the last case, as the guest is lost.
+@test "the destination's launcher vanishes in post-copy: its receiver knows, and the guard at the source ends" {
+	start --bandwidth 24Mi --post-copy --completion-timeout-per-gib 3 # so that most is still to come
+	await_handover
+	until_true 10 grep -q '"resumed"' "$TX_LOG"
+	kill -9 "$TX_PID"
+	run recover "$AT" 0
+	[ "$status" -eq 4 ]
+	[[ $output == *'dray here serves the memory'*"dray receive"* ]]
+	kill -9 "$THERE"
+	until_true 30 no_guards
+	until_true 10 grep -q '"result":"failed".*has ended on the destination, before all of its memory' "$RX_LOG"
+	run recover "$AT" 0
+	[ "$status" -eq 4 ]
+	[[ $output == *'only its disks are left'* ]]
+	nothing_left "$AT"
 }
