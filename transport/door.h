@@ -69,8 +69,9 @@ struct door_keeper {
 	/* The secret of a session under way. Any thread. */
 	bool (*find)(void *opaque, const uint8_t session[WIRE_SESSION_SIZE], const uint8_t id[8],
 		     struct tls_secret *out);
-	/* May it come in? The terms are what is known of it. Negative: no, and why. May be NULL. */
-	int (*admit)(void *opaque, const struct wire_hello *hello, const struct door_terms *terms,
+	/* May it come in? The terms are what is known of it, and may be given another host than
+	 * `self`, for which we answer. Negative: no, and why. May be NULL. */
+	int (*admit)(void *opaque, const struct wire_hello *hello, struct door_terms *terms,
 		     struct errtext *why);
 	void *opaque;
 };

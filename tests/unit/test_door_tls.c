@@ -39,7 +39,7 @@ static bool find(void *opaque, const uint8_t session[WIRE_SESSION_SIZE], const u
 	return true;
 }
 
-static int admit(void *opaque, const struct wire_hello *hello, const struct door_terms *terms,
+static int admit(void *opaque, const struct wire_hello *hello, struct door_terms *terms,
 		 struct errtext *why)
 {
 	const struct fixture *f = opaque;

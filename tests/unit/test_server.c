@@ -299,6 +299,35 @@ Test(server, once_is_not_used_up_by_a_trial)
 	done(&f);
 }
 
+/* A launcher that was removed, with the guest's QEMU: any receiver on its host says so. */
+Test(server, answers_for_a_launcher_that_has_vanished)
+{
+	static const char launcher[] = "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a11";
+	struct record r = {.released = true, .post_copy = true, .resumed = true};
+	struct wire_message m;
+	struct fixture f;
+	struct line line;
+	int fd;
+
+	init(&f);
+	snprintf(r.daemon, sizeof(r.daemon), "%s", launcher);
+	snprintf(r.host_uuid, sizeof(r.host_uuid), "%s", launcher);
+	cr_assert_eq(uuid_parse(launcher, f.peer.who.uuid), 0);
+	fake_destination_leave(f.d, &r);
+	start(&f);
+	cr_assert_eq(door_dial(&f.peer, WIRE_KIND_LINK, 1, &line, NULL, NULL), -EXDEV, "it lives");
+	r.qemu_started = 1; /* another process */
+	fake_destination_leave(f.d, &r);
+	fd = connect_as(&f, WIRE_KIND_LINK);
+	cr_assert_eq(control_read_one(line_plain(fd), 10000, &m, NULL), 0);
+	cr_assert_eq(m.type, WIRE_ABORT);
+	cr_assert(strstr(m.abort.text, "has ended on the destination"), "%s", m.abort.text);
+	wire_message_destroy(&m);
+	close(fd);
+	cr_assert_eq(stopped(&f), 0);
+	done(&f);
+}
+
 /* Who does not say PREPARE has begun no migration: the receiver goes on. */
 Test(server, a_control_connection_says_prepare_first)
 {

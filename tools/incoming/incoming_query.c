@@ -22,6 +22,12 @@
 /* Longer than a daemon takes that does answer, shorter than CONNECTION_ASK_MS. */
 #define LIBVIRT_HANGS_US 2000000
 
+/* Who is asked, and as which host: as that which the record names, at the door. */
+struct asked {
+	struct receiver *receiver;
+	const struct door_host *self;
+};
+
 /* If its session is under way: Finish, which may be on its way, does not come through. */
 static void cut_tunnels(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
 {
@@ -34,17 +40,17 @@ static void cut_tunnels(struct receiver *r, const uint8_t session[WIRE_SESSION_S
 }
 
 /* Whatever comes of it: what is answered is what is seen then. */
-static void discard(struct receiver *r, const struct wire_query *query)
+static void discard(const struct asked *a, const struct wire_query *query)
 {
 	struct guest_dir dir;
 	struct record record;
 
-	if (ownership_record(query, &r->opt.self, &dir, &record, NULL) < 0)
+	if (ownership_record(query, a->self, &dir, &record, NULL) < 0)
 		return;
 	if (!record.resumed && !record.never_ran && record.qemu > 0) {
-		cut_tunnels(r, query->session);
-		r->opt.world->end_unless_resumed(record.qemu, record.qemu_started, dir.monitor,
-						 record.released, NULL);
+		cut_tunnels(a->receiver, query->session);
+		a->receiver->opt.world->end_unless_resumed(record.qemu, record.qemu_started,
+							   dir.monitor, record.released, NULL);
 	}
 	record_destroy(&record);
 }
@@ -73,15 +79,15 @@ static void note_waiting(struct receiver *r, bool begins)
 }
 
 /* -ENODATA: STATE says why there is no answer. */
-static int answer(struct receiver *r, struct host *host, const struct wire_message *question,
+static int answer(const struct asked *a, struct host *host, const struct wire_message *question,
 		  struct wire_message *m, struct errtext *err)
 {
 	enum wire_state state;
-	int ret = ownership_answer(host, &question->query, &r->opt.self, &state, err);
+	int ret = ownership_answer(host, &question->query, a->self, &state, err);
 
 	if (ret == 0 && state == WIRE_STATE_INCOMING && question->type == WIRE_DISCARD) {
-		discard(r, &question->query);
-		ret = ownership_answer(host, &question->query, &r->opt.self, &state, err);
+		discard(a, &question->query);
+		ret = ownership_answer(host, &question->query, a->self, &state, err);
 	}
 	m->state.state = ret == 0 ? state : WIRE_STATE_UNKNOWN;
 	m->state.text = ret == 0 ? "" : err->text;
@@ -89,50 +95,51 @@ static int answer(struct receiver *r, struct host *host, const struct wire_messa
 }
 
 /* Another libvirt, as another launcher's on this host, knows nothing of the guest. */
-static bool is_of_our_daemon(struct receiver *r, const struct wire_query *query)
+static bool is_of_our_daemon(const struct asked *a, const struct wire_query *query)
 {
 	struct guest_dir dir;
 	struct record record;
 	bool is;
 
-	if (ownership_record(query, &r->opt.self, &dir, &record, NULL) < 0)
+	if (ownership_record(query, a->self, &dir, &record, NULL) < 0)
 		return true; /* which is what will be answered */
-	is = record_is_of_daemon(&record, r->opt.libvirt_socket);
+	is = record_is_of_daemon(&record, a->receiver->opt.libvirt_socket);
 	record_destroy(&record);
 	return is;
 }
 
-static int answer_by_libvirt(struct receiver *r, const struct wire_message *question,
+static int answer_by_libvirt(const struct asked *a, const struct wire_message *question,
 			     struct wire_message *m, struct errtext *err)
 {
 	struct host *host = NULL;
 	int ret;
 
-	if (!is_of_our_daemon(r, &question->query))
+	if (!is_of_our_daemon(a, &question->query))
 		return errtext_set(err, -EXDEV,
 				   "the guest is of another libvirt than dray receive was given: "
 				   "start it with the --launcher or --libvirt-socket that the "
 				   "migration had");
-	if (libvirt_hangs(r))
+	if (libvirt_hangs(a->receiver))
 		return -ETIMEDOUT;
-	note_waiting(r, true);
-	ret = r->opt.world->open_host(r->opt.libvirt_socket, &host, err);
+	note_waiting(a->receiver, true);
+	ret = a->receiver->opt.world->open_host(a->receiver->opt.libvirt_socket, &host, err);
 	if (ret == 0)
-		ret = answer(r, host, question, m, err);
-	note_waiting(r, false);
+		ret = answer(a, host, question, m, err);
+	note_waiting(a->receiver, false);
 	host_close(host);
 	return ret;
 }
 
 /* ---- the record ---- */
 
-static bool says_never_released(struct receiver *r, const struct wire_query *query, char uuid[37])
+static bool says_never_released(const struct asked *a, const struct wire_query *query,
+				char uuid[37])
 {
 	struct guest_dir dir;
 	struct record record;
 	bool says;
 
-	if (ownership_record(query, &r->opt.self, &dir, &record, NULL) < 0)
+	if (ownership_record(query, a->self, &dir, &record, NULL) < 0)
 		return false;
 	says = !record.released && !record.resumed;
 	snprintf(uuid, 37, "%s", record.uuid);
@@ -141,54 +148,55 @@ static bool says_never_released(struct receiver *r, const struct wire_query *que
 }
 
 /* Nobody can release it: so what the record says then is final. */
-static bool is_over(struct receiver *r, const struct wire_query *query, const char *uuid)
+static bool is_over(const struct asked *a, const struct wire_query *query, const char *uuid)
 {
-	return !receiver_may_release(r, query->session) &&
-	       (receiver_knows(r, query->session) ||
-		incoming_world_try_dir(r->opt.world, uuid, NULL) == 0);
+	return !receiver_may_release(a->receiver, query->session) &&
+	       (receiver_knows(a->receiver, query->session) ||
+		incoming_world_try_dir(a->receiver->opt.world, uuid, NULL) == 0);
 }
 
-static int answer_by_record(struct receiver *r, const struct wire_message *question,
+static int answer_by_record(const struct asked *a, const struct wire_message *question,
 			    struct wire_message *m)
 {
 	char uuid[37];
 
-	if (!says_never_released(r, &question->query, uuid) ||
-	    !is_over(r, &question->query, uuid) || !says_never_released(r, &question->query, uuid))
+	if (!says_never_released(a, &question->query, uuid) ||
+	    !is_over(a, &question->query, uuid) || !says_never_released(a, &question->query, uuid))
 		return -ENODATA;
 	if (question->type == WIRE_DISCARD)
-		discard(r, &question->query);
+		discard(a, &question->query);
 	m->state.state = WIRE_STATE_ABSENT;
 	m->state.text = "";
 	return 0;
 }
 
 /* Its QEMU has ended, and libvirt, its launcher's, with it; or it is another one than ours. */
-static bool is_gone(struct receiver *r, const struct wire_query *query)
+static bool is_gone(const struct asked *a, const struct wire_query *query)
 {
 	struct guest_dir dir;
 	struct record record;
 	bool is;
 
-	if (ownership_record(query, &r->opt.self, &dir, &record, NULL) < 0)
+	if (ownership_record(query, a->self, &dir, &record, NULL) < 0)
 		return false;
 	is = record_qemu_has_ended(&record) &&
-	     (record_is_gone(&record) || !record_is_of_daemon(&record, r->opt.libvirt_socket));
+	     (record_is_gone(&record) ||
+	      !record_is_of_daemon(&record, a->receiver->opt.libvirt_socket));
 	record_destroy(&record);
 	return is;
 }
 
 /* Why libvirt has not answered: -EXDEV if it is not for it to do. */
-static int answer_without_libvirt(struct receiver *r, const struct wire_message *question, int why,
-				  struct wire_message *m, struct errtext *err)
+static int answer_without_libvirt(const struct asked *a, const struct wire_message *question,
+				  int why, struct wire_message *m, struct errtext *err)
 {
 	struct errtext nothing = {0};
 	enum wire_state state = WIRE_STATE_UNKNOWN;
 
-	if (answer_by_record(r, question, m) == 0)
+	if (answer_by_record(a, question, m) == 0)
 		return 0;
-	if (is_gone(r, &question->query)) {
-		if (ownership_answer_gone(&question->query, &r->opt.self, &state, &nothing) < 0)
+	if (is_gone(a, &question->query)) {
+		if (ownership_answer_gone(&question->query, a->self, &state, &nothing) < 0)
 			*err = nothing;
 	} else if (why != -EXDEV) {
 		return -ENODATA;
@@ -198,22 +206,22 @@ static int answer_without_libvirt(struct receiver *r, const struct wire_message 
 	return 0;
 }
 
-static int answer_question(struct receiver *r, const struct wire_message *question,
+static int answer_question(const struct asked *a, const struct wire_message *question,
 			   struct wire_message *m, struct errtext *err)
 {
-	int ret = answer_by_libvirt(r, question, m, err);
+	int ret = answer_by_libvirt(a, question, m, err);
 
-	return ret == 0 ? 0 : answer_without_libvirt(r, question, ret, m, err);
+	return ret == 0 ? 0 : answer_without_libvirt(a, question, ret, m, err);
 }
 
 /* It is whoever began the migration that may ask what became of it, or give it up. */
-static bool may_ask(struct receiver *r, const struct wire_query *query, const char *peer)
+static bool may_ask(const struct asked *a, const struct wire_query *query, const char *peer)
 {
 	struct guest_dir dir;
 	struct record record;
 	bool may;
 
-	if (ownership_record(query, &r->opt.self, &dir, &record, NULL) < 0)
+	if (ownership_record(query, a->self, &dir, &record, NULL) < 0)
 		return true; /* which is what it will hear */
 	may = strcmp(record.peer, peer) == 0;
 	record_destroy(&record);
@@ -233,11 +241,12 @@ void incoming_query(struct receiver *r, struct line line, const struct door_term
 	_cleanup_message_ struct wire_message m = {0};
 	struct wire_message state = {.type = WIRE_STATE};
 	struct errtext err = {0};
+	const struct asked a = {.receiver = r, .self = &terms->host};
 
 	if (control_read_one(line, CONNECTION_FIRST_MS, &m, &err) < 0 ||
 	    (m.type != WIRE_QUERY && m.type != WIRE_DISCARD))
 		return;
-	if (!may_ask(r, &m.query, terms->peer) ? refuse(&state) == 0
-					       : answer_question(r, &m, &state, &err) == 0)
+	if (!may_ask(&a, &m.query, terms->peer) ? refuse(&state) == 0
+						: answer_question(&a, &m, &state, &err) == 0)
 		control_write_one(line, CONNECTION_FIRST_MS, &state, NULL);
 }

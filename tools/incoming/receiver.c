@@ -144,6 +144,24 @@ bool receiver_is_of_other(struct receiver *r, const uint8_t session[WIRE_SESSION
 	return known ? other : is_recorded_of_other(r, session, peer);
 }
 
+void receiver_stand_in(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
+		       struct door_host *self)
+{
+	char text[2 * WIRE_SESSION_SIZE + 1];
+	struct guest_dir dir;
+	struct record record = {0};
+	struct door_host other;
+
+	record_session(session, text);
+	if (r->opt.world->find_record(RECORD_INCOMING, incoming_is_of_session, text, &dir, &record,
+				      NULL) < 0)
+		return;
+	record_host(&record, &other);
+	if (!record_is_of_daemon(&record, r->opt.libvirt_socket) && record_qemu_has_ended(&record))
+		memcpy(self->uuid, other.uuid, sizeof(self->uuid));
+	record_destroy(&record);
+}
+
 struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE])
 {
 	struct incoming *in;

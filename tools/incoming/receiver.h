@@ -68,6 +68,11 @@ bool receiver_find_subject(struct receiver *r, const uint8_t session[WIRE_SESSIO
  * thread. */
 bool receiver_is_of_other(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
 			  const char *peer);
+/* A guest came to another libvirt on this host, as that of another launcher, for which nobody can
+ * answer any more when that was removed with the guest's QEMU: we do, in its place (self, at the
+ * door). Not as long as the QEMU lives. Any thread. */
+void receiver_stand_in(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE],
+		       struct door_host *self);
 /* The session, for one of its other connections; NULL: there is none, or it ends. It stays until
  * receiver_leave. Any thread. */
 struct incoming *receiver_enter(struct receiver *r, const uint8_t session[WIRE_SESSION_SIZE]);

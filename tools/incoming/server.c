@@ -145,13 +145,17 @@ static int take_place(struct connection *c, const struct wire_hello *hello,
 	return quota_enter(&s->quota, &c->place, host, begins_session(s, hello), why);
 }
 
-static int admit(void *opaque, const struct wire_hello *hello, const struct door_terms *terms,
+static int admit(void *opaque, const struct wire_hello *hello, struct door_terms *terms,
 		 struct errtext *why)
 {
 	struct connection *c = opaque;
 	int ret = check_claim(c->server, hello, terms, why);
 
-	return ret < 0 ? ret : take_place(c, hello, terms, why);
+	if (ret == 0)
+		ret = take_place(c, hello, terms, why);
+	if (ret == 0 && (hello->kind == WIRE_KIND_LINK || hello->kind == WIRE_KIND_RECOVER))
+		receiver_stand_in(c->server->receiver, hello->session, &terms->host);
+	return ret;
 }
 
 /* ---- one connection ---- */
