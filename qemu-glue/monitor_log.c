@@ -294,3 +294,22 @@ void monitor_log_quiet(const char *monitor_path)
 	if (fd >= 0)
 		close(fd);
 }
+
+static void remove_files(const char *monitor_path)
+{
+	_cleanup_fs_user_ uid_t before = fs_user_become_owner(monitor_path);
+	char path[MONITOR_LOG_PATH_MAX];
+
+	monitor_log_path(monitor_path, path);
+	unlink(path);
+	unlink(monitor_path);
+}
+
+void monitor_log_forget(const char *monitor_path)
+{
+	uint64_t started;
+	pid_t qemu;
+
+	if (monitor_log_find_qemu(monitor_path, &qemu, &started) < 0)
+		remove_files(monitor_path);
+}

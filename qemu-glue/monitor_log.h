@@ -47,3 +47,6 @@ int monitor_log_end_unless_resumed(pid_t qemu, uint64_t started, const char *mon
 /* The guest has arrived, and that is on record: QEMU drops the monitor, its socket and the log; or,
  * before 11.1, says nothing more on it, and the log is emptied. */
 void monitor_log_quiet(const char *monitor_path);
+/* The guest has left, and nobody asks the log any more: it goes, and with it the socket that a QEMU
+ * leaves which was killed. Nothing is done while a QEMU has the monitor. */
+void monitor_log_forget(const char *monitor_path);

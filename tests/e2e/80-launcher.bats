@@ -37,12 +37,12 @@ start() {
 	migrate_start "$AT" pod --launcher "$HERE" "$@"
 }
 
-# nothing_left HOST: no socket of dray's but the monitor of a guest that is there, and no record of a departure.
+# nothing_left HOST: no file of dray's but the monitor of a guest that is there, and its log; and no record of a departure.
 nothing_left() {
-	local launcher monitor='dray-*.monitor'
+	local launcher monitor='dray-*.monitor*'
 	[[ $(home) == "$1" ]] || monitor=
 	launcher=$("$TESTBED" launcher "$1" pod) &&
-		! find "/proc/$launcher/root/run" -type s -name 'dray*' ! -name "$monitor" | grep . &&
+		! find "/proc/$launcher/root/run" -name 'dray*' ! -name "$monitor" | grep . &&
 		! "$TESTBED" exec "$1" test -e "/run/dray/$(<"$BATS_FILE_TMPDIR/uuid")/outgoing"
 }
 

@@ -195,6 +195,11 @@ static inline int world_read_record(const struct guest_dir *d, enum record_kind 
 	return world.debts[0] ? 0 : -ENOENT;
 }
 
+static inline void world_forget_monitor(const struct guest_dir *d)
+{
+	(void)d;
+}
+
 static inline void world_remove_record(const struct guest_dir *d, enum record_kind kind)
 {
 	(void)d;
@@ -760,6 +765,7 @@ static const struct outgoing_world world_functions = {
 	.write_record = world_write_record,
 	.read_record = world_read_record,
 	.remove_record = world_remove_record,
+	.forget_monitor = world_forget_monitor,
 	.start_guard = world_start_guard,
 	.dial = world_dial,
 	.ask = world_ask,

@@ -316,6 +316,27 @@ Test(monitor_log, is_emptied_by_a_client_that_says_nothing)
 	place_destroy(&p);
 }
 
+/* ---- forgotten ---- */
+
+Test(monitor_log, goes_when_the_guest_has_left)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	struct place p = place_new();
+	int qemu = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	strcpy(address.sun_path, p.monitor);
+	cr_assert_eq(bind(qemu, (struct sockaddr *)&address, sizeof(address)), 0);
+	cr_assert_eq(listen(qemu, 1), 0);
+	say(&p, GREETING RESUME);
+	monitor_log_forget(p.monitor);
+	cr_assert_eq(access(p.log, F_OK), 0, "a QEMU has it");
+	close(qemu);
+	monitor_log_forget(p.monitor);
+	cr_assert_lt(access(p.log, F_OK), 0);
+	cr_assert_lt(access(p.monitor, F_OK), 0);
+	cr_assert_eq(rmdir(p.dir), 0);
+}
+
 /* ---- dropped ---- */
 
 struct dropper {

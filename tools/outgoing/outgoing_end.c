@@ -47,9 +47,10 @@ int outgoing_end_finish(struct outgoing *o)
 		outgoing_status_enter(o, PHASE_LOST);
 		return outgoing_fail(o, ret, "%s", err.text);
 	}
-	if (ret == 0)
+	if (ret == 0) {
+		o->world->forget_monitor(&o->place.dir);
 		outgoing_place_forget(o);
-	else /* the guard tries on */
+	} else /* the guard tries on */
 		report_event(o->report, "warning", o->phase, err.text);
 	return 0;
 }

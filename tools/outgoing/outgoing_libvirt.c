@@ -185,7 +185,8 @@ static int check_stream_path(struct outgoing *o)
 	return outgoing_fail(
 		o, -EPROTO,
 		"QEMU's stream would be %s on the destination, and %s here: both hosts' "
-		"libvirt must be the system's, or users' own with the same directory",
+		"libvirt must be the system's, or users' own with the same directory; so both "
+		"dray migrate and dray receive get a --launcher, or neither",
 		o->peer.stream_path, o->place.dir.stream);
 }
 

@@ -33,6 +33,7 @@ static const struct outgoing_world real = {
 	.write_record = record_write,
 	.read_record = record_read,
 	.remove_record = record_remove,
+	.forget_monitor = record_forget_monitor,
 	.start_guard = guard_start,
 	.dial = door_dial,
 	.ask = ownership_ask,

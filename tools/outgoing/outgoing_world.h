@@ -62,6 +62,7 @@ struct outgoing_world {
 	int (*read_record)(const struct guest_dir *d, enum record_kind kind, struct record *r,
 			   struct errtext *err);
 	void (*remove_record)(const struct guest_dir *d, enum record_kind kind);
+	void (*forget_monitor)(const struct guest_dir *d);
 	int (*start_guard)(const char *uuid, const char *session, const char *libvirt_socket,
 			   const struct ram_keep *ram, int *fd, pid_t *pid, struct errtext *err);
 

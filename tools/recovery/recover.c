@@ -63,6 +63,8 @@ static int settle_outgoing(const struct recover_options *options, struct host *h
 
 	if (ret < 0)
 		return ret;
+	if (elsewhere)
+		record_forget_monitor(dir);
 	record_remove(dir, RECORD_OUTGOING);
 	return 0;
 }

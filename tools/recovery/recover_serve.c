@@ -233,7 +233,9 @@ int recover_serve(const struct recover_options *options, const struct guest_dir 
 	else if (!options->session && has_left(options, r)) /* a guard tries on */
 		ret = give_up(r, told);
 	ram_map_destroy(&ram);
-	if (ret == 0 || ret == -EBADMSG) /* nothing is left to be done here */
+	if (ret == 0 || ret == -EBADMSG) { /* nothing is left to be done here */
+		record_forget_monitor(dir);
 		record_remove(dir, RECORD_OUTGOING);
+	}
 	return ret;
 }

@@ -239,6 +239,16 @@ void record_judge(const struct guest_dir *d, struct record *r, bool ended)
 	r->never_ran = ended && (resumed == 0 || (resumed == -ENODATA && !r->released));
 }
 
+void record_forget_monitor(const struct guest_dir *d)
+{
+	struct record r = {0};
+	int ret = record_read(d, RECORD_INCOMING, &r, NULL);
+
+	if (ret == -ENOENT || (ret == 0 && r.resumed))
+		monitor_log_forget(d->monitor);
+	record_destroy(&r);
+}
+
 bool record_is_over(const struct record *r)
 {
 	return r->never_ran || r->settled || (r->resumed && (r->complete || !r->post_copy));

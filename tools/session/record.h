@@ -83,6 +83,9 @@ void record_remove(const struct guest_dir *d, enum record_kind kind);
  * has run. What it does not tell yet may change while a QEMU has the guest: then only that it ran
  * is noted if `ended` is false. */
 void record_judge(const struct guest_dir *d, struct record *r, bool ended);
+/* The guest has left this host: what its QEMU's private monitor leaves behind here goes, unless it
+ * alone tells that the guest, which came here before, has run. */
+void record_forget_monitor(const struct guest_dir *d);
 /* Incoming: it is known whether the guest has run here, or somebody has left it at that, and no
  * memory is lacking. */
 bool record_is_over(const struct record *r);
