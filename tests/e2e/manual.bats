@@ -42,11 +42,12 @@ page() {
 	[[ $output == *conquer* ]]
 }
 
-@test "every page belongs to a command" {
+@test "every page belongs to a command, or to a program of its own" {
 	local file name
 	for file in "$BATS_TEST_DIRNAME"/../../tools/dray-*.8; do
 		name=$(basename "$file" .8)
 		echo "page $name"
+		[ ! -x "${file%.8}" ] || continue
 		commands | grep -qx "${name#dray-}"
 	done
 }
@@ -58,6 +59,13 @@ page() {
 		[ -n "$(options_in_help "$name")" ]
 		diff <(options_in_help "$name") <(options_in_manual "$name")
 	done
+}
+
+@test "dray-pki: its commands and options are those of its page" {
+	local tool=$BATS_TEST_DIRNAME/../../tools/dray-pki
+	diff <("$tool" --help | sed -nE 's/^    dray-pki ([a-z]+) .*/\1/p') <(sed -nE 's/^\.It Cm ([a-z]+)$/\1/p' "$tool.8")
+	diff <("$tool" --help | sed -n '/^    dray-pki/p' | grep -oE -e '--[a-z]+' | sort -u) <(sed -nE 's/^\.It Fl -([a-z-]+).*/--\1/p' "$tool.8" | sort -u)
+	grep -q '^\.Xr dray-pki 8' "$(page dray)"
 }
 
 @test "the pages are well-formed" {
