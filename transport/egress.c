@@ -36,6 +36,8 @@ static int ask(int netlink, const struct nlmsghdr *request, uint16_t answer, siz
 {
 	ssize_t n;
 
+	*attributes = NULL; /* a reply without an error is one without attributes */
+	*len = 0;
 	if (send(netlink, request, request->nlmsg_len, 0) < 0)
 		return -errno;
 	do
@@ -110,7 +112,7 @@ static int route_interface(int netlink, const struct address *from, const struct
 			 .rtm_dst_len = (uint8_t)(to->len * 8),
 			 .rtm_src_len = (uint8_t)(from->len * 8)}};
 	_cleanup_free_ struct nlmsghdr *reply = calloc(1, REPLY_SIZE);
-	struct rtattr *attributes = NULL;
+	struct rtattr *attributes;
 	size_t len;
 	int ret;
 
