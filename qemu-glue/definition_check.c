@@ -9,77 +9,12 @@
 #include <string.h>
 #include "cleanup.h"
 #include "definition_label.h"
+#include "definition_node.h"
 #include "definition_path.h"
+#include "definition_place.h"
 #include "domain_xml_private.h"
 
 #define QEMU_NAMESPACE "http://libvirt.org/schemas/domain/qemu/1.0"
-
-/* ---- where paths stand ---- */
-
-/* NULL for a parent: any; for an attribute: the element's own text. The first that fits counts. */
-struct path_place {
-	const char *parent, *element, *attribute;
-	enum definition_use use;
-	/* The attribute is a path only if the parent is of this type; NULL: always. */
-	const char *type;
-};
-
-static const struct path_place places[] = {
-	{"devices", "emulator", NULL, DEFINITION_EMULATOR, NULL},
-	{"os", "loader", NULL, DEFINITION_READ, NULL},
-	{"os", "kernel", NULL, DEFINITION_DATA, NULL},
-	{"os", "initrd", NULL, DEFINITION_DATA, NULL},
-	{"os", "dtb", NULL, DEFINITION_DATA, NULL},
-	{"acpi", "table", NULL, DEFINITION_DATA, NULL},
-	{"os", "nvram", "template", DEFINITION_READ, NULL},
-	{"os", "nvram", NULL, DEFINITION_DATA, NULL},
-	{NULL, "entry", "file", DEFINITION_DATA, NULL},
-	{NULL, "entry", NULL, DEFINITION_NONE, NULL},
-	{"rng", "backend", NULL, DEFINITION_ENTROPY, NULL},
-	{NULL, "source", "file", DEFINITION_DATA, NULL},
-	{NULL, "source", "dir", DEFINITION_DATA, NULL},
-	{"disk", "source", "dev", DEFINITION_DATA, NULL},
-	{"backingStore", "source", "dev", DEFINITION_DATA, NULL},
-	{"mirror", "source", "dev", DEFINITION_DATA, NULL},
-	{"source", "host", "socket", DEFINITION_CONNECT, NULL},
-	{"disk", "source", "name", DEFINITION_NONE, NULL}, /* at another host */
-	{"backingStore", "source", "name", DEFINITION_NONE, NULL},
-	{"mirror", "source", "name", DEFINITION_NONE, NULL},
-	{"disk", "source", "query", DEFINITION_NONE, NULL},
-	{NULL, "source", "path", DEFINITION_TERMINAL, "pty"},
-	{NULL, "source", "path", DEFINITION_DATA, "file"},
-	{NULL, "source", "path", DEFINITION_DATA, "pipe"},
-	{NULL, "source", "path", DEFINITION_DEVICE, "dev"},
-	{NULL, "source", "path", DEFINITION_CONNECT, "unix"}, /* or listen: see chardev_use */
-	{"backend", "source", "path", DEFINITION_DATA, NULL}, /* an emulated TPM's state */
-	{"source", "path", NULL, DEFINITION_DATA, NULL},      /* NVDIMM */
-	{NULL, "console", "tty", DEFINITION_TERMINAL, NULL},
-	{NULL, "log", "file", DEFINITION_DATA, NULL},
-	{NULL, "graphics", "socket", DEFINITION_LISTEN, NULL},
-	{"graphics", "listen", "socket", DEFINITION_LISTEN, NULL},
-	{"graphics", "gl", "rendernode", DEFINITION_RENDER, NULL},
-	{"model", "acceleration", "rendernode", DEFINITION_RENDER, NULL},
-	{"interface", "backend", "tap", DEFINITION_NETWORK, NULL},
-	{"interface", "backend", "vhost", DEFINITION_NETWORK, NULL},
-	{"source", "identity", "keyfile", DEFINITION_DATA, NULL},
-	{"source", "identity", "agentsock", DEFINITION_CONNECT, NULL},
-	{"source", "knownHosts", "path", DEFINITION_DATA, NULL},
-	{"source", "config", "file", DEFINITION_CEPH, NULL},
-	{"smartcard", "database", NULL, DEFINITION_DATA, NULL},
-	{"backend", "device", "path", DEFINITION_DATA, NULL}, /* TPM passed through */
-	{"devices", "audio", "path", DEFINITION_DATA, NULL},
-	{"devices", "graphics", "address", DEFINITION_CONNECT, NULL}, /* D-Bus: no path, refused */
-	{NULL, "rom", "file", DEFINITION_READ, NULL},
-	{"device", "path", NULL, DEFINITION_NONE, NULL}, /* <blkiotune>: its name */
-	{"pstore", "path", NULL, DEFINITION_DATA, NULL},
-	{"nvram", "source", "dev", DEFINITION_DATA, NULL},
-	{"dataStore", "source", "dev", DEFINITION_DATA, NULL},
-	{"resource", "partition", NULL, DEFINITION_NONE, NULL}, /* of the cgroups */
-	{"domain", "name", NULL, DEFINITION_NONE, NULL},
-	{"domain", "title", NULL, DEFINITION_NONE, NULL},
-	{"domain", "description", NULL, DEFINITION_NONE, NULL},
-	{"os", "cmdline", NULL, DEFINITION_NONE, NULL}, /* the guest's */
-};
 
 /* ---- what reaches for the host ---- */
 
@@ -150,28 +85,15 @@ static int refuse(const struct walk *w, unsigned int agreed, const char *what)
 			   w->policy->name, what, how);
 }
 
-static bool is(const xmlNode *node, const char *name)
-{
-	return !name || (node && node->type == XML_ELEMENT_NODE && domain_xml_is(node, name));
-}
-
-static bool has_value(const xmlNode *node, const char *attribute, const char *value)
-{
-	_cleanup_free_ char *found = domain_xml_attr(node, attribute);
-
-	if (!value)
-		return found && *found;
-	return found && strcmp(found, value) == 0;
-}
-
 static int check_forbidden(const struct walk *w, const xmlNode *node)
 {
 	for (size_t i = 0; i < sizeof(forbidden) / sizeof(forbidden[0]); i++) {
 		const struct forbidden *f = &forbidden[i];
 
-		if (!is(node, f->element) || !is(node->parent, f->parent))
+		if (!definition_node_is(node, f->element) ||
+		    !definition_node_is(node->parent, f->parent))
 			continue;
-		if (f->attribute && !has_value(node, f->attribute, f->value))
+		if (f->attribute && !definition_node_has(node, f->attribute, f->value))
 			continue;
 		if (!(w->policy->agreed & f->agreed))
 			return refuse(w, f->agreed, f->what);
@@ -179,43 +101,18 @@ static int check_forbidden(const struct walk *w, const xmlNode *node)
 	return 0;
 }
 
-/* A UNIX socket is made, or connected to, as the source's mode says; to connect is the default. */
-static enum definition_use chardev_use(const struct path_place *place, const xmlNode *node)
-{
-	if (place->type && !strcmp(place->type, "unix") && has_value(node, "mode", "bind"))
-		return DEFINITION_LISTEN;
-	return place->use;
-}
-
-/* NULL: no path is known to stand there. */
-static const struct path_place *find_place(const xmlNode *node, const char *attribute)
-{
-	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-		const struct path_place *p = &places[i];
-
-		if (!is(node, p->element) || !is(node->parent, p->parent))
-			continue;
-		if (!attribute != !p->attribute ||
-		    (attribute && strcmp(attribute, p->attribute) != 0))
-			continue;
-		if (!p->type || has_value(node->parent, "type", p->type))
-			return p;
-	}
-	return NULL;
-}
-
 static int check_value(const struct walk *w, const xmlNode *node, const char *attribute,
 		       const char *value)
 {
-	const struct path_place *place = find_place(node, attribute);
+	enum definition_use use;
+	bool known = definition_place_find(node, attribute, &use);
 	struct errtext why = {0};
 	int ret = 0;
 
-	if (w->policy->contained || !*value || (!place && value[0] != '/'))
+	if (w->policy->contained || !*value || (!known && value[0] != '/'))
 		return 0;
-	if (place)
-		ret = definition_path_check(value, chardev_use(place, node), w->policy->paths,
-					    &why);
+	if (known)
+		ret = definition_path_check(value, use, w->policy->paths, &why);
 	else
 		ret = errtext_set(&why, -EPERM, "%s stands where dray knows of no path", value);
 	return ret < 0 ? errtext_set(w->err, ret,
@@ -244,7 +141,8 @@ static int check_attributes(const struct walk *w, const xmlNode *node)
  * each piece of the element's own is looked at. */
 static int check_text(const struct walk *w, const xmlNode *node)
 {
-	bool known = find_place(node, NULL);
+	enum definition_use use;
+	bool known = definition_place_find(node, NULL, &use);
 	int ret = 0;
 
 	for (const xmlNode *child = known ? node : node->children; ret == 0 && child;
@@ -266,8 +164,8 @@ static int check_label(const struct walk *w, const xmlNode *node)
 {
 	const xmlNode *label = domain_xml_child(node, "label");
 	xmlChar *text = label ? xmlNodeGetContent(label) : NULL;
-	bool is_dac = has_value(node, "model", "dac");
-	bool bad = has_value(node, "type", "static") && !is_dac;
+	bool is_dac = definition_node_has(node, "model", "dac");
+	bool bad = definition_node_has(node, "type", "static") && !is_dac;
 
 	bad |= is_dac && text &&
 	       !definition_label_is((const char *)text, w->policy->uid, w->policy->gid);
@@ -278,7 +176,8 @@ static int check_label(const struct walk *w, const xmlNode *node)
 /* What a pool's volume is, libvirt alone knows. */
 static int check_pool(const struct walk *w, const xmlNode *node)
 {
-	if (!w->policy->paths || !is(node, "disk") || !has_value(node, "type", "volume"))
+	if (!w->policy->paths || !definition_node_is(node, "disk") ||
+	    !definition_node_has(node, "type", "volume"))
 		return 0;
 	return refuse(w, 0,
 		      "a storage pool's volume, which may be anywhere, and --allow-path is set");
@@ -316,7 +215,8 @@ static int check_element(const struct walk *w, const xmlNode *node)
 		ret = check_forbidden(w, node);
 	if (ret == 0)
 		ret = check_pool(w, node);
-	if (ret == 0 && domain_xml_is(node, "seclabel") && is(node->parent, "domain"))
+	if (ret == 0 && domain_xml_is(node, "seclabel") &&
+	    definition_node_is(node->parent, "domain"))
 		ret = check_label(w, node);
 	if (ret == 0)
 		ret = check_attributes(w, node);
@@ -383,7 +283,8 @@ static int check_domain(const struct walk *w, const xmlNode *domain)
 				   "the destination does not take domain %s: libvirt was asked to "
 				   "start another guest than %s (%s)",
 				   p->name, p->name, p->uuid);
-	if (!has_value(domain, "type", "kvm") && !has_value(domain, "type", "qemu"))
+	if (!definition_node_has(domain, "type", "kvm") &&
+	    !definition_node_has(domain, "type", "qemu"))
 		return refuse(w, 0, "something else than QEMU");
 	return check_all(w, domain);
 }
@@ -409,7 +310,7 @@ int definition_check_cookie(const char *cookie, const struct definition_policy *
 	int ret = doc ? 0 : -EINVAL;
 
 	for (; ret == 0 && domain; domain = domain->next)
-		if (is(domain, "domain"))
+		if (definition_node_is(domain, "domain"))
 			ret = check_domain(&w, domain);
 	return ret;
 }
