@@ -160,7 +160,7 @@ capped() {
 	migrate_start a calm --bandwidth 8Mi
 	event '"event":"progress".*"round":1'
 	run dray a status calm
-	[[ $output == *calm* && $output == *pre-copy* ]]
+	[[ $output == *calm* && $output == *pre-copy* && $output == *"TLS $( ((${#WAY[@]} > 0)) && echo no || echo yes)"* ]]
 	[ "$(dray a status --json calm | jq -r .bandwidth)" = 8388608 ]
 	run dray a set calm bandwidth=64MB/s
 	[ "$status" -eq 1 ]

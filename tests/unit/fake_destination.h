@@ -768,7 +768,8 @@ static inline void fake_waiting(void *opaque, const char *domain, const char *te
 static inline struct fake_destination *fake_destination_new(void)
 {
 	struct fake_destination *d = calloc(1, sizeof(*d));
-	struct receiver_options options = {.max_inbound = 2, .port = 7470, .world = &fake_world};
+	struct receiver_options options = {
+		.max_inbound = 2, .port = 7470, .tls_dir = "", .world = &fake_world};
 	struct ram_block block = {
 		.name = "pc.ram", .size = FAKE_RAM_BYTES, .page_size = RAM_PAGE_SIZE, .fd = -1};
 

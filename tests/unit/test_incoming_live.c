@@ -62,6 +62,7 @@ ParameterizedTest(size_t *number, incoming_live, status)
 	expect(d, "domain", "web");
 	expect(d, "uuid", FAKE_UUID);
 	expect(d, "direction", "incoming");
+	expect(d, "tls", "false");
 	expect(d, "phase", row->phase);
 	expect(d, "mode", row->mode);
 	expect(d, "total_bytes", "65536");

@@ -21,7 +21,7 @@ ParameterizedTestParameters(status_text, prints)
 	static struct row rows[] = {
 		{"{}", "- (-)\n"},
 		{"{\"domain\":\"web\",\"uuid\":\"1-2\",\"direction\":\"outgoing\",\"host\":\"b\","
-		 "\"phase\":\"pre-copy\",\"mode\":\"PreCopy\",\"lane\":\"direct\","
+		 "\"phase\":\"pre-copy\",\"mode\":\"PreCopy\",\"lane\":\"direct\",\"tls\":true,"
 		 "\"started\":\"2026-11-20T16:14:05Z\",\"elapsed_ms\":12345,\"round\":3,"
 		 "\"remaining_bytes\":155189248,\"transferred_bytes\":429078938,"
 		 "\"total_bytes\":1073741824,\"dirty_bytes_per_s\":20971520,"
@@ -30,7 +30,7 @@ ParameterizedTestParameters(status_text, prints)
 		 "\"queued_ahead\":1,\"decision\":\"another round\",\"pid\":4711}",
 		 "web (1-2) outgoing, b\n"
 		 "  phase     pre-copy, round 3, 1 ahead of it\n"
-		 "  lane      direct, PreCopy\n"
+		 "  lane      direct, PreCopy, TLS yes\n"
 		 "  time      for 12.3 s, since 2026-11-20T16:14:05Z, about 1.3 s to go\n"
 		 "  memory    148.0 MiB left, of 1.0 GiB, 409.2 MiB sent\n"
 		 "  rate      128.0 MiB/s, dirty 20.0 MiB/s\n"

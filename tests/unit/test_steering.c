@@ -197,6 +197,7 @@ Test(steering, the_status_is_what_was_shown_last)
 					 .phase = PHASE_PRECOPY,
 					 .mode = "PreCopy",
 					 .lane = "direct",
+					 .tls = true,
 					 .round = 3,
 					 .remaining_bytes = 77,
 					 .queued_ahead = 1};
@@ -214,6 +215,7 @@ Test(steering, the_status_is_what_was_shown_last)
 	cr_expect_str_eq(json_object_get_string(json_field(o, "domain")), "web");
 	cr_expect_str_eq(json_object_get_string(json_field(o, "phase")), "pre-copy");
 	cr_expect_str_eq(json_object_get_string(json_field(o, "direction")), "outgoing");
+	cr_expect(json_object_get_boolean(json_field(o, "tls")));
 	cr_expect_eq(json_object_get_int64(json_field(o, "remaining_bytes")), 77);
 	cr_expect_eq(json_object_get_int64(json_field(o, "bandwidth")), 1000);
 	cr_expect_eq(json_object_get_int64(json_field(o, "queued_ahead")), 1);

@@ -56,6 +56,8 @@ static json_object *on_status(void *opaque)
 	put_memory(o, in);
 	pthread_mutex_unlock(&in->receiver->lock);
 	json_put_text(o, "lane", LANE_DIRECT);
+	json_object_object_add(o, "tls",
+			       json_object_new_boolean(in->receiver->opt.tls_dir[0] != 0));
 	json_put_time(o, "started", &l->begun, 0);
 	json_put_number(o, "elapsed_ms", (clock_monotonic_us() - l->begun_us) / 1000);
 	json_put_number(o, "pid", (uint64_t)getpid());

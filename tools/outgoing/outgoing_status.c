@@ -34,6 +34,7 @@ void outgoing_status_show(struct outgoing *o)
 	snprintf(s->uuid, sizeof(s->uuid), "%s", o->guest.info.uuid);
 	snprintf(s->host, sizeof(s->host), "%s", o->opt->destination);
 	s->phase = o->phase;
+	s->tls = o->opt->tls_dir[0] != 0;
 	s->round = o->rounds.number;
 	s->throttle_percent = o->precopy.throttle_percent;
 	s->total_bytes = ram_map_bytes(&o->guest.ram);

@@ -147,6 +147,7 @@ static json_object *status_json(const struct steering *s)
 	json_put_text(o, "phase", phase_name(x->phase));
 	json_put_text(o, "mode", x->mode);
 	json_put_text(o, "lane", x->lane);
+	json_object_object_add(o, "tls", json_object_new_boolean(x->tls));
 	json_put_time(o, "started", &s->started, 0);
 	json_put_number(o, "elapsed_ms", (clock_monotonic_us() - s->started_us) / 1000);
 	json_put_number(o, "round", x->round);

@@ -26,6 +26,7 @@ struct steering_status {
 	char domain[256], uuid[37], host[256];
 	enum phase phase;
 	const char *mode, *lane; /* constants */
+	bool tls;
 	uint32_t round;
 	uint64_t remaining_bytes, transferred_bytes, total_bytes;
 	uint64_t dirty_bytes_per_s, bytes_per_s, eta_ms;

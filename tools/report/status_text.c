@@ -35,7 +35,7 @@ static const struct row {
 	 {{"phase", TEXT, "", ""},
 	  {"round", COUNT_IF_ANY, "round ", ""},
 	  {"queued_ahead", COUNT_IF_ANY, "", " ahead of it"}}},
-	{"lane", {{"lane", TEXT, "", ""}, {"mode", TEXT, "", ""}}},
+	{"lane", {{"lane", TEXT, "", ""}, {"mode", TEXT, "", ""}, {"tls", FLAG, "TLS ", ""}}},
 	{"time",
 	 {{"elapsed_ms", SECONDS, "for ", ""},
 	  {"started", TEXT, "since ", ""},
