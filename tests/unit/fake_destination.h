@@ -96,6 +96,8 @@ struct fake_destination {
 	bool defined_before;
 	bool paused;			/* by its user, on the source */
 	bool autostart;			/* on the source */
+	bool patient;			/* the source waits on when the script is over */
+	bool listens_for_it;		/* another process listens where its QEMU would */
 	enum domain_state libvirt_says; /* from the second look on */
 	unsigned int libvirt_hesitates; /* so many looks: INCOMING first */
 	bool libvirt_is_silent;		/* no look but the first is answered */
@@ -241,8 +243,7 @@ static inline int fake_new_monitor(struct fake_destination *d)
 static inline bool fake_is_qemu(pid_t pid, const char *uuid)
 {
 	(void)pid;
-	(void)uuid;
-	return true;
+	return !fake_here->listens_for_it && strcmp(uuid, FAKE_UUID) == 0;
 }
 
 static inline int fake_open_monitor(const char *path, int timeout_ms, struct qmp **out,
@@ -697,6 +698,8 @@ static inline char fake_next(struct fake_destination *d)
 {
 	if (d->script[d->taken])
 		return d->script[d->taken++];
+	if (d->patient)
+		return '.';
 	if (!d->lost)
 		return 'C';
 	d->idle++;

@@ -66,6 +66,7 @@ static struct world {
 	bool private_monitor;	   /* it has one by its XML */
 	pid_t mapper;		   /* somebody who has mapped its memory since */
 	const char *refusal;	   /* of post-copy */
+	const char *stream_path;   /* that the destination names; NULL: the right one */
 	char debts[64];		   /* discard-data in the record of a migration before */
 	enum page_link_state link_end;
 	int judgement;
@@ -166,7 +167,8 @@ static inline void world_says(uint64_t type)
 
 	if (type == WIRE_PREPARED) {
 		m.prepared.monitor_path = strdup("/monitor");
-		m.prepared.stream_path = strdup(world.o->place.dir.stream);
+		m.prepared.stream_path =
+			strdup(world.stream_path ? world.stream_path : world.o->place.dir.stream);
 	} else if (type == WIRE_LISTENING) {
 		m.listening.text = strdup(world.refusal ? world.refusal : "");
 	} else if (type == WIRE_ABORT) {

@@ -408,6 +408,38 @@ Test(incoming, a_guest_that_is_here_is_refused)
 	fake_destination_destroy(d);
 }
 
+/* Others wait for the turn that its source does not use. */
+Test(incoming, a_turn_that_is_not_used_is_lost)
+{
+	struct fake_destination *d = fake_destination_new();
+	uint64_t begun = d->now_us;
+
+	d->failing = FAKE_STEP_MONITOR;
+	d->patient = true;
+	fake_destination_run(d, "");
+	cr_assert(!d->result.arrived);
+	cr_assert(strstr(d->why, "has not asked for domain web in 60 s: others wait"), "%s",
+		  d->why);
+	cr_assert_leq(d->now_us - begun, 100000000, "and the rest of it does not take long");
+	cr_assert_eq(slot_join(d->path, &d->others[0], NULL), 0);
+	cr_assert_eq(slot_ahead(d->others[0], &d->ahead), 0);
+	cr_assert_eq(d->ahead, 0);
+	slot_leave(d->others[0]);
+	fake_destination_destroy(d);
+}
+
+Test(incoming, another_process_is_not_its_qemu)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->listens_for_it = true;
+	fake_destination_run(d, "");
+	cr_assert(!d->result.arrived);
+	cr_assert(strstr(d->why, "which is not the QEMU of domain web"), "%s", d->why);
+	cr_assert_eq(d->on, 0, "it is told nothing");
+	fake_destination_destroy(d);
+}
+
 Test(incoming, another_guest_has_its_name)
 {
 	struct fake_destination *d = fake_destination_new();

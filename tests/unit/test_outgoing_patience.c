@@ -38,6 +38,19 @@ Test(outgoing_patience, the_destination_never_accepts)
 	expect(EXIT_REFUSED, "waited 15.0 s for the destination to accept the guest");
 }
 
+/* Files are made and removed there, on this host. */
+Test(outgoing_patience, the_destination_names_another_path)
+{
+	setup();
+	world.stream_path = "/etc/shadow";
+	cr_expect_eq(world_run(&options), EXIT_REFUSED);
+	cr_expect(strstr(world.result.reason, "QEMU's stream would be /etc/shadow"), "%s",
+		  world.result.reason);
+	cr_expect_str_eq(world.trace, "record, ABORT, no record");
+	cr_expect(world_runs_here());
+	world_teardown();
+}
+
 Test(outgoing_patience, its_qemu_never_starts)
 {
 	setup();
