@@ -114,7 +114,10 @@ static int check_value(const struct walk *w, const xmlNode *node, const char *at
 	if (known)
 		ret = definition_path_check(value, use, w->policy->paths, &why);
 	else
-		ret = errtext_set(&why, -EPERM, "%s stands where dray knows of no path", value);
+		ret = errtext_set(&why, -EPERM,
+				  "%s stands where dray knows of no path, and no --allow "
+				  "makes it take one there",
+				  value);
 	return ret < 0 ? errtext_set(w->err, ret,
 				     "the destination does not take domain %s: in its definition, "
 				     "<%s%s%s>: %s",

@@ -163,6 +163,11 @@ static int find(struct place *place, const char *path, struct errtext *err)
 		ret = find_new(place);
 	else
 		ret = -errno;
+	if (ret == -EACCES)
+		return errtext_set(err, -EPERM,
+				   "%s: root may not look there (NFS with root_squash?), so it "
+				   "cannot be judged",
+				   path);
 	return ret < 0 ? errtext_set(err, -EPERM, "%s: %s", path, strerror(-ret)) : 0;
 }
 
@@ -182,7 +187,9 @@ static int check_block_device(const struct place *place, struct errtext *err)
 	_cleanup_close_ int fd = open(place->real, O_RDONLY | O_EXCL | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd < 0 && errno == EBUSY)
-		return deny(place, err, "is a block device that this host itself uses");
+		return deny(place, err,
+			    "is a block device that this host itself uses: it is mounted, or part "
+			    "of another one, such as of a multipath device; name that one then");
 	return 0; /* one that cannot be opened is no use to the guest either */
 }
 
@@ -224,15 +231,56 @@ static int check_location(const struct place *place, const char *const *paths,
 	return 0;
 }
 
+/* Memory of all of this host's is in there. By its inode: it may have any name. */
+static bool is_swap(const struct place *place)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/swaps", "re");
+	_cleanup_free_ char *line = NULL;
+	size_t room = 0;
+	struct stat st;
+
+	while (f && getline(&line, &room, f) > 0) {
+		char *end = strpbrk(line, " \t");
+
+		if (!end || line[0] != '/')
+			continue;
+		*end = '\0';
+		if (stat(line, &st) == 0 && st.st_dev == place->st.st_dev &&
+		    st.st_ino == place->st.st_ino)
+			return true;
+	}
+	return false;
+}
+
 static int check_data(const struct place *place, const char *const *paths, struct errtext *err)
 {
 	if (place->exists && S_ISCHR(place->st.st_mode))
 		return deny(place, err, "is a device of the host's");
 	if (place->exists && S_ISSOCK(place->st.st_mode))
 		return deny(place, err, "is a socket");
+	if (place->exists && S_ISREG(place->st.st_mode) && is_swap(place))
+		return deny(place, err, "is swap space of the host's");
 	if (!paths && is_device_to_come(place))
 		return 0;
 	return check_location(place, paths, of_guests, err);
+}
+
+/* Its mode says so, and each directory above lets everybody through. */
+static bool is_readable_by_all(const struct place *place)
+{
+	char directory[PATH_MAX];
+	struct stat st;
+
+	if (!S_ISREG(place->st.st_mode) || !(place->st.st_mode & S_IROTH))
+		return false;
+	strcpy(directory, place->real);
+	for (char *slash = strrchr(directory, '/'); slash != directory;
+	     slash = strrchr(directory, '/')) {
+		*slash = '\0';
+		if (stat(directory, &st) < 0 || !(st.st_mode & S_IXOTH))
+			return false;
+	}
+	return true;
 }
 
 static int check_read(const struct place *place, const char *const *paths, struct errtext *err)
@@ -240,9 +288,8 @@ static int check_read(const struct place *place, const char *const *paths, struc
 	/* There is nothing to be read: libvirt says so, if it needs it at all. */
 	if (!place->exists)
 		return 0;
-	/* Everybody on this host may read it. */
-	if (place->exists && S_ISREG(place->st.st_mode) && (place->st.st_mode & S_IROTH) &&
-	    !is_beneath(place->real, "/proc") && !is_beneath(place->real, "/sys"))
+	if (is_readable_by_all(place) && !is_beneath(place->real, "/proc") &&
+	    !is_beneath(place->real, "/sys"))
 		return 0;
 	return check_data(place, paths, err);
 }

@@ -4,9 +4,11 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -284,6 +286,55 @@ Test(definition, a_socket_takes_no_files_place)
 	unlink(file);
 	err = (struct errtext){0};
 	cr_assert_eq(check_all(&plain, "", devices, &err), 0, "%s", err.text);
+	rmdir(dir);
+}
+
+/* Of the system's own a guest may have what everybody may read: the directories count, too. */
+Test(definition, what_stands_in_a_closed_directory_is_not_everybodys)
+{
+	char dir[] = "/run/dray-definition-XXXXXX", file[512], os[1024];
+	struct errtext err = {0};
+
+	if (geteuid() != 0)
+		cr_skip_test("needs root");
+	cr_assert(mkdtemp(dir));
+	make_file(dir, "CODE.fd", file);
+	cr_assert_eq(chmod(file, 0644), 0);
+	snprintf(os, sizeof(os), "<os><loader>%s</loader></os>", file);
+	cr_expect_eq(check_all(&plain, os, "", &err), -EPERM);
+	cr_expect(strstr(err.text, "is this system's own"), "%s", err.text);
+	cr_assert_eq(chmod(dir, 0755), 0);
+	err = (struct errtext){0};
+	cr_expect_eq(check_all(&plain, os, "", &err), 0, "%s", err.text);
+	unlink(file);
+	rmdir(dir);
+}
+
+/* The list of the kernel's, as it would be. */
+Test(definition, swap_space_is_no_disk_by_whatever_name)
+{
+	const char *dir = make_dir();
+	struct errtext err = {0};
+	char swap[512], alias[512], list[512];
+	FILE *f;
+
+	make_file(dir, "swap", swap);
+	snprintf(alias, sizeof(alias), "%s/disk", dir);
+	cr_assert_eq(link(swap, alias), 0);
+	make_file(dir, "list", list);
+	f = fopen(list, "w");
+	fprintf(f, "Filename Type Size Used Priority\n%s file 1024 0 -2\n", swap);
+	fclose(f);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount(list, "/proc/swaps", NULL, MS_BIND, NULL) < 0)
+		cr_skip_test("needs a mount namespace");
+	cr_expect_eq(check_disk(&plain, dir, "disk", &err), -EPERM);
+	cr_expect(strstr(err.text, "swap space"), "%s", err.text);
+	err = (struct errtext){0};
+	cr_expect_eq(check_disk(&plain, dir, "list", &err), 0, "%s", err.text);
+	unlink(alias);
+	unlink(swap);
+	unlink(list);
 	rmdir(dir);
 }
 
