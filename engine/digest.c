@@ -8,6 +8,7 @@
 #include <string.h>
 #include "cleanup.h"
 #include "page_hash.h"
+#include "ram_private.h"
 
 #define PIECE (2u << 20)
 
@@ -28,9 +29,24 @@ static void put(XXH128_canonical_t *to, const void *data, size_t len)
 
 static bool is_hole(const struct ram_block *b, off_t at, size_t len)
 {
-	off_t data = lseek(b->fd, at, SEEK_DATA);
+	off_t data = ram_block_is_private(b) ? at : lseek(b->fd, at, SEEK_DATA);
 
 	return (data < 0 && errno == ENXIO) || (data >= 0 && data >= at + (off_t)len);
+}
+
+static int read_piece(const struct ram_block *b, off_t at, size_t len, uint8_t *buf)
+{
+	if (ram_block_is_private(b))
+		return ram_private_read_range(b, (uint64_t)at >> RAM_PAGE_SHIFT,
+					      len >> RAM_PAGE_SHIFT, buf, NULL);
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pread(b->fd, buf + done, len - done, at + (off_t)done);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		done += n;
+	}
+	return 0;
 }
 
 static int digest_piece(struct digest_job *job, uint64_t piece, uint8_t *buf)
@@ -38,20 +54,16 @@ static int digest_piece(struct digest_job *job, uint64_t piece, uint8_t *buf)
 	off_t at = (off_t)(piece * PIECE);
 	uint64_t left = job->block->size - (uint64_t)at;
 	size_t len = left < PIECE ? left : PIECE;
+	int ret;
 
 	if (len == PIECE && is_hole(job->block, at, len)) {
 		job->pieces[piece] = job->zero;
 		return 0;
 	}
-	for (size_t done = 0; done < len;) {
-		ssize_t n = pread(job->block->fd, buf + done, len - done, at + (off_t)done);
-
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += n;
-	}
-	put(&job->pieces[piece], buf, len);
-	return 0;
+	ret = read_piece(job->block, at, len, buf);
+	if (ret == 0)
+		put(&job->pieces[piece], buf, len);
+	return ret;
 }
 
 static void *digest_worker(void *arg)

@@ -17,6 +17,10 @@ struct frame_writer {
 	uint32_t pages;			  /* in it */
 	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
 	unsigned int head_next;
+	/* Content of private blocks' pages, of a frame each; alternate likewise. NULL: not needed
+	 * so far. */
+	uint8_t *copies[2];
+	unsigned int copies_next;
 };
 
 static uint32_t pages_max(const struct byte_stream *stream)
@@ -42,6 +46,10 @@ int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
 
 void frame_writer_destroy(struct frame_writer *w)
 {
+	if (w) {
+		free(w->copies[0]);
+		free(w->copies[1]);
+	}
 	free(w);
 }
 
@@ -64,22 +72,37 @@ static int stream_failed(const struct frame_writer *w, int ret, struct errtext *
 	return errtext_set(err, ret, "RAM stream to the destination broke: %s", strerror(-ret));
 }
 
-static int send_frame(struct frame_writer *w, struct errtext *err)
+/* Where the pages of the frame are. Returns how many buffers that makes. */
+static unsigned int gather(struct frame_writer *w, struct iovec iov[WIRE_FRAME_RUNS_MAX])
 {
 	const struct wire_frame *f = &w->frame;
 	const struct ram_block *b = &w->ram->blocks[f->block];
-	struct iovec iov[1 + WIRE_FRAME_RUNS_MAX];
-	uint8_t *head = w->head[w->head_next++ % 2];
-	unsigned int n = 0;
-	int ret;
 
-	wire_frame_encode(f, head);
-	iov[n++] = (struct iovec){head, WIRE_FRAME_SIZE};
-	for (unsigned int i = 0; i < f->runs && f->type == WIRE_FRAME_PAGES; i++)
-		iov[n++] = (struct iovec){
+	if (f->type != WIRE_FRAME_PAGES)
+		return 0;
+	if (ram_block_is_private(b)) {
+		iov[0] = (struct iovec){w->copies[w->copies_next++ % 2],
+					(size_t)w->pages << RAM_PAGE_SHIFT};
+		return 1;
+	}
+	for (unsigned int i = 0; i < f->runs; i++)
+		iov[i] = (struct iovec){
 			b->map + (f->run[i].first << RAM_PAGE_SHIFT),
 			(size_t)f->run[i].count << RAM_PAGE_SHIFT,
 		};
+	return f->runs;
+}
+
+static int send_frame(struct frame_writer *w, struct errtext *err)
+{
+	struct iovec iov[1 + WIRE_FRAME_RUNS_MAX];
+	uint8_t *head = w->head[w->head_next++ % 2];
+	unsigned int n;
+	int ret;
+
+	wire_frame_encode(&w->frame, head);
+	iov[0] = (struct iovec){head, WIRE_FRAME_SIZE};
+	n = 1 + gather(w, iov + 1);
 	ret = w->stream->ops->send(w->stream, iov, n);
 	w->frame.runs = 0;
 	w->pages = 0;
@@ -147,6 +170,29 @@ int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned
 		count -= part;
 	}
 	return 0;
+}
+
+static int make_copies(struct frame_writer *w)
+{
+	for (unsigned int i = 0; i < 2; i++)
+		if (!w->copies[i])
+			w->copies[i] = malloc((size_t)WIRE_FRAME_PAGES_MAX << RAM_PAGE_SHIFT);
+	return w->copies[0] && w->copies[1] ? 0 : -ENOMEM;
+}
+
+/* The page is in the frame before its content is: nothing is sent in between. */
+int frame_writer_add_copy(struct frame_writer *w, unsigned int block, uint64_t page,
+			  const uint8_t *content, struct errtext *err)
+{
+	int ret = make_copies(w);
+
+	if (ret < 0)
+		return errtext_set(err, ret, "out of memory");
+	ret = frame_writer_add(w, WIRE_FRAME_PAGES, block, page, 1, err);
+	if (ret == 0)
+		memcpy(w->copies[w->copies_next % 2] + ((size_t)(w->pages - 1) << RAM_PAGE_SHIFT),
+		       content, RAM_PAGE_SIZE);
+	return ret;
 }
 
 int frame_writer_drain(struct frame_writer *w, struct errtext *err)

@@ -25,6 +25,9 @@ void frame_writer_flags(struct frame_writer *w, uint16_t flags);
  * or STALE with any. Sends what is full. Their memory is in use until the next drain or sync. */
 int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned int block,
 		     uint64_t first, uint64_t count, struct errtext *err);
+/* Add one page of a private block as PAGES, with this content, which is copied. */
+int frame_writer_add_copy(struct frame_writer *w, unsigned int block, uint64_t page,
+			  const uint8_t *content, struct errtext *err);
 /* Send what is pending and wait until nothing uses guest RAM any more. */
 int frame_writer_drain(struct frame_writer *w, struct errtext *err);
 /* The same with a SYNC frame at the end. */

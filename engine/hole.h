@@ -18,10 +18,10 @@ struct hole_window {
 	unsigned char in_core[HOLE_WINDOW_PAGES]; /* a page of the file each; bit 0: it is there */
 };
 
-/* False where nothing tells them: on hugetlbfs without a probe. */
+/* False where nothing tells them: on hugetlbfs without a probe, and in private memory. */
 static inline bool hole_possible(const struct ram_block *b)
 {
-	return b->page_size == RAM_PAGE_SIZE || b->probe;
+	return !ram_block_is_private(b) && (b->page_size == RAM_PAGE_SIZE || b->probe);
 }
 
 /* Look at the pages [first, end) for hole_at: at most HOLE_WINDOW_PAGES, or inside one huge page.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guest RAM as dray sees it: the RAM blocks of one QEMU process, each a shared file.
+// Guest RAM as dray sees it: the RAM blocks of one QEMU process.
 //
-// qemu-glue finds the blocks; the engine reads or fills them through its own MAP_SHARED mapping,
-// which outlives QEMU. The two hosts' blocks are matched by name, never by size or order.
+// qemu-glue finds the blocks. Most are shared files: the engine reads or fills them through its own
+// MAP_SHARED mapping, which outlives QEMU. On the source a block may also be private to QEMU
+// (ram_private.h). The two hosts' blocks are matched by name, never by size or order.
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "errtext.h"
 #include "hole_probe.h"
 
@@ -23,6 +25,8 @@ struct ram_block {
 	uint64_t allocated;	       /* bytes that had memory when it was mapped, at most size */
 	/* Local side only; not on the wire. */
 	uint64_t qemu_addr;	  /* where QEMU has it mapped */
+	pid_t private_to;	  /* the process whose private memory it is: then it has neither
+				   * file nor mapping; 0: none */
 	int fd;			  /* the file, or -1; owned */
 	uint8_t *map;		  /* our mapping, or NULL; owned */
 	uint64_t kept;		  /* 512-byte blocks of its file at the hand-over (ram_kept.h); 0:
@@ -52,6 +56,11 @@ uint64_t ram_block_allocated(const struct ram_block *block);
 void ram_map_destroy(struct ram_map *map);
 /* Total bytes, and the same in pages. */
 uint64_t ram_map_bytes(const struct ram_map *map);
+static inline bool ram_block_is_private(const struct ram_block *b)
+{
+	return b->private_to > 0;
+}
+
 static inline uint64_t ram_block_pages(const struct ram_block *b)
 {
 	return b->size >> RAM_PAGE_SHIFT;

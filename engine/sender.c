@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "ram_private.h"
 
 static void count_up(atomic_uint_least64_t *counter, uint64_t n)
 {
@@ -37,6 +38,18 @@ static int init_records(struct sender *s)
 	return 0;
 }
 
+static int init_copies(struct sender *s)
+{
+	for (unsigned int i = 0; i < s->ram->count && !s->copies; i++) {
+		if (!ram_block_is_private(&s->ram->blocks[i]))
+			continue;
+		s->copies = malloc((size_t)RAM_PRIVATE_PAGES_MAX << RAM_PAGE_SHIFT);
+		if (!s->copies)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_stream *stream,
 	       struct bitmap *stale, struct sender **out)
 {
@@ -51,6 +64,8 @@ int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_s
 	ret = frame_writer_new(ram, stream, &s->writer);
 	if (ret == 0)
 		ret = init_records(s);
+	if (ret == 0)
+		ret = init_copies(s);
 	if (ret < 0) {
 		sender_destroy(s);
 		return ret;
@@ -66,6 +81,7 @@ void sender_destroy(struct sender *s)
 	for (unsigned int i = 0; s->records && i < s->ram->count; i++)
 		block_record_destroy(&s->records[i]);
 	free(s->records);
+	free(s->copies);
 	frame_writer_destroy(s->writer);
 	free(s);
 }
@@ -127,7 +143,7 @@ static bool is_unused(struct sender *s, unsigned int block, uint64_t at, uint64_
 	struct block_record *r = &s->records[block];
 	uint64_t granule = at / sender_granule_pages(b);
 
-	if (b->probe && bitmap_test(&r->told, granule))
+	if (ram_block_is_private(b) || (b->probe && bitmap_test(&r->told, granule)))
 		bitmap_set(&r->used, granule, 1);
 	if (bitmap_test(&r->used, granule))
 		return false;
@@ -153,13 +169,60 @@ static int announce_unused(struct sender *s, unsigned int block, uint64_t first,
 	return frame_writer_add(s->writer, WIRE_FRAME_ZERO, block, first, count, err);
 }
 
+/* Pages of a granule of a private block between the n s->runs, which have no content. */
+static int announce_gaps(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+			 int n, struct errtext *err)
+{
+	uint64_t at = first;
+
+	for (int i = 0; i <= n; i++) {
+		uint64_t end = i < n ? s->runs[i].first : first + count;
+		int ret = 0;
+
+		if (end > at) {
+			count_up(&s->pages_zero, end - at);
+			ret = frame_writer_add(s->writer, WIRE_FRAME_ZERO, block, at, end - at,
+					       err);
+		}
+		if (ret < 0)
+			return ret;
+		at = i < n ? end + s->runs[i].count : end;
+	}
+	return 0;
+}
+
+/* The first look at a granule of a private block finds what it uses, and announces the rest. */
+static int first_private_look(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+			      struct errtext *err)
+{
+	const struct ram_block *b = &s->ram->blocks[block];
+	int n = tracker_first(s->tracker, block, first, count, s->runs), ret;
+
+	if (n < 0)
+		return sender_collect_failed(n, s, block, err);
+	if (n == 0)
+		bitmap_set(&s->records[block].told, first / sender_granule_pages(b), 1);
+	ret = announce_gaps(s, block, first, count, n, err);
+	return ret < 0 ? ret : n;
+}
+
+static bool is_first_look(const struct sender *s, unsigned int block, uint64_t first)
+{
+	const struct ram_block *b = &s->ram->blocks[block];
+
+	return !bitmap_test(&s->records[block].told, first / sender_granule_pages(b));
+}
+
 int sender_scan(struct sender *s, unsigned int block, uint64_t first, uint64_t count, bool protect,
 		struct errtext *err)
 {
+	const struct ram_block *b = &s->ram->blocks[block];
 	int n;
 
 	if (is_unused(s, block, first, first + count))
 		return announce_unused(s, block, first, count, err);
+	if (protect && ram_block_is_private(b) && is_first_look(s, block, first))
+		return first_private_look(s, block, first, count, err);
 	n = tracker_collect(s->tracker, block, first, count, protect, s->runs);
 	if (n < 0)
 		return sender_collect_failed(n, s, block, err);

@@ -2,15 +2,17 @@
 // One stream's sender: pages that are holes, zero, unchanged, or have to be sent.
 //
 // Guest memory is read here, and nowhere else before it is sent: some pages at once, so that the
-// cache still has them when the kernel takes them.
+// cache still has them when the kernel takes them. Private memory is copied first, and the copy is
+// what is looked at and sent.
 #include "sender_private.h"
 
 #include <errno.h>
 #include <string.h>
 #include "ram_access.h"
+#include "ram_private.h"
 #include "zero.h"
 
-#define LOOK_PAGES 64u
+#define LOOK_PAGES RAM_PRIVATE_PAGES_MAX
 
 /* What the destination has to hear of a page. */
 enum page_content {
@@ -61,8 +63,9 @@ int sender_hole(struct sender *s, unsigned int block, uint64_t page, struct errt
 	return frame_writer_add(s->writer, WIRE_FRAME_ZERO, block, page, unit, err);
 }
 
+/* copy: what was read of a page of a private block. */
 static int send_page(struct sender *s, unsigned int block, uint64_t page, enum page_content content,
-		     struct errtext *err)
+		     const uint8_t *copy, struct errtext *err)
 {
 	struct block_record *r = &s->records[block];
 
@@ -77,7 +80,8 @@ static int send_page(struct sender *s, unsigned int block, uint64_t page, enum p
 	bitmap_set(&r->sent, page, 1);
 	count_up(&s->pages_sent, 1);
 	s->round_pages++;
-	return frame_writer_add(s->writer, WIRE_FRAME_PAGES, block, page, 1, err);
+	return copy ? frame_writer_add_copy(s->writer, block, page, copy, err)
+		    : frame_writer_add(s->writer, WIRE_FRAME_PAGES, block, page, 1, err);
 }
 
 int sender_look_for_holes(struct sender *s, unsigned int block, int n, struct errtext *err)
@@ -99,10 +103,21 @@ struct look {
 	enum page_content content[LOOK_PAGES];
 };
 
-static enum page_content look_at(const struct look *l, uint64_t page)
+/* Of the i-th page; NULL unless the block is private. */
+static const uint8_t *copy_of(const struct look *l, unsigned int i)
 {
-	const uint8_t *content = l->s->ram->blocks[l->block].map + (page << RAM_PAGE_SHIFT);
+	return ram_block_is_private(&l->s->ram->blocks[l->block])
+		       ? l->s->copies + ((size_t)i << RAM_PAGE_SHIFT)
+		       : NULL;
+}
 
+static enum page_content look_at(const struct look *l, unsigned int i)
+{
+	const uint8_t *content = copy_of(l, i);
+	uint64_t page = l->page[i];
+
+	if (!content)
+		content = l->s->ram->blocks[l->block].map + (page << RAM_PAGE_SHIFT);
 	if (hole_at(&l->s->window, page))
 		return PAGE_HOLE;
 	if (zero_page(content))
@@ -115,15 +130,29 @@ static void look_at_all(void *arg)
 	struct look *l = arg;
 
 	for (unsigned int i = 0; i < l->count; i++)
-		l->content[i] = look_at(l, l->page[i]);
+		l->content[i] = look_at(l, i);
+}
+
+static int look_at_copies(struct look *l, struct errtext *err)
+{
+	int ret = ram_private_read(&l->s->ram->blocks[l->block], l->page, l->count, l->s->copies,
+				   err);
+
+	if (ret == 0)
+		look_at_all(l);
+	return ret;
 }
 
 static int send_looked_at(struct look *l, struct errtext *err)
 {
-	int ret = ram_access(&l->s->ram->blocks[l->block], look_at_all, l, err);
+	const struct ram_block *b = &l->s->ram->blocks[l->block];
+	int ret = 0;
 
+	if (l->count)
+		ret = ram_block_is_private(b) ? look_at_copies(l, err)
+					      : ram_access(b, look_at_all, l, err);
 	for (unsigned int i = 0; i < l->count && ret == 0; i++)
-		ret = send_page(l->s, l->block, l->page[i], l->content[i], err);
+		ret = send_page(l->s, l->block, l->page[i], l->content[i], copy_of(l, i), err);
 	l->count = 0;
 	return ret;
 }

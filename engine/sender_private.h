@@ -25,6 +25,7 @@ struct sender {
 	uint64_t round_pages;
 	struct wire_run runs[TRACKER_RUNS_MAX];
 	struct hole_window window; /* on the pages of runs */
+	uint8_t *copies;	   /* pages of a private block in hand; NULL: there is none */
 	struct {
 		bool set;
 		unsigned int block;

@@ -80,21 +80,19 @@ void tracker_destroy(struct tracker *t)
 }
 
 /* page_region is in bytes of the other process's address space; runs are pages of the block. */
-static void regions_to_runs(const struct ram_block *b, const struct page_region *regions,
-			    long count, struct wire_run *runs)
+static struct wire_run region_to_run(const struct ram_block *b, const struct page_region *region)
 {
-	for (long i = 0; i < count; i++) {
-		runs[i].first = (regions[i].start - b->qemu_addr) >> RAM_PAGE_SHIFT;
-		runs[i].count = (regions[i].end - regions[i].start) >> RAM_PAGE_SHIFT;
-	}
+	return (struct wire_run){
+		.first = (region->start - b->qemu_addr) >> RAM_PAGE_SHIFT,
+		.count = (uint32_t)((region->end - region->start) >> RAM_PAGE_SHIFT),
+	};
 }
 
-/* arg says what to look for; this where. */
-static int scan(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
-		struct pm_scan_arg *arg, struct wire_run runs[TRACKER_RUNS_MAX])
+/* arg says what to look for; this where. Returns how many regions it has found. */
+static int scan_into(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		     struct pm_scan_arg *arg, struct page_region *regions, unsigned int room)
 {
 	const struct ram_block *b = &t->ram->blocks[block];
-	struct page_region regions[TRACKER_RUNS_MAX];
 	int ret;
 
 	assert(count <= TRACKER_GRANULE_PAGES || (count << RAM_PAGE_SHIFT) <= b->page_size);
@@ -103,17 +101,27 @@ static int scan(struct tracker *t, unsigned int block, uint64_t first, uint64_t 
 	arg->start = b->qemu_addr + (first << RAM_PAGE_SHIFT);
 	arg->end = b->qemu_addr + ((first + count) << RAM_PAGE_SHIFT);
 	arg->vec = (uintptr_t)regions;
-	arg->vec_len = TRACKER_RUNS_MAX;
+	arg->vec_len = room;
 	do
 		ret = ioctl(t->pagemap, PAGEMAP_SCAN, arg);
 	while (ret < 0 && errno == EINTR);
 	if (ret < 0)
 		return -errno;
-	/* The vector holds the worst case, so a short walk means the mapping has gone. */
-	if (arg->walk_end != arg->end)
-		return -ESRCH;
-	regions_to_runs(b, regions, ret, runs);
 	return ret;
+}
+
+static int scan(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		struct pm_scan_arg *arg, struct wire_run runs[TRACKER_RUNS_MAX])
+{
+	struct page_region regions[TRACKER_RUNS_MAX];
+	int n = scan_into(t, block, first, count, arg, regions, TRACKER_RUNS_MAX);
+
+	/* The vector holds the worst case, so a short walk means the mapping has gone. */
+	if (n >= 0 && arg->walk_end != arg->end)
+		return -ESRCH;
+	for (int i = 0; i < n; i++)
+		runs[i] = region_to_run(&t->ram->blocks[block], &regions[i]);
+	return n;
 }
 
 int tracker_collect(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
@@ -138,6 +146,44 @@ int tracker_absent(struct tracker *t, unsigned int block, uint64_t first, uint64
 	};
 
 	return scan(t, block, first, count, &arg, runs);
+}
+
+/* A page without an entry, and one mapped to the kernel's page of zeroes, has no content. The call
+ * looks and protects page by page under the page table's lock. Without a category to match it goes
+ * over all pages, also those without a page table (fs/proc/task_mmu.c: pagemap_scan_pte_hole). */
+static bool has_content(const struct page_region *r)
+{
+	return (r->categories & PAGE_IS_SWAPPED) ||
+	       ((r->categories & PAGE_IS_PRESENT) && !(r->categories & PAGE_IS_PFNZERO));
+}
+
+int tracker_first(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		  struct wire_run runs[TRACKER_RUNS_MAX])
+{
+	struct page_region regions[TRACKER_GRANULE_PAGES + 1];
+	struct pm_scan_arg arg = {
+		.flags = PM_SCAN_WP_MATCHING,
+		.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO,
+	};
+	int n = scan_into(t, block, first, count, &arg, regions, TRACKER_GRANULE_PAGES + 1);
+	int kept = 0;
+
+	/* All pages are in some region; walk_end says less after more than 512 of them, even where
+	 * the walk has come to its end (seen with Linux 6.18). */
+	if (n >= 0 && (n == 0 || regions[n - 1].end != arg.end))
+		return -ESRCH;
+	for (int i = 0; i < n; i++) {
+		struct wire_run run = region_to_run(&t->ram->blocks[block], &regions[i]);
+		struct wire_run *last = &runs[kept ? kept - 1 : 0];
+
+		if (!has_content(&regions[i]))
+			continue;
+		if (kept && last->first + last->count == run.first)
+			last->count += run.count;
+		else
+			runs[kept++] = run;
+	}
+	return n < 0 ? n : kept;
 }
 
 int tracker_supported(struct errtext *err)

@@ -60,6 +60,20 @@ static inline void guest_ram_add(struct ram_map *map, const char *name, uint64_t
 	cr_assert_eq(ram_map_add(map, &b, &err), 0, "%s", err.text);
 }
 
+/* An empty block of memory private to this process. */
+static inline void guest_ram_add_private(struct ram_map *map, const char *name, uint64_t size)
+{
+	struct ram_block b = {
+		.size = size, .page_size = RAM_PAGE_SIZE, .fd = -1, .private_to = getpid()};
+	struct errtext err = {0};
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	cr_assert_neq(at, MAP_FAILED);
+	snprintf(b.name, sizeof(b.name), "%s", name);
+	b.qemu_addr = (uintptr_t)at;
+	cr_assert_eq(ram_map_add(map, &b, &err), 0, "%s", err.text);
+}
+
 static inline void guest_ram_destroy(struct ram_map *map)
 {
 	for (unsigned int i = 0; i < map->count; i++)

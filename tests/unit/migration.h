@@ -69,6 +69,12 @@ static inline void migration_add(struct migration *m, const char *name, uint64_t
 	guest_ram_add(&m->to, name, size, RAM_PAGE_SIZE);
 }
 
+static inline void migration_add_private(struct migration *m, const char *name, uint64_t size)
+{
+	guest_ram_add_private(&m->from, name, size);
+	guest_ram_add(&m->to, name, size, RAM_PAGE_SIZE);
+}
+
 static inline void migration_round_done(void *opaque, const struct source_round *round)
 {
 	struct migration *m = opaque;
@@ -175,8 +181,11 @@ static inline uint64_t migration_round(struct migration *m, enum source_round_ki
 
 static inline void migration_read(const struct ram_block *b, uint64_t page, uint8_t *to)
 {
-	cr_assert_eq(pread(b->fd, to, RAM_PAGE_SIZE, (off_t)(page << RAM_PAGE_SHIFT)),
-		     RAM_PAGE_SIZE);
+	if (ram_block_is_private(b))
+		memcpy(to, guest_page(b, page), RAM_PAGE_SIZE);
+	else
+		cr_assert_eq(pread(b->fd, to, RAM_PAGE_SIZE, (off_t)(page << RAM_PAGE_SHIFT)),
+			     RAM_PAGE_SIZE);
 }
 
 /* Not through the mappings, which would fill holes. */

@@ -180,3 +180,22 @@ Test(digest, a_file_that_became_shorter_is_an_error)
 	cr_assert_eq(digest_ram(&ram, 1, &never, &d, &err), -EIO);
 	guest_ram_destroy(&ram);
 }
+
+Test(digest, private_memory_has_the_digest_of_its_content)
+{
+	struct ram_map shared = {0}, private = {0};
+	struct wire_digest a, b;
+
+	guest_ram_add(&shared, "pc.ram", 1027 << RAM_PAGE_SHIFT, RAM_PAGE_SIZE);
+	guest_ram_add_private(&private, "pc.ram", 1027 << RAM_PAGE_SHIFT);
+	fill(&shared.blocks[0], false);
+	fill(&private.blocks[0], false);
+	a = digest_of(&shared, 2);
+	b = digest_of(&private, 2);
+	cr_assert(is_equal(&a, &b, 0));
+	guest_page(&private.blocks[0], 1000)[4095] = 1;
+	b = digest_of(&private, 2);
+	cr_assert_not(is_equal(&a, &b, 0));
+	guest_ram_destroy(&shared);
+	guest_ram_destroy(&private);
+}

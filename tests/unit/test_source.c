@@ -65,11 +65,13 @@ static void await_writes(struct guest *g, unsigned int more)
 
 struct shape {
 	unsigned int streams, blocks;
-	bool quiesce;
+	bool quiesce, private;
 };
 
 static struct shape shapes[] = {
-	{1, 1, false}, {3, 1, false}, {1, 2, false}, {3, 2, false}, {1, 2, true}, {3, 2, true},
+	{1, 1, false, false}, {3, 1, false, false}, {1, 2, false, false},
+	{3, 2, false, false}, {1, 2, true, false},  {3, 2, true, false},
+	{1, 1, false, true},  {3, 2, false, true},  {3, 2, true, true},
 };
 
 ParameterizedTestParameters(source, all_is_equal_however_much_is_written)
@@ -85,7 +87,10 @@ ParameterizedTest(struct shape *shape, source, all_is_equal_however_much_is_writ
 
 	migration_init(&m, shape->streams);
 	for (unsigned int i = 0; i < shape->blocks; i++)
-		migration_add(&m, names[i], (i + 1) * GUEST_ODD_SIZE, RAM_PAGE_SIZE);
+		if (shape->private)
+			migration_add_private(&m, names[i], (i + 1) * GUEST_ODD_SIZE);
+		else
+			migration_add(&m, names[i], (i + 1) * GUEST_ODD_SIZE, RAM_PAGE_SIZE);
 	m.quiesce = shape->quiesce ? quiesce_at_once : NULL;
 	migration_start(&m);
 	cr_assert_eq(pthread_create(&g.thread, NULL, guest_main, &g), 0);
@@ -116,6 +121,96 @@ Test(source, a_round_sends_what_was_written_since_the_last)
 	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LIVE), 2);
 	guest_write(b, 2 * GRANULE, 102);
 	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LAST), 1);
+	migration_expect_equal(&m);
+	migration_end(&m);
+}
+
+/* ---- private memory ---- */
+
+static void start_private(struct migration *m, uint64_t pages)
+{
+	migration_init(m, 1);
+	migration_add_private(m, "pc.ram", pages << RAM_PAGE_SHIFT);
+}
+
+static unsigned int resident(const struct ram_block *b)
+{
+	_cleanup_free_ unsigned char *in = malloc(ram_block_pages(b));
+	unsigned int count = 0;
+
+	cr_assert_eq(mincore((void *)(uintptr_t)b->qemu_addr, b->size, in), 0);
+	for (uint64_t i = 0; i < ram_block_pages(b); i++)
+		count += in[i] & 1;
+	return count;
+}
+
+Test(source, of_private_memory_only_what_is_used_is_read)
+{
+	const uint64_t pages = 8 * GRANULE + 3;
+	struct source_stats stats;
+	struct migration m;
+	struct ram_block *b;
+
+	start_private(&m, pages);
+	b = &m.from.blocks[0];
+	guest_write(b, 5, 1);
+	guest_write(b, 6 * GRANULE, 2);
+	guest_write(b, pages - 1, 3);
+	cr_assert_eq(*(volatile uint64_t *)guest_page(b, 7), 0); /* read, never written */
+	migration_start(&m);
+	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LIVE), 3);
+	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LIVE), 0);
+	source_stats(m.source, &stats);
+	cr_assert_eq(stats.pages_zero, pages - 3);
+	cr_assert_leq(resident(b), 4, "no other page was read");
+	guest_write(b, 3 * GRANULE, 4);
+	guest_write(b, 5, 5);
+	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LIVE), 2);
+	memset(guest_page(b, 5), 0, RAM_PAGE_SIZE);
+	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LAST), 0);
+	migration_expect_equal(&m);
+	cr_assert_eq(guest_allocated(&m.to.blocks[0]), 3, "the zeroed page is a hole there");
+	migration_end(&m);
+}
+
+/* What a balloon does. */
+Test(source, private_memory_that_was_given_back_is_zero)
+{
+	struct migration m;
+	struct ram_block *b;
+
+	start_private(&m, 2 * GRANULE);
+	b = &m.from.blocks[0];
+	for (uint64_t i = 0; i < 100; i++)
+		guest_write(b, i, i);
+	migration_start(&m);
+	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LIVE), 100);
+	cr_assert_eq(madvise(guest_page(b, 10), 20 * RAM_PAGE_SIZE, MADV_DONTNEED), 0);
+	migration_round(&m, SOURCE_ROUND_LIVE);
+	migration_round(&m, SOURCE_ROUND_LAST);
+	migration_expect_equal(&m);
+	cr_assert_eq(guest_allocated(&m.to.blocks[0]), 80);
+	migration_end(&m);
+}
+
+/* More runs than go in a frame, and zeroes between pages with data. */
+Test(source, private_memory_in_small_pieces)
+{
+	struct migration m;
+	struct ram_block *b;
+
+	start_private(&m, 4 * GRANULE);
+	b = &m.from.blocks[0];
+	for (uint64_t i = 0; i < 4 * GRANULE; i++)
+		if (i % 3 == 0)
+			guest_write(b, i, i);
+		else if (i % 3 == 1)
+			guest_page(b, i)[17] = 0;
+	migration_start(&m);
+	migration_round(&m, SOURCE_ROUND_LIVE);
+	for (uint64_t i = 0; i < 4 * GRANULE; i += 2)
+		guest_write(b, i, i + 1);
+	migration_round(&m, SOURCE_ROUND_LAST);
 	migration_expect_equal(&m);
 	migration_end(&m);
 }

@@ -99,6 +99,36 @@ Test(tracker, reads_and_our_own_mapping_do_not_count)
 	teardown(&f);
 }
 
+Test(tracker, a_first_look_at_private_memory_finds_what_has_content)
+{
+	struct fixture f = {0};
+
+	guest_ram_add_private(&f.ram, "ram", GUEST_ODD_SIZE);
+	f.block = &f.ram.blocks[0];
+	f.tracker = guest_track(&f.ram);
+	guest_write(f.block, 7, 1);
+	guest_write(f.block, 8, 1);
+	guest_write(f.block, GRANULE - 1, 1);
+	cr_assert_eq(*(volatile uint64_t *)guest_page(f.block, 500), 0);
+	cr_assert_eq(tracker_first(f.tracker, 0, 0, GRANULE, f.runs), 2);
+	expect_run(&f, 0, 7, 2);
+	expect_run(&f, 1, GRANULE - 1, 1);
+	cr_assert_eq(tracker_first(f.tracker, 0, GRANULE, 3, f.runs), 0);
+	cr_assert_eq(collect(&f, 0, GRANULE, false), 0, "all is protected");
+	cr_assert_eq(collect(&f, GRANULE, 3, false), 0);
+	guest_write(f.block, 8, 2);   /* had content */
+	guest_write(f.block, 500, 2); /* was mapped to zeroes */
+	guest_write(f.block, 600, 2); /* was not mapped */
+	guest_write(f.block, GRANULE + 1, 2);
+	cr_assert_eq(collect(&f, 0, GRANULE, true), 3);
+	expect_run(&f, 0, 8, 1);
+	expect_run(&f, 1, 500, 1);
+	expect_run(&f, 2, 600, 1);
+	cr_assert_eq(collect(&f, GRANULE, 3, true), 1);
+	expect_run(&f, 0, GRANULE + 1, 1);
+	teardown(&f);
+}
+
 Test(tracker, every_other_page_fits)
 {
 	struct fixture f;
