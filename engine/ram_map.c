@@ -135,6 +135,14 @@ void ram_map_destroy(struct ram_map *map)
 	map->count = 0;
 }
 
+bool ram_map_is_strained(const struct ram_map *map)
+{
+	for (unsigned int i = 0; i < map->count; i++)
+		if (map->blocks[i].sent_by_qemu)
+			return true;
+	return false;
+}
+
 uint64_t ram_map_bytes(const struct ram_map *map)
 {
 	uint64_t bytes = 0;

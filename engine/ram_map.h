@@ -27,6 +27,8 @@ struct ram_block {
 	uint64_t qemu_addr;	  /* where QEMU has it mapped */
 	pid_t private_to;	  /* the process whose private memory it is: then it has neither
 				   * file nor mapping; 0: none */
+	bool sent_by_qemu;	  /* x-ignore-shared does not make QEMU leave it out of its own
+				   * migration: private memory, or a memfd */
 	int fd;			  /* the file, or -1; owned */
 	uint8_t *map;		  /* our mapping, or NULL; owned */
 	uint64_t kept;		  /* 512-byte blocks of its file at the hand-over (ram_kept.h); 0:
@@ -54,6 +56,8 @@ void ram_block_unmap(struct ram_block *block);
 uint64_t ram_block_allocated(const struct ram_block *block);
 /* Unmap, close and free everything; the map is empty afterwards. */
 void ram_map_destroy(struct ram_map *map);
+/* Has it a block that is sent_by_qemu? */
+bool ram_map_is_strained(const struct ram_map *map);
 /* Total bytes, and the same in pages. */
 uint64_t ram_map_bytes(const struct ram_map *map);
 static inline bool ram_block_is_private(const struct ram_block *b)

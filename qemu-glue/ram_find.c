@@ -12,6 +12,8 @@
 // of a line, a mapping that is split between reading and opening is not found; then all is read
 // again.
 //
+// Private memory has no name at all. It is RAM where QEMU's monitor says that a memory backend is.
+//
 // Which shared files are RAM? Every regular file with a name that is mapped shared and writable,
 // and memfds called memory-backend-memfd. QEMU has no other use for such files; its memfds of other
 // names (vhost log, JIT code) are not RAM.
@@ -29,6 +31,8 @@
 #include <linux/magic.h>
 #include "cleanup.h"
 #include "maps.h"
+#include "ram_name.h"
+#include "ram_private.h"
 
 #define TRIES 5
 
@@ -36,7 +40,8 @@ struct finder {
 	pid_t pid;
 	int proc_fd; /* borrowed */
 	bool writable;
-	struct ram_map *map; /* NULL: only look */
+	const struct ram_backends *known; /* NULL: only what names itself */
+	struct ram_map *map;		  /* NULL: only look */
 	struct ram_find_report *report;
 	struct errtext *err;
 };
@@ -89,35 +94,26 @@ static const char *fs_name(long magic, char buf[16])
 	return buf;
 }
 
-/* QEMU's name of the memory behind a path. It makes "qemu_back_mem.NAME.XXXXXX" itself in a
- * directory it is given (hugetlbfs), with the NAME of older machine types a whole object path. */
-static int block_name(const char *path, bool unlinked, char name[RAM_BLOCK_NAME_MAX])
+static int name_block(const struct maps_entry *e, bool unlinked, const struct ram_backend *backend,
+		      struct ram_block *block, struct errtext *err)
 {
-	static const char deleted[] = " (deleted)", made[] = "qemu_back_mem.",
-			  object[] = "_objects_";
-	const char *slash = strrchr(path, '/');
-	const char *base = slash ? slash + 1 : path;
-	size_t len = strlen(base);
-
-	if (unlinked && len > strlen(deleted) && !strcmp(base + len - strlen(deleted), deleted))
-		len -= strlen(deleted);
-	if (!strncmp(base, made, strlen(made)) && len > strlen(made) + 7 && base[len - 7] == '.') {
-		base += strlen(made);
-		len -= strlen(made) + 7;
-		if (len > strlen(object) && !strncmp(base, object, strlen(object))) {
-			base += strlen(object);
-			len -= strlen(object);
-		}
-	}
-	if (len == 0 || len >= RAM_BLOCK_NAME_MAX)
-		return -EINVAL;
-	memcpy(name, base, len);
-	name[len] = '\0';
+	if (!backend)
+		return ram_name(e->path, unlinked, block->name) < 0
+			       ? errtext_set(err, -EINVAL, "%s: no name for a RAM block", e->path)
+			       : 0;
+	if (backend->size != block->size)
+		return errtext_set(err, -ENOTSUP,
+				   "memory backend %s has %llu MiB, and its memfd %llu",
+				   backend->name, (unsigned long long)backend->size >> 20,
+				   (unsigned long long)block->size >> 20);
+	block->sent_by_qemu = true;
+	strcpy(block->name, backend->name);
 	return 0;
 }
 
+/* backend: what is known of a memfd; NULL: it has a name. */
 static int add_block(struct finder *f, const struct maps_entry *e, int *fd, uint32_t page_size,
-		     bool unlinked)
+		     bool unlinked, const struct ram_backend *backend)
 {
 	struct ram_block block = {
 		.size = e->end - e->start,
@@ -125,10 +121,10 @@ static int add_block(struct finder *f, const struct maps_entry *e, int *fd, uint
 		.qemu_addr = e->start,
 		.fd = *fd,
 	};
-	int ret = block_name(e->path, unlinked, block.name);
+	int ret = name_block(e, unlinked, backend, &block, f->err);
 
 	if (ret < 0)
-		return errtext_set(f->err, ret, "%s: no name for a RAM block", e->path);
+		return ret;
 	ret = ram_block_map(&block, f->writable, f->err);
 	if (ret < 0)
 		return ret;
@@ -151,7 +147,8 @@ static bool seen_before(const struct maps *maps, const struct maps_entry *e)
 	return false;
 }
 
-static int consider_file(struct finder *f, const struct maps *maps, const struct maps_entry *e)
+static int consider_file(struct finder *f, const struct maps *maps, const struct maps_entry *e,
+			 const struct ram_backend *backend)
 {
 	char path[64], fs_buf[16];
 	struct statfs fs;
@@ -183,7 +180,55 @@ static int consider_file(struct finder *f, const struct maps *maps, const struct
 		return 0;
 	return add_block(f, e, &fd,
 			 fs.f_type == HUGETLBFS_MAGIC ? (uint32_t)fs.f_bsize : RAM_PAGE_SIZE,
-			 st.st_nlink == 0);
+			 st.st_nlink == 0, backend);
+}
+
+static int add_private(struct finder *f, const struct ram_backend *backend)
+{
+	struct ram_block block = {
+		.size = backend->size,
+		.page_size = RAM_PAGE_SIZE,
+		.qemu_addr = backend->addr,
+		.private_to = f->pid,
+		.sent_by_qemu = true,
+		.fd = -1,
+	};
+
+	f->report->usable++;
+	if (!f->map)
+		return 0;
+	strcpy(block.name, backend->name);
+	block.allocated = ram_private_allocated(&block);
+	return ram_map_add(f->map, &block, f->err);
+}
+
+/* JIT code is executable, stacks and heap have a name in brackets, huge pages and files another. */
+static int consider_private(struct finder *f, const struct maps_entry *e)
+{
+	uint64_t at = e->start;
+	const struct ram_backend *backend = NULL;
+	int ret = 0;
+
+	if (e->executable || e->path[0] == '[' || e->end - e->start < RAM_FIND_PRIVATE_MIN)
+		return 0;
+	while (ret == 0 && !f->writable && !e->path[0] &&
+	       (backend = ram_backends_within(f->known, at, e->end))) {
+		ret = add_private(f, backend);
+		at = backend->addr + backend->size;
+	}
+	if (at == e->start)
+		note(f, e, RAM_UNUSABLE_PRIVATE, "");
+	return ret;
+}
+
+static int consider_memfd(struct finder *f, const struct maps *maps, const struct maps_entry *e)
+{
+	const struct ram_backend *backend = ram_backends_at(f->known, e->start);
+
+	if (backend)
+		return consider_file(f, maps, e, backend);
+	note(f, e, RAM_UNUSABLE_MEMFD, "");
+	return 0;
 }
 
 static bool starts_with(const char *s, const char *prefix)
@@ -195,18 +240,12 @@ static int consider(struct finder *f, const struct maps *maps, const struct maps
 {
 	if (!e->writable)
 		return 0;
-	if (!e->shared) {
-		/* JIT code is executable, stacks and heap have a name in brackets. */
-		if (!e->executable && e->path[0] != '[' &&
-		    e->end - e->start >= RAM_FIND_PRIVATE_MIN)
-			note(f, e, RAM_UNUSABLE_PRIVATE, "");
-		return 0;
-	}
-	if (starts_with(e->path, "/memfd:")) {
-		if (starts_with(e->path, "/memfd:memory-backend-memfd"))
-			note(f, e, RAM_UNUSABLE_MEMFD, "");
-		return 0;
-	}
+	if (!e->shared)
+		return consider_private(f, e);
+	if (starts_with(e->path, "/memfd:"))
+		return starts_with(e->path, "/memfd:memory-backend-memfd")
+			       ? consider_memfd(f, maps, e)
+			       : 0;
 	if (starts_with(e->path, "/dev/zero")) {
 		note(f, e, RAM_UNUSABLE_ANONYMOUS, "");
 		return 0;
@@ -214,7 +253,7 @@ static int consider(struct finder *f, const struct maps *maps, const struct maps
 	/* System V segments belong to a display; anon_inode: to KVM, io_uring and VFIO. */
 	if (e->path[0] != '/' || starts_with(e->path, "/SYSV"))
 		return 0;
-	return consider_file(f, maps, e);
+	return consider_file(f, maps, e, NULL);
 }
 
 static int find_once(struct finder *f)
@@ -302,13 +341,48 @@ const struct ram_find_item *ram_find_obstacle(const struct ram_find_report *r)
 	return worst;
 }
 
+static const struct ram_block *block_of(const struct ram_map *map, const char *name)
+{
+	for (unsigned int i = 0; i < map->count; i++)
+		if (strcmp(map->blocks[i].name, name) == 0)
+			return &map->blocks[i];
+	return NULL;
+}
+
+/* Beside usable blocks, memory that cannot be used would not be seen. */
+static int check_known(const struct finder *f)
+{
+	for (unsigned int i = 0; f->known && i < f->known->count; i++) {
+		const struct ram_backend *backend = &f->known->item[i];
+		const struct ram_block *block = block_of(f->map, backend->name);
+
+		if (!block || block->size != backend->size)
+			return errtext_set(f->err, -ENOTSUP,
+					   "memory backend %s of process %d (%llu MiB) is of a "
+					   "kind that cannot be moved: private huge pages, or a "
+					   "file that is mapped privately; share it: "
+					   "<memoryBacking><access mode='shared'/>"
+					   "</memoryBacking>",
+					   backend->name, f->pid,
+					   (unsigned long long)backend->size >> 20);
+	}
+	return 0;
+}
+
 int ram_find(pid_t pid, bool writable, struct ram_map *map, struct errtext *err)
+{
+	return ram_find_known(pid, writable, NULL, map, err);
+}
+
+int ram_find_known(pid_t pid, bool writable, const struct ram_backends *known, struct ram_map *map,
+		   struct errtext *err)
 {
 	const struct ram_find_item *item;
 	struct ram_find_report report = {0};
 	struct finder f = {
 		.pid = pid,
 		.writable = writable,
+		.known = known,
 		.map = map,
 		.report = &report,
 		.err = err,
@@ -321,6 +395,8 @@ int ram_find(pid_t pid, bool writable, struct ram_map *map, struct errtext *err)
 			ret = refuse(pid, item, err);
 		else if (map->count == 0)
 			ret = errtext_set(err, -ENOTSUP, "process %d has no guest RAM mapped", pid);
+		else
+			ret = check_known(&f);
 	}
 	if (ret < 0)
 		ram_map_destroy(map);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "errtext.h"
+#include "ram_backends.h"
 #include "ram_map.h"
 
 enum ram_unusable {
@@ -43,6 +44,12 @@ struct ram_find_report {
  * must be empty; it is the caller's (ram_map_destroy). -ENOTSUP with a text if there are none,
  * or if any RAM could not be used: all or nothing. */
 int ram_find(pid_t pid, bool writable, struct ram_map *map, struct errtext *err);
+
+/* The same for a guest whose memory backends QEMU has told: memfds are taken too, and without
+ * `writable` private memory, which is not mapped (ram_private.h). -ENOTSUP also if a backend is not
+ * where QEMU says, or not of a kind that can be used. */
+int ram_find_known(pid_t pid, bool writable, const struct ram_backends *known, struct ram_map *map,
+		   struct errtext *err);
 
 /* Only look. */
 int ram_find_survey(pid_t pid, struct ram_find_report *report, struct errtext *err);

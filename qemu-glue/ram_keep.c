@@ -60,9 +60,12 @@ static int describe_block(const struct ram_block *block, struct ram_keep_block *
 int ram_keep_describe(const struct ram_map *map, struct ram_keep *keep, struct errtext *err)
 {
 	int ret = allocate(keep, map->count, err);
+	unsigned int kept = 0;
 
 	for (unsigned int i = 0; ret == 0 && i < map->count; i++)
-		ret = describe_block(&map->blocks[i], &keep->blocks[i], err);
+		if (!ram_block_is_private(&map->blocks[i]))
+			ret = describe_block(&map->blocks[i], &keep->blocks[kept++], err);
+	keep->count = kept;
 	if (ret < 0)
 		ram_keep_destroy(keep);
 	return ret;

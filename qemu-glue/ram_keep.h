@@ -35,7 +35,8 @@ struct ram_keep {
 };
 
 /* Write down the files of `map` and the numbers under which we have them open. *keep must be empty;
- * ram_keep_destroy. -EBADF: a block has no file open, or as a standard stream. */
+ * ram_keep_destroy. Private memory, which ends with QEMU, is left out. -EBADF: a block has no file
+ * open, or as a standard stream. */
 int ram_keep_describe(const struct ram_map *map, struct ram_keep *keep, struct errtext *err);
 /* Write down `kept` and `sentinel` of these blocks; and the reverse, into blocks that were found
  * anew. What the other does not have stays as it is. */

@@ -28,18 +28,24 @@ static void close_dir(DIR **dir)
 		closedir(*dir);
 }
 
+/* How many files there are: private memory has none. */
 static int identify(const struct ram_map *map, struct file_id ids[RAM_BLOCKS_MAX],
 		    struct errtext *err)
 {
+	int count = 0;
+
 	for (unsigned int i = 0; i < map->count; i++) {
+		const struct ram_block *b = &map->blocks[i];
 		struct stat st;
 
-		if (fstat(map->blocks[i].fd, &st) < 0)
-			return errtext_set(err, -errno, "RAM block %s: %s", map->blocks[i].name,
+		if (ram_block_is_private(b))
+			continue;
+		if (fstat(b->fd, &st) < 0)
+			return errtext_set(err, -errno, "RAM block %s: %s", b->name,
 					   strerror(errno));
-		ids[i] = (struct file_id){major(st.st_dev), minor(st.st_dev), st.st_ino};
+		ids[count++] = (struct file_id){major(st.st_dev), minor(st.st_dev), st.st_ino};
 	}
-	return 0;
+	return count;
 }
 
 static bool maps_one_of(const struct maps_entry *e, const struct file_id *ids, unsigned int count)
@@ -91,17 +97,17 @@ int ram_other_mappers(const struct ram_map *map, pid_t qemu, pid_t self, pid_t *
 	_cleanup_(close_dir) DIR *proc = opendir("/proc");
 	struct file_id ids[RAM_BLOCKS_MAX];
 	struct dirent *entry;
-	int ret = identify(map, ids, err);
+	int count = identify(map, ids, err), ret = count < 0 ? count : 0;
 
 	*other = 0;
 	if (!proc)
 		return errtext_set(err, -errno, "/proc: %s", strerror(errno));
-	while (ret == 0 && (entry = readdir(proc))) {
+	while (count > 0 && ret == 0 && (entry = readdir(proc))) {
 		pid_t pid = (pid_t)atoi(entry->d_name);
 
 		if (!isdigit((unsigned char)entry->d_name[0]) || pid == qemu || pid == self)
 			continue;
-		ret = process_maps(dirfd(proc), entry->d_name, ids, map->count, err);
+		ret = process_maps(dirfd(proc), entry->d_name, ids, (unsigned int)count, err);
 		if (ret > 0)
 			*other = pid;
 	}

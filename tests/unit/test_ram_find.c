@@ -329,6 +329,111 @@ Test(ram_find, no_ram)
 	cr_assert_eq(ram_find(g.pid, false, &map, &err), -ESRCH);
 }
 
+/* ---- RAM that only QEMU's monitor can name ---- */
+
+/* Where the process has mapped what ends in `path` with that size; 0: nowhere. */
+static uint64_t address_of(pid_t pid, const char *path, uint64_t size)
+{
+	char name[32], line[512];
+	uint64_t found = 0;
+	FILE *f;
+
+	snprintf(name, sizeof(name), "/proc/%d/maps", pid);
+	f = fopen(name, "r");
+	cr_assert_not_null(f);
+	while (!found && fgets(line, sizeof(line), f)) {
+		unsigned long long start, end;
+
+		line[strcspn(line, "\n")] = '\0';
+		if (sscanf(line, "%llx-%llx", &start, &end) == 2 && end - start == size &&
+		    (*path ? strstr(line, path) != NULL : !strpbrk(line + 40, "/[")))
+			found = start;
+	}
+	fclose(f);
+	return found;
+}
+
+static void map_guarded(const struct guest *g)
+{
+	char *p = map_fd(-1, 50 * MIB, MAP_PRIVATE | MAP_ANONYMOUS);
+
+	(void)g;
+	mprotect(p, MIB, PROT_NONE);
+	mprotect(p + 49 * MIB, MIB, PROT_NONE);
+	p[MIB + 5 * 4096] = 1;
+}
+
+static struct ram_backends backend(const char *name, uint64_t size, uint64_t addr)
+{
+	struct ram_backends known = {.count = 1};
+
+	strcpy(known.item[0].name, name);
+	known.item[0].size = size;
+	known.item[0].addr = addr;
+	return known;
+}
+
+Test(ram_find, private_memory_that_is_known)
+{
+	struct ram_backends known;
+	struct errtext err = {0};
+	struct ram_map map = {0};
+	struct guest g;
+
+	guest_start(&g, map_guarded);
+	known = backend("pc.ram", 48 * MIB, address_of(g.pid, "", 48 * MIB));
+	cr_assert_neq(known.item[0].addr, 0);
+	cr_assert_eq(ram_find_known(g.pid, false, &known, &map, &err), 0, "%s", err.text);
+	cr_assert_eq(map.count, 1);
+	cr_assert_str_eq(map.blocks[0].name, "pc.ram");
+	cr_assert_eq(map.blocks[0].private_to, g.pid);
+	cr_assert_eq(map.blocks[0].size, 48 * MIB);
+	cr_assert_eq(map.blocks[0].allocated, 4096);
+	cr_assert(ram_map_is_strained(&map));
+	ram_map_destroy(&map);
+	cr_assert_eq(ram_find_known(g.pid, true, &known, &map, &err), -ENOTSUP, "not writable");
+	known.item[0].size += 4096;
+	cr_assert_eq(ram_find_known(g.pid, false, &known, &map, &err), -ENOTSUP, "too large");
+	guest_end(&g);
+}
+
+Test(ram_find, a_memfd_that_is_known)
+{
+	struct ram_backends known;
+	struct errtext err = {0};
+	struct ram_map map = {0};
+	struct guest g;
+
+	guest_start(&g, map_memfd);
+	known = backend("ram-node7", MIB, address_of(g.pid, "/memfd:memory-backend-memfd", MIB));
+	cr_assert_neq(known.item[0].addr, 0);
+	cr_assert_eq(ram_find_known(g.pid, true, &known, &map, &err), 0, "%s", err.text);
+	cr_assert_geq(map.count, 2, "beside the file");
+	cr_assert(ram_map_is_strained(&map));
+	for (unsigned int i = 0; i < map.count; i++)
+		cr_assert_eq(strcmp(map.blocks[i].name, "ram-node7") == 0,
+			     map.blocks[i].sent_by_qemu);
+	ram_map_destroy(&map);
+	known.item[0].size = 2 * MIB;
+	cr_assert_eq(ram_find_known(g.pid, true, &known, &map, &err), -ENOTSUP);
+	guest_end(&g);
+}
+
+/* Beside what can be used, what cannot is not overlooked. */
+Test(ram_find, a_known_backend_that_is_nowhere)
+{
+	struct ram_backends known = backend("dimm3", 64 * MIB, 0x1000);
+	struct errtext err = {0};
+	struct ram_map map = {0};
+	struct guest g;
+
+	guest_start(&g, map_libvirt_guest);
+	cr_assert_eq(ram_find_known(g.pid, false, &known, &map, &err), -ENOTSUP);
+	cr_assert_not_null(strstr(err.text, "dimm3"), "%s", err.text);
+	cr_assert_eq(map.count, 0);
+	guest_end(&g);
+}
+
 /* ---- who else has it mapped ---- */
 
 Test(ram_find, other_mappers)
