@@ -190,9 +190,11 @@ struct wire_prepare {
 	uint32_t silence_ms; /* give up after hearing nothing for so long */
 	bool running;	     /* the guest runs (a RESUME will come), or was paused already */
 	bool autostart;	     /* libvirt starts it whenever its host starts */
-	bool trial;	     /* only to see whether it would be taken in: it will be called off */
-	struct ram_map ram;  /* names, sizes, page sizes, bytes allocated; owned:
-			      * wire_message_destroy */
+	bool strained; /* QEMU's stream carries the RAM to a strainer at the source: QEMU is not
+			* to leave shared RAM out of it */
+	bool trial;    /* only to see whether it would be taken in: it will be called off */
+	struct ram_map ram; /* names, sizes, page sizes, bytes allocated; owned:
+			     * wire_message_destroy */
 };
 
 struct wire_prepared {

@@ -151,6 +151,7 @@ static void put_prepare(struct wire_writer *w, const struct wire_message *m)
 	wire_put_u32(w, p->silence_ms);
 	wire_put_u8(w, p->running);
 	wire_put_u8(w, p->autostart);
+	wire_put_u8(w, p->strained);
 	wire_put_u8(w, p->trial);
 	put_blocks(w, &p->ram);
 }
@@ -167,6 +168,8 @@ static int get_prepare(struct wire_reader *r, struct wire_message *m, struct err
 		rc = get_flag(r, &p->running, err);
 	if (!rc)
 		rc = get_flag(r, &p->autostart, err);
+	if (!rc)
+		rc = get_flag(r, &p->strained, err);
 	if (!rc)
 		rc = get_flag(r, &p->trial, err);
 	if (rc || r->failed)

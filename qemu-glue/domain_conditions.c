@@ -350,7 +350,18 @@ static void judge_ram(const struct domain_facts *f, const struct lane_facts *lan
 static void judge_ready(const struct domain_facts *f, const struct lane_facts *lane,
 			struct conditions *out)
 {
-	if (lane->looked && f->direct_disks)
+	if (lane->looked && domain_is_strained(f))
+		conditions_add(
+			out, LANE, CONDITION_TRUE, "Strained",
+			"%s of domain %s can be tracked, and dray strains it out of QEMU's "
+			"own stream%s; post-copy is not possible for it",
+			f->source == DOMAIN_MEMORY_MEMFD ? "the memfd" : "the private memory",
+			f->name,
+			f->source == DOMAIN_MEMORY_MEMFD
+				? ""
+				: "; it arrives in shared files, and needs no straining from "
+				  "then on");
+	else if (lane->looked && f->direct_disks)
 		conditions_add(out, LANE, CONDITION_TRUE, "Ready",
 			       "all memory of domain %s is in shared named files and can be "
 			       "tracked; disk %s is read straight into it, so dray uses %s",

@@ -105,6 +105,7 @@ static void read_cells(const xmlNode *root, struct domain_facts *f)
 			continue;
 		f->numa_cells++;
 		f->cells_not_shared += !is_shared(f, access_of(cell, "memAccess"));
+		f->own_private += access_of(cell, "memAccess") == DOMAIN_ACCESS_PRIVATE;
 	}
 }
 
@@ -194,6 +195,8 @@ static void read_balloon(const xmlNode *balloon, struct domain_facts *f)
 static void read_dimm(const xmlNode *memory, struct domain_facts *f)
 {
 	f->gives_back |= attr_is(memory, "model", "virtio-mem");
+	f->virtio_mem += attr_is(memory, "model", "virtio-mem");
+	f->own_private += access_of(memory, "access") == DOMAIN_ACCESS_PRIVATE;
 	f->dimms++;
 	f->dimms_not_shared += !is_shared(f, access_of(memory, "access"));
 }
@@ -283,11 +286,31 @@ static int check_writers(const struct domain_facts *f, struct errtext *err)
 			   f->unseen_writers > 1 ? ", and others do" : "");
 }
 
+static bool is_all_shared(const struct domain_facts *f)
+{
+	return !f->cells_not_shared && !f->dimms_not_shared &&
+	       (f->numa_cells || f->access == DOMAIN_ACCESS_SHARED);
+}
+
+/* virtio-mem sends what the guest may use of it ahead of all memory, where the strainer does not
+ * expect it. */
+bool domain_is_strained(const struct domain_facts *f)
+{
+	if (f->virtio_mem)
+		return false;
+	if (f->source == DOMAIN_MEMORY_MEMFD)
+		return is_all_shared(f);
+	return f->source == DOMAIN_MEMORY_NONE && f->access == DOMAIN_ACCESS_DEFAULT &&
+	       !f->hugepages && !f->own_private && !is_all_shared(f);
+}
+
 static int check_memory(const struct domain_facts *f, struct errtext *err)
 {
 	static const char backing[] = "<memoryBacking><source type='file'/>"
 				      "<access mode='shared'/></memoryBacking>";
 
+	if (domain_is_strained(f))
+		return 0;
 	if (f->source == DOMAIN_MEMORY_MEMFD)
 		return errtext_set(err, -ENOTSUP,
 				   "domain %s: its memory is a memfd, which QEMU sends itself; "
@@ -315,7 +338,7 @@ static int check_memory(const struct domain_facts *f, struct errtext *err)
 
 static int check_dimms(const struct domain_facts *f, struct errtext *err)
 {
-	if (!f->dimms_not_shared)
+	if (!f->dimms_not_shared || domain_is_strained(f))
 		return 0;
 	return errtext_set(err, -ENOTSUP,
 			   "domain %s: %u of %u memory devices are private to QEMU; set "

@@ -339,7 +339,25 @@ void domain_xml_remove_exactly(xmlDoc *doc, const char *monitor_path)
 
 /* ---- what others call ---- */
 
-char *domain_xml_for_destination(const char *xml, const char *monitor_path, struct errtext *err)
+static xmlNode *child_or_new(xmlNode *node, const char *name)
+{
+	xmlNode *child = domain_xml_child(node, name);
+
+	return child || !node ? child : xmlNewChild(node, NULL, (const xmlChar *)name, NULL);
+}
+
+static int share_memory(xmlDoc *doc)
+{
+	xmlNode *backing = child_or_new(xmlDocGetRootElement(doc), "memoryBacking");
+	xmlNode *access = child_or_new(backing, "access");
+
+	return access && xmlSetProp(access, (const xmlChar *)"mode", (const xmlChar *)"shared")
+		       ? 0
+		       : -ENOMEM;
+}
+
+char *domain_xml_for_destination(const char *xml, const char *monitor_path, bool share,
+				 struct errtext *err)
 {
 	_cleanup_(domain_xml_free) xmlDoc *doc = NULL;
 
@@ -353,8 +371,8 @@ char *domain_xml_for_destination(const char *xml, const char *monitor_path, stru
 	if (!doc)
 		return NULL;
 	remove_monitor(doc);
-	if (add_monitor(doc, monitor_path) < 0) {
-		errtext_set(err, -ENOMEM, "domain XML: cannot add the private monitor");
+	if (add_monitor(doc, monitor_path) < 0 || (share && share_memory(doc) < 0)) {
+		errtext_set(err, -ENOMEM, "domain XML: out of memory");
 		return NULL;
 	}
 	return save(doc, err);

@@ -13,9 +13,12 @@
 #define DOMAIN_XML_MAX (8u << 20) /* bytes */
 
 /* The XML for the destination: a private monitor at monitor_path (absolute, shorter than a UNIX
- * socket address) instead of an older one, everything else as it was. Why the monitor goes by the
- * XML: added_monitor.h. The caller frees the result. NULL on failure, with a text. */
-char *domain_xml_for_destination(const char *xml, const char *monitor_path, struct errtext *err);
+ * socket address) instead of an older one, with `share` memory that is shared where nothing says
+ * how it is, everything else as it was. Why the monitor goes by the XML: added_monitor.h. libvirt
+ * takes a changed access mode of memory for no change of the guest. The caller frees the result.
+ * NULL on failure, with a text. */
+char *domain_xml_for_destination(const char *xml, const char *monitor_path, bool share,
+				 struct errtext *err);
 
 /* The XML without our monitor, for the persistent definition. The caller frees the result. */
 char *domain_xml_without_monitor(const char *xml, struct errtext *err);
@@ -49,6 +52,8 @@ struct domain_facts {
 		cells_not_shared; /* whose RAM is not shared, by their own or the guest's mode */
 	unsigned int dimms;	  /* <memory> devices */
 	unsigned int dimms_not_shared;
+	/* Cells and devices that say by themselves that they are private; virtio-mem devices. */
+	unsigned int own_private, virtio_mem;
 	unsigned int disks;
 	unsigned int direct_disks;	     /* read straight into guest RAM (O_DIRECT, SG_IO) */
 	char direct_disk[DOMAIN_DEVICE_MAX]; /* the first of them: "vda (cache='none')" */
@@ -65,6 +70,10 @@ struct domain_facts {
 };
 
 int domain_xml_facts(const char *xml, struct domain_facts *f, struct errtext *err);
+
+/* Does QEMU itself send the guest's memory, and can dray strain its stream (strainer.h)? So it is
+ * with ordinary memory, which is private, and arrives shared, and with a shared memfd. */
+bool domain_is_strained(const struct domain_facts *f);
 
 /* Is the guest, as defined, ready for the direct lane? 0, or -ENOTSUP with a text that names the
  * domain, the reason and the XML to add. Whether libvirt's memory directory is on tmpfs, and

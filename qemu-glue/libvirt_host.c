@@ -647,6 +647,17 @@ static void *abort_main(void *arg)
 	return NULL;
 }
 
+static int libvirt_set_max_downtime(struct host *host, const char *uuid, unsigned int ms,
+				    struct errtext *err)
+{
+	_cleanup_(domain_free) virDomainPtr dom = domain(of(host), uuid, err);
+
+	if (!dom)
+		return -ENOENT;
+	return virDomainMigrateSetMaxDowntime(dom, ms, 0) < 0 ? failed(err, "migration downtime")
+							      : 0;
+}
+
 static void libvirt_abort_job(struct host *host, const char *uuid)
 {
 	struct abort_request *request = calloc(1, sizeof(*request));
@@ -824,6 +835,7 @@ static const struct host_ops libvirt_ops = {
 	.destroy = libvirt_destroy,
 	.undefine = libvirt_undefine,
 	.set_autostart = libvirt_set_autostart,
+	.set_max_downtime = libvirt_set_max_downtime,
 	.abort_job = libvirt_abort_job,
 	.watch = libvirt_watch,
 	.unwatch = libvirt_unwatch,

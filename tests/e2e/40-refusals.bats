@@ -34,11 +34,12 @@ untouched() {
 	no_job a "$1"
 }
 
-# unfit NAME GUEST-OPTION PATTERN...: a guest that the direct lane cannot take.
+# unfit NAME GUEST-OPTIONS PATTERN...: a guest that the direct lane cannot take.
 unfit() {
 	local name=$1 option=$2
 	shift 2
-	guest "$name" --memory 256 --fill 16 --dirty 8 --rate 5 "$option"
+	# shellcheck disable=SC2086 # several
+	guest "$name" --memory 256 --fill 16 --dirty 8 --rate 5 $option
 	receive b
 	migrate a "$name"
 	refused "$name" "$@"
@@ -61,12 +62,8 @@ unfit() {
 	refused 'NotRunning' 'domain off is shut off' 'virsh start off'
 }
 
-@test "private RAM: the XML to add is shown" {
-	unfit private --private 'MemoryNotShared' '<memoryBacking>' "<access mode='shared'/>"
-}
-
-@test "memfd RAM: the XML to add is shown" {
-	unfit memfd --memfd "<source type='file'/>" "<access mode='shared'/>"
+@test "private RAM and virtio-mem: the XML to add is shown" {
+	unfit private '--private --virtio-mem 128' 'MemoryNotShared' '<memoryBacking>' "<access mode='shared'/>"
 }
 
 @test "RAM on a disk file system" {

@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		domain_ready_for_direct(&facts, &verdict);
 		check_conditions(xml, &facts);
 	}
-	with = domain_xml_for_destination(xml, "/run/a,b/monitor", &err);
+	with = domain_xml_for_destination(xml, "/run/a,b/monitor", size % 2, &err);
 	if (with) {
 		check_path(with, "/run/a,b/monitor");
 		without = domain_xml_without_monitor(with, &err);

@@ -275,10 +275,12 @@ static inline void fake_end_monitors(struct fake_destination *d)
 
 /* ---- QEMU's memory ---- */
 
-static inline int fake_find_ram(pid_t qemu, bool writable, struct ram_map *ram, struct errtext *err)
+static inline int fake_find_ram(pid_t qemu, bool writable, const struct ram_backends *known,
+				struct ram_map *ram, struct errtext *err)
 {
 	struct fake_destination *d = fake_here;
 
+	(void)known;
 	cr_assert_eq(qemu, getpid());
 	cr_assert(writable);
 	if (d->failing == FAKE_STEP_FIND_RAM)

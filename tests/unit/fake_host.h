@@ -55,6 +55,7 @@ enum fake_call {
 	FAKE_DESTROY,
 	FAKE_UNDEFINE,
 	FAKE_SET_AUTOSTART,
+	FAKE_SET_MAX_DOWNTIME,
 	FAKE_ABORT_JOB,
 	FAKE_WATCH,
 	FAKE_CALL_END_
@@ -690,6 +691,17 @@ static inline int fake_set_autostart(struct host *host, const char *uuid, struct
 	return fake_end(fake_of(host), ret);
 }
 
+static inline int fake_set_max_downtime(struct host *host, const char *uuid, unsigned int ms,
+					struct errtext *err)
+{
+	struct fake_domain *d;
+	int ret = fake_begin_on(host, FAKE_SET_MAX_DOWNTIME, uuid, &d, err);
+
+	if (ret == 0)
+		fake_note(fake_of(host), "max_downtime=%u %s", ms, d->info.name);
+	return fake_end(fake_of(host), ret);
+}
+
 static inline void fake_abort_job(struct host *host, const char *uuid)
 {
 	struct fake_domain *d;
@@ -748,6 +760,7 @@ static const struct host_ops fake_ops = {
 	.destroy = fake_destroy,
 	.undefine = fake_undefine,
 	.set_autostart = fake_set_autostart,
+	.set_max_downtime = fake_set_max_downtime,
 	.abort_job = fake_abort_job,
 	.watch = fake_watch,
 	.unwatch = fake_unwatch,

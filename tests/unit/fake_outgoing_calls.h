@@ -40,6 +40,7 @@ static inline void world_before_libvirt(void *opaque, struct fake_libvirt *l, en
 		[FAKE_SUSPEND] = "libvirt: suspend",
 		[FAKE_DESTROY] = "libvirt: destroy",
 		[FAKE_UNDEFINE] = "libvirt: undefine",
+		[FAKE_SET_MAX_DOWNTIME] = "libvirt: max downtime",
 		[FAKE_WATCH] = "libvirt: watch",
 	};
 
@@ -83,16 +84,18 @@ static inline int world_check_guest(struct host *host, const char *domain,
 	ram.fd = memfd_create("pc.ram", MFD_CLOEXEC);
 	cr_assert_eq(ftruncate(ram.fd, WORLD_RAM), 0);
 	ram.map = mmap(NULL, WORLD_RAM, PROT_READ, MAP_SHARED, ram.fd, 0);
+	ram.sent_by_qemu = world.strained;
 	cr_assert_eq(ram_map_add(&facts->ram, &ram, NULL), 0);
 	return 0;
 }
 
 static inline int world_check_locked(struct host *host, const char *uuid, pid_t qemu,
-				     bool adds_monitor, struct guest_facts *facts,
-				     struct errtext *err)
+				     bool adds_monitor, const struct ram_backends *backends,
+				     struct guest_facts *facts, struct errtext *err)
 {
 	int ret = world_check_guest(host, uuid, facts, err);
 
+	(void)backends;
 	cr_assert_eq(adds_monitor, world.adds_monitor);
 	facts->qemu = qemu;
 	facts->xml.direct_disks += world.plugged_in;
@@ -400,6 +403,20 @@ static inline int world_gate_new(const struct gate_options *options, struct gate
 	return 0;
 }
 
+static inline void world_stops_soon(void)
+{
+	world_at(5000, world_stops, 0);
+	world_at(6000, world_is_at_rest, 0);
+	world_at(6500, world_completes, 0);
+}
+
+/* QEMU sends, and nobody reads before the word. */
+static inline void world_connects(uint64_t arg)
+{
+	(void)arg;
+	world.qemu_stream.begun(world.qemu_stream.opaque);
+}
+
 static inline void world_gate_open(struct gate *g)
 {
 	(void)g;
@@ -413,9 +430,10 @@ static inline void world_gate_open(struct gate *g)
 		return;
 	}
 	world.stopping = true;
-	world_at(5000, world_stops, 0);
-	world_at(6000, world_is_at_rest, 0);
-	world_at(6500, world_completes, 0);
+	if (world.qemu_stream.strain)
+		world_at(500, world_connects, 0);
+	else
+		world_stops_soon();
 }
 
 static inline bool world_gate_forbid(struct gate *g)
@@ -463,6 +481,16 @@ static inline int world_forward_new(const struct forward_options *options, struc
 	world.alive++;
 	*out = (struct forward *)f;
 	return 0;
+}
+
+static inline void world_forward_go(struct forward *f)
+{
+	cr_assert_eq(f, (struct forward *)&world.qemu_stream);
+	world_note("go");
+	if (world.garbled)
+		world.qemu_stream.ended(world.qemu_stream.opaque, -EPROTO, "a section of chalk");
+	else
+		world_stops_soon();
 }
 
 static inline void world_forward_hasten(struct forward *f)
@@ -773,8 +801,8 @@ static const struct outgoing_world world_functions = {
 		    world_control_clock, world_control_is_up, world_control_destroy},
 	.gate = {world_gate_new, world_gate_open, world_gate_forbid, world_gate_permit,
 		 world_gate_cut, world_gate_destroy},
-	.forward = {world_forward_new, world_forward_hasten, world_forward_cut, world_forward_bytes,
-		    world_forward_destroy},
+	.forward = {world_forward_new, world_forward_go, world_forward_hasten, world_forward_cut,
+		    world_forward_bytes, world_forward_destroy},
 	.job = {world_job_start, world_job_join},
 	.borrow_userfaultfd = world_borrow,
 	.tracker = {world_tracker_new, world_tracker_destroy},

@@ -243,9 +243,19 @@ static const struct lane_row {
 	{"ready", SHARED, {LOOKED}, "True Ready"},
 	{"shut off", SHARED, {.looked = false}, "Unknown NotChecked"},
 	{"private", "", {.looked = true, .ram = "no"}, "False MemoryNotShared"},
-	{"private, shut off", "", {.looked = false}, "False MemoryNotShared"},
+	{"private, and found", "", {LOOKED}, "True Strained"},
+	{"private, shut off", "", {.looked = false}, "Unknown NotChecked"},
+	{"a memfd",
+	 "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
+	 {LOOKED},
+	 "True Strained"},
 	{"a private DIMM too",
 	 "<devices><memory model='dimm'/></devices>",
+	 {.looked = true, .ram = "no"},
+	 "False MemoryNotShared"},
+	{"all of it explicitly private",
+	 "<memoryBacking><access mode='private'/></memoryBacking><devices><memory model='dimm'/>"
+	 "</devices>",
 	 {.looked = true, .ram = "no"},
 	 "False MemoryNotShared, False MemoryNotShared"},
 	{"unusable for another reason",
@@ -275,8 +285,8 @@ static const struct lane_row {
 	 "<launchSecurity type='sev'/><devices>" HOSTDEV("pci", "")
 		 HOSTDEV("scsi", "") "</devices>",
 	 {.looked = true, .ram = "no", .kernel = "domain web: old", .other_mapper = 7},
-	 "False KernelTooOld, False MemoryEncrypted, False UnseenWriter, False MemoryNotShared, "
-	 "False DiskNeedsMonitor, False OtherMapper"},
+	 "False KernelTooOld, False MemoryEncrypted, False UnseenWriter, False DiskNeedsMonitor, "
+	 "False MemoryNotShared, False OtherMapper"},
 };
 
 ParameterizedTestParameters(domain_conditions, lane)

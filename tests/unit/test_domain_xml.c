@@ -39,7 +39,7 @@ static unsigned int occurrences(const char *text, const char *what)
 static char *for_destination(const char *xml, const char *path)
 {
 	struct errtext err = {0};
-	char *out = domain_xml_for_destination(xml, path, &err);
+	char *out = domain_xml_for_destination(xml, path, false, &err);
 
 	cr_assert_not_null(out, "%s", err.text);
 	return out;
@@ -160,18 +160,43 @@ Test(domain_xml, refusals)
 	struct errtext err = {0};
 	struct domain_facts f;
 
-	cr_assert_null(domain_xml_for_destination(domain("", ""), "relative", &err));
+	cr_assert_null(domain_xml_for_destination(domain("", ""), "relative", false, &err));
 	memset(lng, 'x', sizeof(lng) - 1);
 	lng[0] = '/';
 	lng[sizeof(lng) - 1] = '\0';
-	cr_assert_null(domain_xml_for_destination(domain("", ""), lng, NULL));
-	cr_assert_null(domain_xml_for_destination("no XML", "/x", NULL));
+	cr_assert_null(domain_xml_for_destination(domain("", ""), lng, false, NULL));
+	cr_assert_null(domain_xml_for_destination("no XML", "/x", false, NULL));
 	cr_assert_null(domain_xml_without_monitor("<network/>", NULL));
 	cr_assert_eq(domain_xml_facts("", &f, NULL), -EINVAL);
 	cr_assert_eq(domain_xml_facts("<!DOCTYPE d [<!ENTITY a 'b'>]><domain><name>&a;</name>"
 				      "</domain>",
 				      &f, NULL),
 		     -EINVAL);
+}
+
+static void expect_shared(const char *inside, const char *backing)
+{
+	struct errtext err = {0};
+	char *out = domain_xml_for_destination(domain("", inside), "/run/m", true, &err);
+	struct domain_facts f;
+
+	cr_assert_not_null(out, "%s", err.text);
+	cr_assert_not_null(strstr(out, backing), "%s", out);
+	cr_assert_eq(domain_xml_facts(out, &f, &err), 0);
+	cr_assert_eq(f.access, DOMAIN_ACCESS_SHARED);
+	cr_assert_not(domain_is_strained(&f));
+	cr_assert_eq(domain_ready_for_direct(&f, &err), 0, "%s", err.text);
+	free(out);
+}
+
+Test(domain_xml, shares_memory_where_nothing_says_how_it_is)
+{
+	expect_shared("<devices/>", "<memoryBacking><access mode=\"shared\"/></memoryBacking>");
+	expect_shared("<memoryBacking><locked/></memoryBacking>",
+		      "<memoryBacking><locked/><access mode=\"shared\"/></memoryBacking>");
+	expect_shared("<cpu><numa><cell id='0'/></numa></cpu><devices><memory model='dimm'/>"
+		      "</devices>",
+		      "<access mode=\"shared\"/>");
 }
 
 /* ---- facts and verdict ---- */
@@ -181,14 +206,21 @@ static const struct verdict {
 	const char *inside;
 	const char *words; /* in the refusal; NULL: ready */
 } verdicts[] = {
-	{"ordinary", "<devices/>", SHARED},
+	{"ordinary", "<devices/>", NULL},
+	{"ordinary, explicitly", "<memoryBacking><access mode='private'/></memoryBacking>", SHARED},
+	{"ordinary cells", "<cpu><numa><cell id='0'/><cell id='1'/></numa></cpu>", NULL},
+	{"ordinary DIMM", "<devices><memory model='dimm'/></devices>", NULL},
+	{"ordinary, and virtio-mem", "<devices><memory model='virtio-mem'/></devices>", SHARED},
+	{"anonymous", "<memoryBacking><source type='anonymous'/></memoryBacking>",
+	 "is private to QEMU"},
 	{"shared file", SHARED, NULL},
 	{"shared", "<memoryBacking><access mode='shared'/></memoryBacking>", NULL},
 	{"private file",
 	 "<memoryBacking><source type='file'/><access mode='private'/></memoryBacking>",
 	 "is private to QEMU"},
 	{"memfd", "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
-	 "memfd"},
+	 NULL},
+	{"private memfd", "<memoryBacking><source type='memfd'/></memoryBacking>", "memfd"},
 	{"huge pages", "<memoryBacking><hugepages/></memoryBacking>",
 	 "<hugepages/><access mode='shared'/>"},
 	{"shared huge pages", "<memoryBacking><hugepages/><access mode='shared'/></memoryBacking>",
@@ -287,7 +319,8 @@ Test(domain_xml, every_obstacle_is_told)
 	char reasons[256] = "";
 
 	cr_assert_eq(domain_xml_facts(
-			     domain("", "<launchSecurity type='sev'/><devices><shmem/>"
+			     domain("", "<launchSecurity type='sev'/><memoryBacking>"
+					"<access mode='private'/></memoryBacking><devices><shmem/>"
 					"<memory model='dimm'/>" DISK("cache='none'") "</devices>"),
 			     &f, NULL),
 		     0);

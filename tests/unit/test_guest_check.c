@@ -155,17 +155,20 @@ Test(guest_check, one_that_its_own_migration_has)
 	struct errtext err = {0};
 	struct guest_facts facts;
 
+	static const struct ram_backends none;
+
 	setup(DOMAIN_RUNNING);
 	web->qemu = start_mapper(true);
 	web->info.job = true;
-	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, false, &facts, &err), 0, "%s",
+	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, false, &none, &facts, &err), 0, "%s",
 		     err.text);
 	cr_assert_eq(facts.qemu, web->qemu);
 	cr_assert_eq(facts.ram.count, 1);
 	cr_assert_eq(fake_libvirt_calls(libvirt, FAKE_QEMU_PID), 0);
 	guest_facts_destroy(&facts);
 	web->xml = XML("<devices><interface type='vhostuser'/></devices>");
-	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, false, &facts, &err), -ENOTSUP);
+	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, false, &none, &facts, &err),
+		     -ENOTSUP);
 	end_mapper(web->qemu);
 	teardown(&facts);
 }
@@ -305,8 +308,9 @@ Test(guest_check, a_monitor_that_qemu_takes_is_one)
 	cr_assert_str_eq(web->monitors.did, "");
 	guest_facts_destroy(&facts);
 	web->info.job = true; /* that of its migration: libvirt's monitor is closed */
-	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, true, &facts, &err), 0, "%s",
-		     err.text);
+	cr_assert_eq(guest_check_locked(host, UUID, web->qemu, true, &(struct ram_backends){0},
+					&facts, &err),
+		     0, "%s", err.text);
 	end_mapper(web->qemu);
 	teardown(&facts);
 }

@@ -99,6 +99,71 @@ Test(outgoing, moves_by_post_copy)
 	world_teardown();
 }
 
+/* QEMU sends all of its memory, into the strainer, and may stop the guest only for as long as it
+ * was told before the first byte was read. */
+Test(outgoing, moves_a_guest_whose_memory_qemu_sends)
+{
+	world_setup();
+	world.strained = true;
+	cr_expect_eq(go(plainly), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_str_eq(world.trace,
+			 "record, gate open, go, forbid, record released, RELEASE, job done, "
+			 "FINISH, no record, abort round, untrack");
+	cr_expect(strstr(fake_libvirt_did(world.libvirt), "max_downtime=2 web"), "%s",
+		  fake_libvirt_did(world.libvirt));
+	cr_expect_not(strstr(fake_libvirt_did(world.libvirt), "ignore_shared"));
+	world_teardown();
+}
+
+Test(outgoing, does_not_post_copy_memory_that_qemu_sends)
+{
+	world_setup();
+	world.strained = true;
+	cr_expect_eq(go(by_post_copy), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_str_eq(world.result.mode, "PreCopy");
+	cr_expect(world_said("post-copy is not possible"), "%s", world.said);
+	world_teardown();
+}
+
+Test(outgoing, a_stream_that_cannot_be_strained_ends_it)
+{
+	world_setup();
+	world.strained = world.garbled = true;
+	cr_expect_eq(go(plainly), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(strstr(world.result.reason, "a section of chalk"), "%s", world.result.reason);
+	world_teardown();
+}
+
+Test(outgoing, nothing_is_read_if_qemu_may_stop_as_it_likes)
+{
+	world_setup();
+	world.strained = true;
+	fake_libvirt_fail(world.libvirt, FAKE_SET_MAX_DOWNTIME, 1, -EIO);
+	cr_expect_eq(go(plainly), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect_not(world_did("go"), "%s", world.trace);
+	world_teardown();
+}
+
+/* Up to what all of the stop may take. */
+Test(outgoing, a_guest_that_writes_too_fast_for_qemu_gets_a_longer_stop)
+{
+	const char *did;
+
+	world_setup();
+	world.strained = world.never_stops = true;
+	cr_expect_eq(go(plainly), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	did = fake_libvirt_did(world.libvirt);
+	cr_expect(strstr(did, "max_downtime=4 web"), "%s", did);
+	cr_expect(strstr(did, "max_downtime=256 web"), "%s", did);
+	cr_expect_not(strstr(did, "max_downtime=512 web"), "%s", did);
+	world_teardown();
+}
+
 Test(outgoing, moves_a_paused_guest_as_it_is)
 {
 	world_setup();

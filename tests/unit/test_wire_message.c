@@ -62,7 +62,7 @@ static void sample_prepare(struct wire_prepare *p)
 	memcpy(p->uuid, "sixteen letters!", WIRE_UUID_SIZE);
 	p->streams = WIRE_STREAMS_MAX;
 	p->silence_ms = 0x00123456;
-	p->running = p->autostart = p->trial = true;
+	p->running = p->autostart = p->strained = p->trial = true;
 	add_block(&p->ram, "a", 4096, 4096);
 	add_block(&p->ram, "b", 1ull << 40, 1u << 30);
 }
@@ -232,9 +232,9 @@ static void check_small_buffers(const struct wire_message *m)
 /* Version 1, byte for byte: what sample() makes of each type. */
 static const char *const bytes_v1[WIRE_TYPE_END_] = {
 	[WIRE_PREPARE] =
-		"010000004c0000000100677369787465656e206c6574746572732140005634120001010102000100"
-		"61001000000000000000100000000800000000000001006200000000000100000000004000000000"
-		"80000000",
+		"010000004d0000000100677369787465656e206c6574746572732140005634120001010101020001"
+		"00610010000000000000001000000008000000000000010062000000000001000000000040000000"
+		"0080000000",
 	[WIRE_PREPARED] =
 		"020000002800000011002f72756e2f647261792f6d6f6e69746f7213002f72756e2f647261792f73"
 		"747265616d20c3a4",
@@ -396,8 +396,8 @@ Test(wire_message, encoder_keeps_the_limits)
 }
 
 /* A sample's body with some bytes overwritten. Offsets in PREPARE: name 0 and 2, uuid 3,
- * streams 19, silence 21, running 25, autostart 26, trial 27, count 28, block a: name 30 and
- * 32, size 33, page size 41; block b: name 45 and 47. */
+ * streams 19, silence 21, running 25, autostart 26, strained 27, trial 28, count 29, block a: name
+ * 31 and 33, size 34, page size 42; block b: name 46 and 48. */
 struct patch {
 	enum wire_type type;
 	size_t offset;
@@ -420,21 +420,22 @@ ParameterizedTestParameters(wire_message, patched)
 		{WIRE_PREPARE, 25, 1, 2, "0 or 1 is expected"},
 		{WIRE_PREPARE, 26, 1, 2, "0 or 1 is expected"},
 		{WIRE_PREPARE, 27, 1, 2, "0 or 1 is expected"},
-		{WIRE_PREPARE, 28, 2, RAM_BLOCKS_MAX + 1, "257 RAM blocks"},
-		{WIRE_PREPARE, 28, 2, UINT16_MAX, "65535 RAM blocks"},
-		{WIRE_PREPARE, 28, 2, 3, "cut short"},
-		{WIRE_PREPARE, 28, 2, 1, "too many"},
-		{WIRE_PREPARE, 30, 2, RAM_BLOCK_NAME_MAX, "128 bytes, beyond the limit of 127"},
-		{WIRE_PREPARE, 30, 2, 0, "no name"},
-		{WIRE_PREPARE, 32, 1, '\x1b', "control character"},
-		{WIRE_PREPARE, 33, 8, 0, "size is 0"},
-		{WIRE_PREPARE, 33, 8, RAM_BLOCK_SIZE_MAX + 4096, "beyond the limit"},
-		{WIRE_PREPARE, 33, 8, UINT64_MAX, "beyond the limit"},
-		{WIRE_PREPARE, 33, 8, 4097, "no multiple"},
-		{WIRE_PREPARE, 41, 4, 0, "no power of two"},
-		{WIRE_PREPARE, 41, 4, 1024, "no power of two"},
-		{WIRE_PREPARE, 45, 8, 4097, "more of it has memory than there is"},
-		{WIRE_PREPARE, 55, 1, 'a', "'a' exists twice"},
+		{WIRE_PREPARE, 28, 1, 2, "0 or 1 is expected"},
+		{WIRE_PREPARE, 29, 2, RAM_BLOCKS_MAX + 1, "257 RAM blocks"},
+		{WIRE_PREPARE, 29, 2, UINT16_MAX, "65535 RAM blocks"},
+		{WIRE_PREPARE, 29, 2, 3, "cut short"},
+		{WIRE_PREPARE, 29, 2, 1, "too many"},
+		{WIRE_PREPARE, 31, 2, RAM_BLOCK_NAME_MAX, "128 bytes, beyond the limit of 127"},
+		{WIRE_PREPARE, 31, 2, 0, "no name"},
+		{WIRE_PREPARE, 33, 1, '\x1b', "control character"},
+		{WIRE_PREPARE, 34, 8, 0, "size is 0"},
+		{WIRE_PREPARE, 34, 8, RAM_BLOCK_SIZE_MAX + 4096, "beyond the limit"},
+		{WIRE_PREPARE, 34, 8, UINT64_MAX, "beyond the limit"},
+		{WIRE_PREPARE, 34, 8, 4097, "no multiple"},
+		{WIRE_PREPARE, 42, 4, 0, "no power of two"},
+		{WIRE_PREPARE, 42, 4, 1024, "no power of two"},
+		{WIRE_PREPARE, 46, 8, 4097, "more of it has memory than there is"},
+		{WIRE_PREPARE, 56, 1, 'a', "'a' exists twice"},
 		{WIRE_LISTEN, 0, 1, 2, "0 or 1 is expected"},
 		{WIRE_PROOF, 10, 4, 0, "0 pages, not 1 to 4096"},
 		{WIRE_PROOF, 10, 4, WIRE_PROOF_PAGES_MAX + 1, "4097 pages"},

@@ -120,7 +120,7 @@ static int reach_qemu(struct incoming *in)
 	int ret = find_qemu(in);
 
 	if (ret == 0)
-		ret = in->world->find_ram(in->postcopy.qemu, true, &in->ram, &in->err);
+		ret = in->world->find_ram(in->postcopy.qemu, true, NULL, &in->ram, &in->err);
 	if (ret == 0)
 		ret = owed_open(in->place.dir.owed, &in->ram, &in->postcopy.owed, &in->err);
 	if (ret == 0 && !owed_sealed(in->postcopy.owed))

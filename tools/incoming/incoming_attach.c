@@ -3,7 +3,11 @@
 #include "incoming_private.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <json-c/json.h>
+#include "cleanup.h"
 #include "monitor_log.h"
+#include "ram_backends.h"
 #include "ram_room.h"
 
 #define TRY_US 5000
@@ -47,6 +51,39 @@ static void on_synced(void *opaque, unsigned int stream, uint32_t round)
 	control_send(in->control, &m);
 }
 
+static int ask_monitor(void *opaque, const char *command, json_object **ret, struct errtext *err)
+{
+	struct incoming *in = opaque;
+	json_object *parsed = json_tokener_parse(command), *execute = NULL, *arguments = NULL;
+	int result;
+
+	json_object_object_get_ex(parsed, "execute", &execute);
+	json_object_object_get_ex(parsed, "arguments", &arguments);
+	result = qmp_execute(in->monitor.qmp, json_object_get_string(execute), arguments,
+			     QMP_TIMEOUT_MS, ret, err);
+	json_object_put(parsed);
+	return result;
+}
+
+/* QEMU's stream brings no RAM either way: the source's leaves it out, and then so must this one, or
+ * a strainer there takes it out, and then this one must not. */
+static int find_ram(struct incoming *in, pid_t pid)
+{
+	_cleanup_free_ struct ram_backends *known = NULL;
+	int ret;
+
+	if (!in->prepare.strained) {
+		ret = qmp_set_capability(in->monitor.qmp, "x-ignore-shared", true, &in->err);
+		return ret < 0 ? ret : in->world->find_ram(pid, true, NULL, &in->ram, &in->err);
+	}
+	incoming_monitor_note_untouched(in);
+	known = malloc(sizeof(*known));
+	if (!known)
+		return errtext_set(&in->err, -ENOMEM, "out of memory");
+	ret = ram_backends_read(ask_monitor, in, known, &in->err);
+	return ret < 0 ? ret : in->world->find_ram(pid, true, known, &in->ram, &in->err);
+}
+
 int incoming_attach(struct incoming *in)
 {
 	struct destination_options options = {.ram = &in->ram, .synced = on_synced, .opaque = in};
@@ -66,9 +103,7 @@ int incoming_attach(struct incoming *in)
 	if (ret == 0)
 		ret = incoming_place_note_qemu(in, pid);
 	if (ret == 0)
-		ret = qmp_set_capability(in->monitor.qmp, "x-ignore-shared", true, &in->err);
-	if (ret == 0)
-		ret = in->world->find_ram(pid, true, &in->ram, &in->err);
+		ret = find_ram(in, pid);
 	if (ret == 0)
 		ret = ram_map_match(&in->ram, &in->prepare.ram, &in->err);
 	if (ret == 0)

@@ -71,6 +71,11 @@ static void look_again(struct incoming_monitor *m)
 		eventfd_write(m->stop, 1);
 }
 
+void incoming_monitor_note_untouched(struct incoming *in)
+{
+	atomic_store(&in->monitor.given_back, true);
+}
+
 void incoming_monitor_note_released(struct incoming *in)
 {
 	atomic_store(&in->monitor.released, true);

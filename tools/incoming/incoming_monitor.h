@@ -35,6 +35,8 @@ void incoming_monitor_init(struct incoming *in);
 /* From now on RESUME is mail, and that the monitor has closed. */
 int incoming_monitor_watch(struct incoming *in);
 void incoming_monitor_unwatch(struct incoming *in);
+/* x-ignore-shared is not set in this session, so there is nothing to give back. */
+void incoming_monitor_note_untouched(struct incoming *in);
 /* The guest may run from now on: when it does, x-ignore-shared goes off. */
 void incoming_monitor_note_released(struct incoming *in);
 /* It runs, whether or not its event was seen. Any state of the monitor. */

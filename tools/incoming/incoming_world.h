@@ -17,6 +17,8 @@
 #include "record.h"
 #include "slot.h"
 
+struct ram_backends;
+
 struct incoming_world {
 	/* libvirt_host.h: host_open */
 	int (*open_host)(const char *socket_path, struct host **out, struct errtext *err);
@@ -31,12 +33,13 @@ struct incoming_world {
 	int (*start_guard)(const char *uuid, const char *session, const char *libvirt_socket,
 			   const struct ram_keep *ram, int *fd, pid_t *pid, struct errtext *err);
 
-	/* qmp.h, ram_find.h, attach.h: qmp_open, ram_find, attach_... */
+	/* qmp.h, ram_find.h, attach.h: qmp_open, ram_find_known, attach_... */
 	int (*open_monitor)(const char *path, int timeout_ms, struct qmp **out,
 			    struct errtext *err);
 	/* process_thread.h: process_thread_is_qemu */
 	bool (*is_qemu)(pid_t pid, const char *uuid);
-	int (*find_ram)(pid_t qemu, bool writable, struct ram_map *ram, struct errtext *err);
+	int (*find_ram)(pid_t qemu, bool writable, const struct ram_backends *known,
+			struct ram_map *ram, struct errtext *err);
 	int (*borrow_userfaultfd)(pid_t qemu, unsigned long long features, bool keep_inside,
 				  int *uffd, int *inside, struct errtext *err);
 	int (*find_userfaultfd)(pid_t qemu, int *uffd, int *inside, struct errtext *err);

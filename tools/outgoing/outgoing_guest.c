@@ -45,6 +45,10 @@ int outgoing_guest_check(struct outgoing *o)
 		o->guest.direct_disks = facts.xml.direct_disks;
 		o->guest.gives_back = facts.xml.gives_back;
 		o->guest.balloon = facts.xml.balloon;
+		o->guest.strained = ram_map_is_strained(&o->guest.ram);
+		o->guest.arrives_shared =
+			o->guest.strained && facts.xml.source == DOMAIN_MEMORY_NONE;
+		o->guest.backends = facts.backends;
 		o->guest.was_running = facts.info.state == DOMAIN_RUNNING;
 		o->guest.runs = o->guest.was_running;
 	}
@@ -83,8 +87,9 @@ int outgoing_guest_check_again(struct outgoing *o)
 int outgoing_guest_check_locked(struct outgoing *o)
 {
 	struct guest_facts facts = {0};
-	int ret = o->world->check_locked(o->libvirt.host, o->guest.info.uuid, o->guest.qemu,
-					 o->guest.adds_monitor, &facts, &o->err);
+	int ret =
+		o->world->check_locked(o->libvirt.host, o->guest.info.uuid, o->guest.qemu,
+				       o->guest.adds_monitor, &o->guest.backends, &facts, &o->err);
 
 	return compare(o, ret, &facts);
 }

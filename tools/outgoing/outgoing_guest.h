@@ -6,6 +6,7 @@
 #include <sys/types.h>
 #include "host.h"
 #include "qmp.h"
+#include "ram_backends.h"
 #include "ram_map.h"
 
 struct errtext;
@@ -26,6 +27,11 @@ struct outgoing_guest {
 		*monitor;  /* one of our own, to drain I/O; NULL if there is no need, or not yet */
 	bool adds_monitor; /* QEMU takes one for the time (added_monitor.h) */
 	char monitor_path[108]; /* of the private one; empty: none */
+	/* QEMU sends the memory itself, and its stream is strained (strainer.h); as QEMU told of
+	 * it. */
+	bool strained;
+	struct ram_backends backends;
+	bool arrives_shared; /* it is private here, and is not there */
 };
 
 /* Nothing is open yet. */

@@ -59,6 +59,13 @@ static void on_qemu_stream_end(void *opaque, int result, const char *text)
 	mailbox_note(o->mail.box, MAIL_QEMU_STREAM, result, text);
 }
 
+static void on_qemu_stream_begun(void *opaque)
+{
+	struct outgoing *o = opaque;
+
+	mailbox_note(o->mail.box, MAIL_QEMU_SENDS, 0, NULL);
+}
+
 static void on_tunnel_end(void *opaque, int result, const char *text)
 {
 	struct outgoing *o = opaque;
@@ -211,6 +218,8 @@ static int open_sockets(struct outgoing *o)
 	qemu_stream.path = o->peer.stream_path;
 	qemu_stream.kind = WIRE_KIND_QEMU_STREAM;
 	qemu_stream.ended = on_qemu_stream_end;
+	qemu_stream.begun = on_qemu_stream_begun;
+	qemu_stream.strain = o->guest.strained ? &o->guest.ram : NULL;
 	if (ret == 0)
 		ret = switchover_ack_is_awaited(o->libvirt.host, o->guest.info.uuid,
 						&qemu_stream.acknowledge, &o->err);
@@ -242,7 +251,8 @@ static int start_job(struct outgoing *o)
 		ret = host_domain_xml(o->libvirt.host, o->guest.info.uuid, true, &stored, &o->err);
 	if (ret < 0)
 		return outgoing_fail(o, ret, "cannot read the domain's XML");
-	live_there = domain_xml_for_destination(live, o->peer.monitor_path, &o->err);
+	live_there = domain_xml_for_destination(live, o->peer.monitor_path, o->guest.arrives_shared,
+						&o->err);
 	stored_there = stored ? domain_xml_without_monitor(stored, &o->err) : NULL;
 	if (!live_there || (stored && !stored_there))
 		return outgoing_fail(o, -EINVAL, "cannot adapt the domain's XML");
@@ -273,19 +283,35 @@ static void keep_ram(struct outgoing *o)
 	outgoing_postcopy_refuse(o, told.text);
 }
 
+/* Through libvirt's monitor, which is closed to us once the job runs. */
+static int leave_ram_out(struct outgoing *o)
+{
+	int ret;
+
+	o->libvirt.ignore_shared = true;
+	ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, true, &o->err);
+	if (ret == 0)
+		keep_ram(o);
+	return ret;
+}
+
+/* QEMU sends all RAM, of which the strainer lets nothing pass. */
+static int strain(struct outgoing *o)
+{
+	outgoing_postcopy_refuse(
+		o, "post-copy is not possible: QEMU here has the guest's memory to itself (private "
+		   "memory, or a memfd), and it would be gone with QEMU");
+	return 0;
+}
+
 int outgoing_libvirt_start(struct outgoing *o)
 {
 	int ret = open_sockets(o);
 
 	if (ret == 0)
 		ret = host_watch(o->libvirt.host, o->guest.info.uuid, on_qemu_event, o, &o->err);
-	if (ret == 0) {
-		/* Through libvirt's monitor, which is closed to us once the job runs. */
-		o->libvirt.ignore_shared = true;
-		ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, true, &o->err);
-	}
 	if (ret == 0)
-		keep_ram(o);
+		ret = o->guest.strained ? strain(o) : leave_ram_out(o);
 	return ret < 0 ? ret : start_job(o);
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who in the source deals with which mail: a row for each kind, and for each message of the
-// destination's. What has no row is no matter to the source: the end of QEMU's stream, because
-// QEMU's migration then fails, and the job's end tells.
+// destination's. What has no row is no matter to the source.
 #include "outgoing_mail.h"
 
 #include <errno.h>
@@ -16,6 +15,7 @@
 #include "outgoing_round.h"
 #include "outgoing_state.h"
 #include "outgoing_stop.h"
+#include "outgoing_strain.h"
 #include "outgoing_verify.h"
 
 static void (*const messages[WIRE_TYPE_END_])(struct outgoing *o, struct wire_message *m) = {
@@ -73,12 +73,13 @@ static void (*const kinds[])(struct outgoing *o, struct mail *mail) = {
 	[MAIL_CONFIRM_HELD] = outgoing_libvirt_take_confirm,
 	[MAIL_JOB_DONE] = outgoing_libvirt_take_job,
 	[MAIL_TUNNEL] = outgoing_libvirt_take_tunnel,
-	[MAIL_QEMU_STREAM] = NULL,
+	[MAIL_QEMU_STREAM] = outgoing_strain_take_end,
 	[MAIL_STREAM_LOST] = NULL,
 	[MAIL_CANCEL] = take_cancel,
 	[MAIL_COMPLETE] = NULL,
 	[MAIL_LINK] = outgoing_postcopy_take_link,
 	[MAIL_SET] = outgoing_limits_take_set,
+	[MAIL_QEMU_SENDS] = outgoing_strain_take_begun,
 };
 
 void outgoing_mail_take(struct outgoing *o, struct mail *mail)

@@ -73,6 +73,7 @@ static void fill_prepare(const struct outgoing *o, struct wire_message *m)
 	m->prepare.silence_ms = o->opt->silence_ms;
 	m->prepare.running = o->guest.was_running;
 	m->prepare.autostart = o->guest.info.autostart;
+	m->prepare.strained = o->guest.strained;
 	m->prepare.trial = o->opt->trial;
 	m->prepare.ram = o->guest.ram; /* borrowed for the encoding */
 }

@@ -18,6 +18,7 @@
 #include "outgoing_round.h"
 #include "outgoing_status.h"
 #include "outgoing_stop.h"
+#include "outgoing_strain.h"
 #include "outgoing_verify.h"
 #include "outgoing_world.h"
 
@@ -43,6 +44,7 @@ struct outgoing {
 	struct outgoing_rounds rounds;
 	struct outgoing_precopy precopy;
 	struct outgoing_stop stop;
+	struct outgoing_strain strain;
 	struct outgoing_postcopy postcopy;
 	struct outgoing_proof proof;
 };

@@ -13,6 +13,7 @@
 #include "outgoing_private.h"
 #include "outgoing_round.h"
 #include "outgoing_state.h"
+#include "outgoing_strain.h"
 
 /* Between gate and stop: a round needs time to find something. */
 #define CHASE_MS 5
@@ -31,13 +32,14 @@ static bool may_wait(struct outgoing *o, uint64_t begun_us)
 {
 	uint64_t waited = (o->world->now_us() - begun_us) / 1000;
 	uint64_t paced = o->precopy.limits.bandwidth ? PACED_MS : 0;
+	uint64_t stop = STOP_MS + outgoing_strain_patience_ms(o);
 
 	if (waited > paced && paced)
 		o->world->forward.hasten(o->libvirt.qemu_stream);
-	if (waited <= paced + STOP_MS)
+	if (waited <= paced + stop)
 		return true;
 	outgoing_fail(o, -ETIMEDOUT, "waited %u s for QEMU to stop the guest",
-		      (unsigned int)(paced + STOP_MS) / 1000);
+		      (unsigned int)(paced + stop) / 1000);
 	return false;
 }
 
@@ -67,6 +69,7 @@ int outgoing_stop_switchover(struct outgoing *o)
 			return ret;
 		if (o->failed)
 			return o->failed;
+		outgoing_strain_raise(o);
 		if (!may_wait(o, begun))
 			return o->failed;
 	}

@@ -40,7 +40,8 @@ struct outgoing_world {
 	int (*check_guest)(struct host *host, const char *domain, struct guest_facts *facts,
 			   struct errtext *err);
 	int (*check_locked)(struct host *host, const char *uuid, pid_t qemu, bool adds_monitor,
-			    struct guest_facts *facts, struct errtext *err);
+			    const struct ram_backends *backends, struct guest_facts *facts,
+			    struct errtext *err);
 	/* ram_find.h */
 	int (*other_mappers)(const struct ram_map *map, pid_t qemu, pid_t self, pid_t *other,
 			     struct errtext *err);
@@ -94,6 +95,7 @@ struct outgoing_world {
 	struct {
 		int (*new)(const struct forward_options *options, struct forward **out,
 			   struct errtext *err);
+		void (*go)(struct forward *f);
 		void (*hasten)(struct forward *f);
 		void (*cut)(struct forward *f);
 		uint64_t (*bytes)(struct forward *f);

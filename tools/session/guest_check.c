@@ -80,7 +80,9 @@ static bool ram_is_on_disk(pid_t qemu)
 static int look_at_ram(struct guest_facts *facts, struct lane_facts *lane, struct errtext *unfit,
 		       struct errtext *err)
 {
-	int ret = ram_find(facts->qemu, false, &facts->ram, unfit);
+	const struct ram_backends *known =
+		domain_is_strained(&facts->xml) ? &facts->backends : NULL;
+	int ret = ram_find_known(facts->qemu, false, known, &facts->ram, unfit);
 
 	lane->looked = true;
 	if (ret == -ENOTSUP) {
@@ -94,12 +96,28 @@ static int look_at_ram(struct guest_facts *facts, struct lane_facts *lane, struc
 	return ram_other_mappers(&facts->ram, facts->qemu, getpid(), &lane->other_mapper, err);
 }
 
+struct asked {
+	struct host *host;
+	const char *uuid;
+};
+
+static int ask_host(void *opaque, const char *command, struct json_object **ret,
+		    struct errtext *err)
+{
+	const struct asked *asked = opaque;
+
+	return host_monitor(asked->host, asked->uuid, command, ret, err);
+}
+
 /* What only QEMU's monitor tells. */
 static int ask_monitor(struct host *host, struct guest_facts *facts,
 		       struct domain_blockers *blockers, struct errtext *err)
 {
+	struct asked asked = {host, facts->info.uuid};
 	int ret = host_qemu_pid(host, facts->info.uuid, &facts->qemu, err);
 
+	if (ret == 0 && domain_is_strained(&facts->xml))
+		ret = ram_backends_read(ask_host, &asked, &facts->backends, err);
 	if (ret == 0)
 		ret = host_blockers(host, facts->info.uuid, blockers, err);
 	if (ret == 0)
@@ -174,11 +192,13 @@ int guest_check(struct host *host, const char *domain, struct guest_facts *facts
 }
 
 int guest_check_locked(struct host *host, const char *uuid, pid_t qemu, bool adds_monitor,
-		       struct guest_facts *facts, struct errtext *err)
+		       const struct ram_backends *backends, struct guest_facts *facts,
+		       struct errtext *err)
 {
 	int ret;
 
-	*facts = (struct guest_facts){.qemu = qemu, .adds_monitor = adds_monitor};
+	*facts = (struct guest_facts){
+		.qemu = qemu, .adds_monitor = adds_monitor, .backends = *backends};
 	ret = host_state(host, uuid, &facts->info, err);
 	if (ret == 0)
 		ret = look(host, facts, err);

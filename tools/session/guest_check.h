@@ -6,6 +6,7 @@
 #include "domain_xml.h"
 #include "errtext.h"
 #include "host.h"
+#include "ram_backends.h"
 #include "ram_map.h"
 
 struct guest_facts {
@@ -15,6 +16,8 @@ struct guest_facts {
 	pid_t qemu;
 	bool adds_monitor;  /* that QEMU takes a monitor while it runs: added_monitor.h */
 	struct ram_map ram; /* mapped read-only; guest_facts_destroy */
+	/* What QEMU told of its memory; empty unless domain_is_strained. */
+	struct ram_backends backends;
 	/* Every reason that was found for and against, of the types LiveMigratable and DirectLane;
 	 * guest_facts_destroy. */
 	struct conditions conditions;
@@ -30,7 +33,8 @@ int guest_check(struct host *host, const char *domain, struct guest_facts *facts
 		struct errtext *err);
 /* The same while libvirt has a migration job on the guest, from when on nothing can be plugged in
  * or out. The job closes QEMU's monitor, so what it would tell is left out; `qemu` is the process,
- * and still is that, adds_monitor what was found of it. */
+ * and still is that, adds_monitor and backends (copied) what was found of it. */
 int guest_check_locked(struct host *host, const char *uuid, pid_t qemu, bool adds_monitor,
-		       struct guest_facts *facts, struct errtext *err);
+		       const struct ram_backends *backends, struct guest_facts *facts,
+		       struct errtext *err);
 void guest_facts_destroy(struct guest_facts *facts);

@@ -31,7 +31,8 @@ enum mail_kind {
 	MAIL_SET,	  /* limits have changed: text = how */
 	MAIL_LACKING,	  /* post-copy waits for memory: text = where there is none */
 	MAIL_GIVEN_UP,	  /* post-copy: the source cannot serve its memory any more: text = why */
-	MAIL_LAST_ = MAIL_GIVEN_UP,
+	MAIL_QEMU_SENDS,  /* QEMU has begun to send its stream */
+	MAIL_LAST_ = MAIL_QEMU_SENDS,
 };
 
 /* A SYNCED of every stream, with some to spare. */

@@ -1,0 +1,141 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# Guests whose memory QEMU has to itself, or in a memfd: QEMU's stream carries it, and is strained.
+
+load e2e
+
+setup_file() {
+	"$TESTBED" up
+}
+
+setup() {
+	RX_PID=
+}
+
+teardown() {
+	"$TESTBED" heal
+	stop_receive
+}
+
+# cross FROM NAME [OPTIONS]: one migration, judged by the guest.
+cross() {
+	local from=$1 name=$2 to
+	shift 2
+	to=$(other "$from")
+	receive "$to" --once
+	migrate "$from" "$name" "$@"
+	[ "$status" -eq 0 ]
+	lives_on "$to" "$name"
+	no_trace "$to" "$name"
+	wait "$RX_PID"
+	RX_PID=
+	echo "downtime $(field downtime_ms) ms, $(field pages_sent) pages, $(field pages_zero) zero" >&3
+}
+
+# reason_for HOST NAME: why the guest can take the lane.
+reason_for() {
+	"$TESTBED" exec "$1" "$DRAY" check --json "$2" | jq -r '.conditions[] | select(.type == "DirectLane") | .reason'
+}
+
+# permitted_downtime HOST NAME: what QEMU's own migration may take.
+permitted_downtime() {
+	virsh_of "$1" "$2" qemu-monitor-command "$2" '{"execute":"query-migrate-parameters"}' |
+		jq '.return."downtime-limit"'
+}
+
+@test "private memory: strained at first, and in shared files from then on" {
+	guest private --memory 384 --fill 64 --period 2 --dirty 48 --rate 50 --private
+	[ "$(reason_for a private)" = Strained ]
+	cross a private --verify
+	"$TESTBED" exec b virsh -q dumpxml private | grep "<access mode='shared'/>"
+	[ "$(reason_for b private)" = Ready ]
+	cross b private
+	cross a private
+	"$TESTBED" wait-verified private 60
+	"$TESTBED" destroy private
+}
+
+@test "NUMA nodes of private memory, and a cap that QEMU's own pass does not know" {
+	guest nodes --memory 256 --numa 2 --fill 32 --period 2 --dirty 16 --rate 10 --private
+	cross a nodes --bandwidth 100Mi --verify
+	[ "$(reason_for b nodes)" = Ready ]
+	"$TESTBED" wait-verified nodes 60
+	"$TESTBED" destroy nodes
+}
+
+@test "a memfd is strained both ways" {
+	guest memfd --memory 256 --fill 64 --period 2 --dirty 32 --rate 50 --memfd
+	[ "$(reason_for a memfd)" = Strained ]
+	cross a memfd --verify
+	[ "$(reason_for b memfd)" = Strained ]
+	cross b memfd
+	"$TESTBED" wait-verified memfd 60
+	"$TESTBED" destroy memfd
+}
+
+# breaks POINT WHAT: dray stops there, WHAT happens, and the guest runs on at a as if nothing had been.
+breaks() {
+	receive b
+	DRAY_FAULT="$1=stop" migrate_start a frail --peer-timeout 3000
+	until_true 30 is_stopped "$TX_PID"
+	"$2"
+	let_go "$TX_PID"
+	migrate_wait
+	until_true 30 is_absent b frail
+	settled a frail
+	[ "$(permitted_downtime a frail)" -eq "$PERMITTED" ]
+	"$TESTBED" heal
+	stop_receive
+}
+
+is_absent() {
+	[[ $(where_is "$2") == *"$1=absent"* ]]
+}
+
+migrate_killed() {
+	kill -9 "$TX_PID"
+}
+
+network_cut() {
+	"$TESTBED" cut mig
+}
+
+@test "whatever breaks before the hand-over, it runs on, and QEMU has its own downtime back" {
+	guest frail --memory 256 --fill 64 --period 2 --dirty 32 --rate 20 --private
+	PERMITTED=$(permitted_downtime a frail)
+	breaks later-round stop_receive
+	breaks switch-over migrate_killed
+	breaks last-pass network_cut
+	breaks completed migrate_killed
+	"$TESTBED" wait-verified frail 60
+}
+
+@test "post-copy is refused for it, with a word, and it arrives by pre-copy" {
+	receive b --once
+	migrate a frail --post-copy=now
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PreCopy ]
+	reason_says 'post-copy is not possible: .*to itself'
+	lives_on b frail
+	"$TESTBED" destroy frail
+}
+
+runs_once() {
+	case $(where_is "$1") in
+	'a=running b=absent' | 'a=absent b=running') ;;
+	*) return 1 ;;
+	esac
+}
+
+@test "killed in the hand-over: it runs on one host" {
+	guest handed --memory 256 --fill 32 --period 2 --dirty 16 --rate 10 --private
+	receive b
+	DRAY_FAULT=hand-over=stop migrate_start a handed
+	until_true 30 is_stopped "$TX_PID"
+	kill -9 "$TX_PID"
+	migrate_wait
+	until_true 60 runs_once handed
+	"$TESTBED" wait-verified handed 60
+	"$TESTBED" destroy handed
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// QEMU's stream, of a guest whose memory QEMU sends itself.
+#include "outgoing_strain.h"
+
+#include <errno.h>
+#include "outgoing_private.h"
+#include "outgoing_state.h"
+
+/* QEMU pushes 2 to 3 GB/s into a local socket, so this is some megabytes: less than what a look at
+ * the memory takes. */
+#define FIRST_DOWNTIME_MS 2
+#define RAISE_US 1000000
+/* What even a busy host manages. */
+#define SLOWEST_BYTES_PER_MS 100000
+
+uint64_t outgoing_strain_patience_ms(const struct outgoing *o)
+{
+	return o->guest.strained ? ram_map_bytes(&o->guest.ram) / SLOWEST_BYTES_PER_MS : 0;
+}
+
+static int permit(struct outgoing *o, unsigned int ms, struct errtext *err)
+{
+	int ret = host_set_max_downtime(o->libvirt.host, o->guest.info.uuid, ms, err);
+
+	o->strain.downtime_ms = ms;
+	return ret;
+}
+
+/* One pass over all memory is not counted against it. */
+void outgoing_strain_take_begun(struct outgoing *o, struct mail *mail)
+{
+	int ret;
+
+	(void)mail;
+	if (!o->guest.strained || o->strain.downtime_ms)
+		return;
+	ret = permit(o, FIRST_DOWNTIME_MS, &o->err);
+	if (ret < 0) {
+		outgoing_fail(o, ret, "cannot limit the time that QEMU may stop the guest");
+		return;
+	}
+	o->strain.raise_us = o->world->now_us() + RAISE_US +
+			     ram_map_bytes(&o->guest.ram) / 1000 /* a GB/s, in microseconds */;
+	o->world->forward.go(o->libvirt.qemu_stream);
+}
+
+void outgoing_strain_take_end(struct outgoing *o, struct mail *mail)
+{
+	if (o->guest.strained && mail->result == -EPROTO && outgoing_may_give_up(o))
+		outgoing_fail(o, mail->result, "QEMU's stream cannot be strained: %s", mail->text);
+}
+
+/* Up to what the guest's user allows for all of the stop. */
+void outgoing_strain_raise(struct outgoing *o)
+{
+	unsigned int ms = o->strain.downtime_ms * 2;
+	struct errtext err = {0};
+
+	if (!ms || o->stop.at_rest || o->world->now_us() < o->strain.raise_us)
+		return;
+	o->strain.raise_us = o->world->now_us() + RAISE_US;
+	if (ms <= o->precopy.limits.max_downtime_ms && permit(o, ms, &err) < 0)
+		report_event(o->report, "warning", o->phase, err.text);
+}
