@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// Private memory of a process, copied out of it.
+#include "ram_private.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sys/wait.h>
+#include "guest_ram.h"
+
+#define PAGES 100u
+
+TestSuite(ram_private, .timeout = 20);
+
+static struct ram_map ram;
+static struct ram_block *block;
+
+static void setup(void)
+{
+	guest_ram_add_private(&ram, "pc.ram", PAGES << RAM_PAGE_SHIFT);
+	block = &ram.blocks[0];
+	for (uint64_t i = 0; i < PAGES; i += 2)
+		guest_write(block, i, i);
+}
+
+static void teardown(void)
+{
+	guest_ram_destroy(&ram);
+}
+
+static bool is_page(const uint8_t *at, uint64_t page)
+{
+	return memcmp(at, guest_page(block, page), RAM_PAGE_SIZE) == 0;
+}
+
+Test(ram_private, pages_come_one_after_the_other)
+{
+	static const uint64_t pages[] = {0, 3, 4, 5, 98, 99};
+	static uint8_t out[6 * RAM_PAGE_SIZE];
+	struct errtext err = {0};
+
+	setup();
+	cr_assert_eq(ram_private_read(block, pages, 6, out, &err), 0, "%s", err.text);
+	for (unsigned int i = 0; i < 6; i++)
+		cr_assert(is_page(out + i * RAM_PAGE_SIZE, pages[i]), "page %u", i);
+	teardown();
+}
+
+Test(ram_private, a_range_and_as_many_as_there_may_be)
+{
+	static uint8_t out[RAM_PRIVATE_PAGES_MAX * RAM_PAGE_SIZE];
+	uint64_t pages[RAM_PRIVATE_PAGES_MAX];
+
+	setup();
+	for (unsigned int i = 0; i < RAM_PRIVATE_PAGES_MAX; i++)
+		pages[i] = i < 40 ? 2 * i : i + 30;
+	cr_assert_eq(ram_private_read(block, pages, RAM_PRIVATE_PAGES_MAX, out, NULL), 0);
+	for (unsigned int i = 0; i < RAM_PRIVATE_PAGES_MAX; i++)
+		cr_assert(is_page(out + i * RAM_PAGE_SIZE, pages[i]), "page %u", i);
+	cr_assert_eq(ram_private_read_range(block, 7, 50, out, NULL), 0);
+	for (unsigned int i = 0; i < 50; i++)
+		cr_assert(is_page(out + i * RAM_PAGE_SIZE, 7 + i), "page %u", i);
+	teardown();
+}
+
+Test(ram_private, reading_what_was_never_touched_costs_nothing)
+{
+	static uint8_t out[PAGES * RAM_PAGE_SIZE];
+
+	setup();
+	cr_assert_eq(ram_private_allocated(block), (PAGES / 2) << RAM_PAGE_SHIFT);
+	cr_assert_eq(ram_private_read_range(block, 0, PAGES, out, NULL), 0);
+	cr_assert_eq(ram_private_allocated(block), (PAGES / 2) << RAM_PAGE_SHIFT);
+	teardown();
+}
+
+/* More regions than the kernel collects in one go. */
+Test(ram_private, what_has_memory_is_counted_once)
+{
+	guest_ram_add_private(&ram, "pc.ram", 8 << 20);
+	block = &ram.blocks[0];
+	madvise(guest_page(block, 0), block->size, MADV_NOHUGEPAGE);
+	for (uint64_t i = 0; i < ram_block_pages(block); i += 2)
+		guest_page(block, i)[0] = 1;
+	cr_assert_eq(ram_private_allocated(block), block->size / 2);
+	teardown();
+}
+
+Test(ram_private, a_page_that_cannot_be_had_is_an_error)
+{
+	static uint8_t out[PAGES * RAM_PAGE_SIZE];
+	static const uint64_t pages[] = {1, 50, 99};
+	struct errtext err = {0};
+
+	setup();
+	cr_assert_eq(munmap(guest_page(block, 50), RAM_PAGE_SIZE), 0);
+	cr_assert_eq(ram_private_read(block, pages, 3, out, &err), -EFAULT);
+	cr_assert(strstr(err.text, "pc.ram"), "%s", err.text);
+	cr_assert_eq(ram_private_read(block, pages + 1, 1, out, NULL), -EFAULT);
+	cr_assert_eq(ram_private_read_range(block, 0, PAGES, out, NULL), -EFAULT);
+	teardown();
+}
+
+Test(ram_private, a_process_that_has_gone)
+{
+	static uint8_t out[RAM_PAGE_SIZE];
+	static const uint64_t page = 0;
+	struct errtext err = {0};
+
+	setup();
+	block->private_to = fork();
+	if (block->private_to == 0)
+		_exit(0);
+	cr_assert_eq(waitpid(block->private_to, NULL, 0), block->private_to);
+	cr_assert_eq(ram_private_read(block, &page, 1, out, &err), -ESRCH);
+	cr_assert(strstr(err.text, "QEMU has gone"), "%s", err.text);
+	cr_assert_eq(ram_private_allocated(block), block->size, "that cannot be told");
+	teardown();
+}
