@@ -23,7 +23,7 @@
 #include "clock.h"
 #include "socket.h"
 #include "tls_credentials.h"
-#include "tls_record.h"
+#include "tls.h"
 #include "tls_stream.h"
 
 #define PIECE (4u << 20) /* as a full RAM frame */

@@ -23,8 +23,9 @@ bool tls_secret_is_set(const struct tls_secret *s)
 
 /* ---- the socket, not waited for ---- */
 
-static ssize_t socket_read(const struct tls *t, void *buf, size_t n)
+static ssize_t socket_read(void *opaque, void *buf, size_t n)
 {
+	const struct tls *t = opaque;
 	ssize_t got;
 
 	do
@@ -33,8 +34,9 @@ static ssize_t socket_read(const struct tls *t, void *buf, size_t n)
 	return got < 0 ? -errno : got;
 }
 
-static ssize_t socket_write(const struct tls *t, const void *buf, size_t n)
+static ssize_t socket_write(void *opaque, const void *buf, size_t n)
 {
+	const struct tls *t = opaque;
 	ssize_t put;
 
 	do
@@ -42,6 +44,8 @@ static ssize_t socket_write(const struct tls *t, const void *buf, size_t n)
 	while (put < 0 && errno == EINTR);
 	return put < 0 ? -errno : put;
 }
+
+static const struct tls_io socket_io = {socket_read, socket_write};
 
 /* ---- OpenSSL's way to it ---- */
 
@@ -59,7 +63,7 @@ static void note_first(struct tls *t, const char *buf, size_t n)
 static int bio_read(BIO *bio, char *buf, size_t size, size_t *done)
 {
 	struct tls *t = BIO_get_data(bio);
-	ssize_t n = socket_read(t, buf, size);
+	ssize_t n = t->io->read(t->opaque, buf, size);
 
 	BIO_clear_retry_flags(bio);
 	*done = n > 0 ? (size_t)n : 0;
@@ -77,7 +81,7 @@ static int bio_read(BIO *bio, char *buf, size_t size, size_t *done)
 static int bio_write(BIO *bio, const char *buf, size_t size, size_t *done)
 {
 	struct tls *t = BIO_get_data(bio);
-	ssize_t n = socket_write(t, buf, size);
+	ssize_t n = t->io->write(t->opaque, buf, size);
 
 	BIO_clear_retry_flags(bio);
 	*done = n > 0 ? (size_t)n : 0;
@@ -133,6 +137,8 @@ int tls_new(int fd, SSL_CTX *ctx, struct tls **out)
 	if (!t)
 		return -ENOMEM;
 	t->fd = fd;
+	t->io = &socket_io;
+	t->opaque = t;
 	t->record_limit = RECORD_LIMIT;
 	pthread_mutex_init(&t->lock, NULL);
 	t->ssl = SSL_new(ctx);
@@ -154,8 +160,17 @@ void tls_destroy(struct tls *t)
 	BIO_meth_free(t->method);
 	pthread_mutex_destroy(&t->lock);
 	OPENSSL_cleanse(&t->secret, sizeof(t->secret));
-	OPENSSL_cleanse(t->traffic, sizeof(t->traffic));
 	free(t);
+}
+
+void tls_set_io(struct tls *t, const struct tls_io *io, void *opaque, size_t read_ahead)
+{
+	t->io = io;
+	t->opaque = opaque;
+	/* Until now the buffers were given back when they were empty, so that this counts. */
+	SSL_set_default_read_buffer_len(t->ssl, read_ahead);
+	SSL_set_read_ahead(t->ssl, 1);
+	SSL_clear_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
 }
 
 void tls_set_record_limit(struct tls *t, uint64_t records)

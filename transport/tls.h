@@ -17,9 +17,9 @@
 // handshake goes on with certificates, and whoever called looks at tls_by_secret.
 //
 // Layers: door.c decides who may come in, tls_handshake.c does what OpenSSL has for it, tls.c moves
-// bytes, line.h hides whether there is TLS at all, and tls_stream.c puts it under memory's streams,
-// whose records tls_record.c makes with what tls_takeover.c has from OpenSSL. OpenSSL is kept to
-// these files, and never waits for the socket.
+// bytes, line.h hides whether there is TLS at all, and tls_stream.c puts it under memory's streams.
+// OpenSSL is kept to these files, and moves no byte by itself: what it wants to read or write goes
+// by tls_io, a socket that is not waited for by default.
 //
 // A connection ends with close_notify; one that only breaks off is -ECONNRESET, never an end.
 // Before a key has protected 2^24 records (AES-GCM's limit is 2^24.5) a new one is agreed on, which
@@ -37,11 +37,13 @@
 #include "errtext.h"
 
 #define TLS_SUBJECT_SIZE 256
+#define TLS_RECORD_MAX 16384 /* bytes of payload */
+/* ... and what a record adds to them at most. */
+#define TLS_RECORD_OVERHEAD 64
 #define TLS_SESSION_SIZE 16
 
 struct tls;
 struct tls_credentials;
-struct tls_record;
 
 /* What the connections of a session have in common. */
 struct tls_secret {
@@ -51,6 +53,13 @@ struct tls_secret {
 };
 
 bool tls_secret_is_set(const struct tls_secret *s);
+
+/* Bytes as the socket has them. Each returns how many, or a negative errno: -EAGAIN, and it is
+ * asked again. A read of 0 is the end. */
+struct tls_io {
+	ssize_t (*read)(void *opaque, void *buf, size_t n);
+	ssize_t (*write)(void *opaque, const void *buf, size_t n);
+};
 
 struct tls_connect_options {
 	struct tls_credentials *credentials;
@@ -103,14 +112,8 @@ const char *tls_why(const struct tls *t);
 /* The cipher, in its standard's words. */
 const char *tls_cipher(const struct tls *t);
 
-/* From now on whoever calls makes the records, and goes on with the socket where this has come to;
- * of the calls above those that move bytes are over. Both are the caller's. */
-int tls_take_over(struct tls *t, struct tls_record **out, struct tls_record **in,
-		  struct errtext *err);
-/* Has a key protected so many records that it is time for the next one? */
-bool tls_is_worn(const struct tls *t, uint64_t records);
-/* Our key has been changed by who took over. */
-void tls_key_updated(struct tls *t);
+/* From now on bytes go this way, and many at once. Between records only. */
+void tls_set_io(struct tls *t, const struct tls_io *io, void *opaque, size_t read_ahead);
 /* After so many records a new key, rather than 2^24. */
 void tls_set_record_limit(struct tls *t, uint64_t records);
 /* So often has our key been changed. */

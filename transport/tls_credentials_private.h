@@ -24,6 +24,3 @@ void tls_certificate_explain(X509_STORE_CTX *check, const char *whose, const cha
 bool tls_certificate_matches(const X509 *cert, const char *pattern);
 /* The first error that OpenSSL has noted for this thread, in words; and forgets all of them. */
 void tls_certificate_last_error(char *out, size_t size);
-
-/* tls_takeover.c: OpenSSL's word of a secret of the handshake's, in a line. */
-void tls_takeover_secret(const SSL *ssl, const char *line);

@@ -181,7 +181,6 @@ static int finish(struct tls *t, int timeout_ms, struct tls **out, struct errtex
 	if (ret < 0)
 		errtext_set(err, ret, "TLS: %s", t->why.text);
 	if (ret == 0) {
-		tls_takeover_count(t);
 		learn_peer(t);
 		if (!t->by_secret && SSL_get_verify_result(t->ssl) != X509_V_OK)
 			ret = errtext_set(err, -EKEYREJECTED, "TLS: %s", t->why.text);

@@ -4,9 +4,6 @@
 
 #include <pthread.h>
 #include "tls_credentials_private.h"
-#include "tls_record.h"
-
-enum tls_direction { TLS_IN, TLS_OUT };
 
 struct tls {
 	/* constant after the handshake */
@@ -20,12 +17,12 @@ struct tls {
 	struct tls_secret secret; /* what the connection stands on; or what is offered */
 	uint8_t identity[32];	  /* how that is named in the handshake */
 	bool by_secret;
-	struct tls_traffic traffic[2]; /* by tls_direction; its records: under lock */
-	unsigned int traffic_known;    /* bit 1 << tls_direction */
-	struct errtext stale;	       /* why no certificate can be shown */
+	struct errtext stale; /* why no certificate can be shown */
 
 	pthread_mutex_t lock;
 	/* under lock */
+	const struct tls_io *io;
+	void *opaque;
 	int io_error;
 	bool at_end;
 	uint8_t first[4]; /* bytes that came */
@@ -40,6 +37,3 @@ struct tls {
 int tls_new(int fd, SSL_CTX *ctx, struct tls **out);
 /* What came of a call of OpenSSL's: 0 at the end, -EAGAIN, or an error, which is noted. */
 int tls_fail(struct tls *t, int returned);
-
-/* tls_takeover.c: the handshake is over, and from now on records are counted. */
-void tls_takeover_count(struct tls *t);

@@ -11,9 +11,7 @@
 #include <unistd.h>
 #include "line.h"
 #include "ram_access.h"
-#include "socket.h"
 #include "tls_files.h"
-#include "tls_record.h"
 #include "tls_stream.h"
 #include "uring_stream.h"
 
@@ -105,15 +103,6 @@ static unsigned int cut(uint8_t *at, size_t size, unsigned int seed, struct iove
 	return n;
 }
 
-static uint8_t *some_bytes(void)
-{
-	uint8_t *bytes = malloc(BIG);
-
-	for (size_t i = 0; i < BIG; i++)
-		bytes[i] = (uint8_t)(i * 2654435761u >> 13);
-	return bytes;
-}
-
 struct sending {
 	struct fixture *f;
 	uint8_t *bytes;
@@ -136,11 +125,13 @@ static void *send_main(void *arg)
 
 static void cross(struct fixture *f, unsigned int times)
 {
-	struct sending s = {.f = f, .bytes = some_bytes(), .times = times};
+	struct sending s = {.f = f, .bytes = malloc(BIG), .times = times};
 	uint8_t *got = malloc(BIG);
 	struct iovec iov[IOV_MAX];
 	pthread_t thread;
 
+	for (size_t i = 0; i < BIG; i++)
+		s.bytes[i] = (uint8_t)(i * 2654435761u >> 13);
 	cr_assert_eq(pthread_create(&thread, NULL, send_main, &s), 0);
 	for (unsigned int i = 0; i < times; i++) {
 		memset(got, 0, BIG);
@@ -178,191 +169,6 @@ Test(tls_stream, keys_are_renewed_on_the_way)
 	cr_assert_geq(tls_key_updates(tls), 2 * BIG / TLS_RECORD_MAX / 100);
 	close_all(&f);
 }
-
-/* ---- OpenSSL's own records at the other end ---- */
-
-/* A stream at the source, OpenSSL at the destination. The source's TLS. */
-static struct tls *open_mixed(struct fixture *f)
-{
-	struct errtext err = {0};
-	struct tls *tls;
-
-	open_lines(f);
-	tls = f->lines[0].tls;
-	tls_set_record_limit(f->lines[0].tls, 20);
-	tls_set_record_limit(f->lines[1].tls, 20);
-	cr_assert_eq(tls_stream_new(line_steal(&f->lines[0]), NULL, &f->out, &err), 0, "%s",
-		     err.text);
-	return tls;
-}
-
-Test(tls_stream, openssl_reads_what_is_sent)
-{
-	struct fixture f;
-	struct sending s = {.f = &f, .bytes = some_bytes(), .times = 1};
-	uint8_t *got = calloc(1, BIG);
-	pthread_t thread;
-
-	open_mixed(&f);
-	cr_assert_eq(pthread_create(&thread, NULL, send_main, &s), 0);
-	cr_assert_eq(line_read_full(f.lines[1], got, BIG, PATIENT_MS), 0);
-	pthread_join(thread, NULL);
-	cr_assert_eq(memcmp(got, s.bytes, BIG), 0);
-	end(&f.out);
-	cr_assert_eq(line_read_full(f.lines[1], got, 1, PATIENT_MS), -ENODATA);
-	close_all(&f);
-	free(s.bytes);
-	free(got);
-}
-
-static void *write_main(void *arg)
-{
-	struct sending *s = arg;
-
-	for (size_t at = 0, n = 1; at < BIG && s->ret == 0; at += n, n = n * 7 % 40000 + 1) {
-		n = n < BIG - at ? n : BIG - at;
-		s->ret = line_write_full(s->f->lines[1], s->bytes + at, n, PATIENT_MS);
-	}
-	line_end(s->f->lines[1]);
-	return NULL;
-}
-
-Test(tls_stream, what_openssl_writes_arrives)
-{
-	struct fixture f;
-	struct sending s = {.f = &f, .bytes = some_bytes()};
-	uint8_t *got = calloc(1, BIG);
-	struct iovec iov[IOV_MAX];
-	pthread_t thread;
-
-	open_mixed(&f);
-	cr_assert_eq(pthread_create(&thread, NULL, write_main, &s), 0);
-	cr_assert_eq(f.out->ops->recv(f.out, iov, cut(got, BIG, 3, iov)), 0);
-	pthread_join(thread, NULL);
-	cr_assert_eq(s.ret, 0);
-	cr_assert_eq(memcmp(got, s.bytes, BIG), 0);
-	cr_assert_eq(f.out->ops->recv(f.out, &(struct iovec){got, 1}, 1), -ENODATA);
-	close_all(&f);
-	free(s.bytes);
-	free(got);
-}
-
-/* ---- what is no payload ---- */
-
-/* The destination's end makes records as it likes. */
-struct forger {
-	struct fixture f;
-	struct tls *source; /* the other end's */
-	struct tls_record *out, *in;
-};
-
-static void forger_open(struct forger *g)
-{
-	struct errtext err = {0};
-
-	g->source = open_mixed(&g->f);
-	cr_assert_eq(tls_take_over(g->f.lines[1].tls, &g->out, &g->in, &err), 0, "%s", err.text);
-}
-
-static void forger_close(struct forger *g)
-{
-	tls_record_destroy(g->out);
-	tls_record_destroy(g->in);
-	close_all(&g->f);
-}
-
-static void forge(struct forger *g, enum tls_content type, const void *bytes, size_t n)
-{
-	uint8_t record[TLS_RECORD_MAX + TLS_RECORD_OVERHEAD];
-	ssize_t size = tls_record_seal(g->out, type, &(struct iovec){(void *)bytes, n}, 1, record);
-
-	cr_assert_gt(size, 0);
-	cr_assert_eq(socket_write_full(g->f.lines[1].fd, record, (size_t)size, PATIENT_MS), 0);
-}
-
-static int take(struct forger *g, void *buf, size_t n)
-{
-	return g->f.out->ops->recv(g->f.out, &(struct iovec){buf, n}, 1);
-}
-
-Test(tls_stream, what_ends_it)
-{
-	static const uint8_t many[2000];
-	const struct {
-		enum tls_content type;
-		const void *bytes;
-		size_t n;
-		int expected;
-	} rows[] = {
-		{TLS_ALERT, "\1", 2, -ENODATA},		    /* close_notify */
-		{TLS_ALERT, "\2\50", 2, -EPROTO},	    /* handshake_failure */
-		{TLS_ALERT, "\1\0\0", 3, -EPROTO},	    /* two in one */
-		{TLS_ALERT, many, 2000, -EPROTO},	    /* and larger than any message */
-		{TLS_HANDSHAKE, "\30\0\0\1\2", 5, -EPROTO}, /* a key update that asks for what? */
-		{TLS_HANDSHAKE, "\30\0\0\1", 4, -EPROTO},   /* its half */
-		{TLS_HANDSHAKE, "\4\0\0\0", 4, -EPROTO},    /* a ticket */
-		{(enum tls_content)20, "\1", 1, -EPROTO},
-		{(enum tls_content)0, "", 0, -EPROTO},
-	};
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
-		struct forger g;
-		uint8_t got[sizeof(many)];
-
-		forger_open(&g);
-		forge(&g, rows[i].type, rows[i].bytes, rows[i].n);
-		cr_assert_eq(take(&g, got, sizeof(got)), rows[i].expected, "row %zu", i);
-		cr_assert_eq(take(&g, got, sizeof(got)), rows[i].expected, "from then on");
-		forger_close(&g);
-	}
-}
-
-Test(tls_stream, empty_and_padded_records_are_records)
-{
-	struct forger g;
-	uint8_t padded[100] = {'a', 'b', TLS_DATA}, got[2];
-
-	forger_open(&g);
-	forge(&g, TLS_DATA, "", 0);
-	forge(&g, (enum tls_content)0, padded, sizeof(padded));
-	cr_assert_eq(take(&g, got, sizeof(got)), 0);
-	cr_assert_arr_eq(got, "ab", 2);
-	forger_close(&g);
-}
-
-Test(tls_stream, a_changed_record_is_not_taken)
-{
-	struct forger g;
-	uint8_t record[3000 + TLS_RECORD_OVERHEAD], bytes[3000] = {0}, got[3000];
-	ssize_t size;
-
-	forger_open(&g);
-	size = tls_record_seal(g.out, TLS_DATA, &(struct iovec){bytes, sizeof(bytes)}, 1, record);
-	record[1000] ^= 1;
-	cr_assert_eq(socket_write_full(g.f.lines[1].fd, record, (size_t)size, PATIENT_MS), 0);
-	forge(&g, TLS_DATA, bytes, sizeof(bytes));
-	cr_assert_eq(take(&g, got, sizeof(got)), -EPROTO);
-	cr_assert_eq(take(&g, got, sizeof(got)), -EPROTO, "from then on");
-	forger_close(&g);
-}
-
-Test(tls_stream, a_new_key_is_sent_when_asked_for)
-{
-	struct forger g;
-	uint8_t byte = 'a';
-
-	forger_open(&g);
-	forge(&g, TLS_HANDSHAKE, "\30\0\0\1\1", 5);
-	cr_assert_eq(tls_record_renew(g.out), 0);
-	forge(&g, TLS_DATA, "b", 1);
-	cr_assert_eq(take(&g, &byte, 1), 0);
-	cr_assert_eq(byte, 'b');
-	cr_assert_eq(g.f.out->ops->send(g.f.out, &(struct iovec){&byte, 1}, 1), 0);
-	cr_assert_eq(tls_key_updates(g.source), 1);
-	forger_close(&g);
-}
-
-/* ---- small ones, and the end ---- */
 
 Test(tls_stream, small_ones_go_to_and_fro)
 {
