@@ -249,6 +249,8 @@ static int send_granule(struct sender *s, unsigned int block, uint64_t first, ui
 		return 0;
 	s->told = bitmap_test(&r->told, granule);
 	ret = sender_runs(s, block, n, err);
+	if (ret == 0 && s->told && ram_block_is_private(b))
+		ret = sender_given_back(s, block, first, count, err);
 	if (ret == 0 && s->told && hole_possible(b))
 		ret = sender_punched(s, block, first, count, err);
 	if (ret < 0 || n == 0)

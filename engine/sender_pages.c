@@ -237,3 +237,21 @@ int sender_punched(struct sender *s, unsigned int block, uint64_t first, uint64_
 		ret = send_holes(s, block, &s->runs[i], err);
 	return ret;
 }
+
+/* What tracker_collect tells of it is sent as any other page, and reads as zero. */
+int sender_given_back(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		      struct errtext *err)
+{
+	const struct bitmap *sent = &s->records[block].sent;
+	int n = tracker_given_back(s->tracker, block, first, count, s->runs), ret = 0;
+
+	if (n < 0)
+		return sender_collect_failed(n, s, block, err);
+	for (int i = 0; i < n; i++) {
+		uint64_t end = s->runs[i].first + s->runs[i].count, page = s->runs[i].first;
+
+		for (; ret == 0 && (page = bitmap_next_set(sent, page, end)) < end; page++)
+			ret = sender_zero(s, block, page, err);
+	}
+	return ret;
+}

@@ -46,6 +46,9 @@ int sender_look_for_holes(struct sender *s, unsigned int block, int n, struct er
 /* Announce as zero what was punched of a granule since it was sent. Changes s->runs. */
 int sender_punched(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		   struct errtext *err);
+/* The same of a private block, of what was given back. */
+int sender_given_back(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		      struct errtext *err);
 /* Send the pages of the n s->runs of one granule, ascending, or announce them. */
 int sender_runs(struct sender *s, unsigned int block, int n, struct errtext *err);
 /* Sets a text: what was written cannot be found out. Returns ret. */

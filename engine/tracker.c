@@ -148,25 +148,40 @@ int tracker_absent(struct tracker *t, unsigned int block, uint64_t first, uint64
 	return scan(t, block, first, count, &arg, runs);
 }
 
-/* A page without an entry, and one mapped to the kernel's page of zeroes, has no content. The call
- * looks and protects page by page under the page table's lock. Without a category to match it goes
- * over all pages, also those without a page table (fs/proc/task_mmu.c: pagemap_scan_pte_hole). */
-static bool has_content(const struct page_region *r)
+/* ---- private memory ---- */
+
+struct content_window {
+	uint64_t first;
+	bool has[TRACKER_GRANULE_PAGES]; /* anything but zeroes */
+};
+
+/* A page without an entry, and one mapped to the kernel's page of zeroes, has no content. What was
+ * swapped out has; but where a page was protected without ever having been there, its marker looks
+ * like that, too. So swap can be told from nothing only before, and in the step that protects. */
+static bool had_content(const struct page_region *r)
 {
 	return (r->categories & PAGE_IS_SWAPPED) ||
 	       ((r->categories & PAGE_IS_PRESENT) && !(r->categories & PAGE_IS_PFNZERO));
 }
 
-int tracker_first(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
-		  struct wire_run runs[TRACKER_RUNS_MAX])
+static void mark(struct content_window *w, const struct wire_run *run)
+{
+	for (uint64_t page = run->first; page < run->first + run->count; page++)
+		w->has[page - w->first] = true;
+}
+
+/* One call looks at each page and protects it: page by page under the page table's lock, but where
+ * there is no page table a range at once, in which a page may come to be between the look and the
+ * protection (fs/proc/task_mmu.c: pagemap_scan_pte_hole). */
+static int protect_all(struct tracker *t, unsigned int block, uint64_t count,
+		       struct content_window *w)
 {
 	struct page_region regions[TRACKER_GRANULE_PAGES + 1];
 	struct pm_scan_arg arg = {
 		.flags = PM_SCAN_WP_MATCHING,
 		.return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_PFNZERO,
 	};
-	int n = scan_into(t, block, first, count, &arg, regions, TRACKER_GRANULE_PAGES + 1);
-	int kept = 0;
+	int n = scan_into(t, block, w->first, count, &arg, regions, TRACKER_GRANULE_PAGES + 1);
 
 	/* All pages are in some region; walk_end says less after more than 512 of them, even where
 	 * the walk has come to its end (seen with Linux 6.18). */
@@ -174,16 +189,69 @@ int tracker_first(struct tracker *t, unsigned int block, uint64_t first, uint64_
 		return -ESRCH;
 	for (int i = 0; i < n; i++) {
 		struct wire_run run = region_to_run(&t->ram->blocks[block], &regions[i]);
-		struct wire_run *last = &runs[kept ? kept - 1 : 0];
 
-		if (!has_content(&regions[i]))
-			continue;
-		if (kept && last->first + last->count == run.first)
-			last->count += run.count;
-		else
-			runs[kept++] = run;
+		if (had_content(&regions[i]))
+			mark(w, &run);
 	}
-	return n < 0 ? n : kept;
+	return n < 0 ? n : 0;
+}
+
+static int add_present(struct tracker *t, unsigned int block, uint64_t count,
+		       struct content_window *w, struct wire_run runs[TRACKER_RUNS_MAX])
+{
+	struct pm_scan_arg arg = {
+		.category_inverted = PAGE_IS_PFNZERO,
+		.category_mask = PAGE_IS_PRESENT | PAGE_IS_PFNZERO,
+		.return_mask = PAGE_IS_PRESENT,
+	};
+	int n = scan(t, block, w->first, count, &arg, runs);
+
+	for (int i = 0; i < n; i++)
+		mark(w, &runs[i]);
+	return n < 0 ? n : 0;
+}
+
+static int runs_of(const struct content_window *w, uint64_t count,
+		   struct wire_run runs[TRACKER_RUNS_MAX])
+{
+	int n = 0;
+
+	for (uint64_t i = 0; i < count; i++) {
+		if (!w->has[i])
+			continue;
+		if (i && w->has[i - 1])
+			runs[n - 1].count++;
+		else
+			runs[n++] = (struct wire_run){w->first + i, 1};
+	}
+	return n;
+}
+
+/* What came to be before its protection is there afterwards; what comes later counts as written.
+ * Kernels before mid-2026 leave a page without an entry unprotected in the first step, and report
+ * it as written for good: the second, whose answer says no more, protects it. */
+int tracker_first(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		  struct wire_run runs[TRACKER_RUNS_MAX])
+{
+	struct content_window w = {.first = first};
+	int ret = protect_all(t, block, count, &w);
+
+	if (ret == 0)
+		ret = tracker_collect(t, block, first, count, true, runs);
+	if (ret >= 0)
+		ret = add_present(t, block, count, &w, runs);
+	return ret < 0 ? ret : runs_of(&w, count, runs);
+}
+
+/* Kernels before mid-2026 do not report what has lost its page table, as with a huge page. */
+int tracker_given_back(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		       struct wire_run runs[TRACKER_RUNS_MAX])
+{
+	const unsigned long any = PAGE_IS_PRESENT | PAGE_IS_SWAPPED | PAGE_IS_WRITTEN;
+	struct pm_scan_arg arg = {
+		.category_inverted = any, .category_mask = any, .return_mask = any};
+
+	return scan(t, block, first, count, &arg, runs);
 }
 
 int tracker_supported(struct errtext *err)

@@ -41,11 +41,15 @@ int tracker_collect(struct tracker *t, unsigned int block, uint64_t first, uint6
 int tracker_absent(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
 		   struct wire_run runs[TRACKER_RUNS_MAX]);
 
-/* Memory private to the process, not protected so far: protects all, and returns the pages that may
- * hold anything but zeroes; both in one step, so that of the others the next tracker_collect tells
- * whatever is written from now on. As tracker_collect otherwise. */
+/* Memory private to the process, at which nobody has looked so far: protects all, and returns the
+ * pages that may hold anything but zeroes. Of the others the next tracker_collect tells whatever is
+ * written from now on. As tracker_collect otherwise. */
 int tracker_first(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
 		  struct wire_run runs[TRACKER_RUNS_MAX]);
+/* The same memory, later: pages that have been given back (MADV_DONTNEED), as far as
+ * tracker_collect does not tell of them. Without protecting. */
+int tracker_given_back(struct tracker *t, unsigned int block, uint64_t first, uint64_t count,
+		       struct wire_run runs[TRACKER_RUNS_MAX]);
 
 /* Does this kernel have what the tracker needs? 0 or -ENOTSUP with a text. */
 int tracker_supported(struct errtext *err);

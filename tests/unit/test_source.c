@@ -193,6 +193,102 @@ Test(source, private_memory_that_was_given_back_is_zero)
 	migration_end(&m);
 }
 
+/* A check sends nothing, not even that it is over. Pages found written. */
+static uint64_t last_look(struct migration *m)
+{
+	uint64_t pages;
+
+	migration_begin_round(m, SOURCE_ROUND_CHECK);
+	pthread_mutex_lock(&m->lock);
+	while (m->done < m->started)
+		pthread_cond_wait(&m->changed, &m->lock);
+	cr_assert_eq(m->last.result, 0, "%s", m->last.err.text);
+	pages = m->last.pages;
+	pthread_mutex_unlock(&m->lock);
+	return pages;
+}
+
+static void give_back_a_huge_page(bool huge)
+{
+	struct migration m;
+	struct ram_block *b;
+	uint64_t at;
+
+	start_private(&m, 4 * GRANULE);
+	b = &m.from.blocks[0];
+	/* The first page of a range that could be a huge page. */
+	at = ((GUEST_HUGE_SIZE - b->qemu_addr % GUEST_HUGE_SIZE) % GUEST_HUGE_SIZE) >>
+	     RAM_PAGE_SHIFT;
+	madvise(guest_page(b, 0), b->size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	for (uint64_t i = 0; i < GUEST_HUGE_SIZE / RAM_PAGE_SIZE; i++)
+		guest_write(b, at + i, i);
+	migration_start(&m);
+	migration_round(&m, SOURCE_ROUND_LIVE);
+	cr_assert_eq(madvise(guest_page(b, at), GUEST_HUGE_SIZE, MADV_DONTNEED), 0);
+	migration_round(&m, SOURCE_ROUND_LIVE);
+	guest_write(b, at + 7, 8);
+	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LAST), 1);
+	cr_assert_eq(last_look(&m), 0);
+	migration_expect_equal(&m);
+	cr_assert_eq(guest_allocated(&m.to.blocks[0]), 1);
+	migration_end(&m);
+}
+
+Test(source, a_huge_page_of_private_memory_that_was_given_back_is_zero)
+{
+	give_back_a_huge_page(true);
+}
+
+Test(source, small_pages_given_back_with_their_page_table_are_zero)
+{
+	give_back_a_huge_page(false);
+}
+
+/* In the stop nothing may be left that looks as if it had been written. */
+Test(source, private_memory_can_be_looked_at_first_in_the_stop)
+{
+	struct migration m;
+	struct ram_block *b;
+
+	start_private(&m, 4 * GRANULE);
+	b = &m.from.blocks[0];
+	for (uint64_t i = 0; i < 4 * GRANULE; i += 5)
+		guest_write(b, i, i);
+	migration_start(&m);
+	migration_round(&m, SOURCE_ROUND_LAST);
+	cr_assert_eq(last_look(&m), 0);
+	migration_expect_equal(&m);
+	migration_end(&m);
+}
+
+static void *touch_main(void *arg)
+{
+	struct guest *g = arg;
+	const struct ram_block *b = &g->ram->blocks[0];
+
+	for (uint64_t page = 0; page < ram_block_pages(b); page++)
+		guest_page(b, page)[page % RAM_PAGE_SIZE] = 1;
+	return NULL;
+}
+
+/* Where there is no page table the kernel looks at a range, and protects it, in two steps. */
+Test(source, private_memory_that_is_touched_for_the_first_time_meanwhile)
+{
+	for (int i = 0; i < 10; i++) {
+		struct migration m;
+		struct guest g = {.ram = &m.from};
+
+		start_private(&m, 16 * GRANULE);
+		migration_start(&m);
+		cr_assert_eq(pthread_create(&g.thread, NULL, touch_main, &g), 0);
+		migration_round(&m, SOURCE_ROUND_LIVE);
+		pthread_join(g.thread, NULL);
+		migration_round(&m, SOURCE_ROUND_LAST);
+		migration_expect_equal(&m);
+		migration_end(&m);
+	}
+}
+
 /* More runs than go in a frame, and zeroes between pages with data. */
 Test(source, private_memory_in_small_pieces)
 {
