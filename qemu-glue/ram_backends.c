@@ -152,6 +152,7 @@ static int add_all(const struct question *q, json_object *list, const char *tree
 		json_object *item = json_object_array_get_idx(list, i), *id, *size;
 
 		if (json_object_object_get_ex(item, "id", &id) &&
+		    json_object_is_type(id, json_type_string) &&
 		    json_object_object_get_ex(item, "size", &size))
 			ret = add(q, tree, json_object_get_string(id),
 				  (uint64_t)json_object_get_int64(size), out);

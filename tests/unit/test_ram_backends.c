@@ -81,7 +81,8 @@ Test(ram_backends, several)
 
 	memdevs = "[{\"size\":1073741824,\"id\":\"ram-node10\"},"
 		  "{\"size\":1073741824,\"id\":\"ram-node1\"},"
-		  "{\"size\":4096,\"id\":\"unplugged\"},{\"size\":8192},{\"id\":\"x\"}]";
+		  "{\"size\":4096,\"id\":\"unplugged\"},{\"size\":8192},{\"id\":\"x\"},"
+		  "{\"size\":1,\"id\":null}]";
 	tree = "  0000000000000000-000000003fffffff (prio 0, ram): /objects/ram-node10 KVM\n"
 	       "  0000000140000000-000000017fffffff (prio 0, ram): /objects/ram-node1 "
 	       "@0000000000001000 KVM\n";
