@@ -131,6 +131,11 @@ int host_set_autostart(struct host *h, const char *uuid, struct errtext *err)
 	return h->ops->set_autostart(h, uuid, err);
 }
 
+int host_get_max_downtime(struct host *h, const char *uuid, unsigned int *ms, struct errtext *err)
+{
+	return h->ops->get_max_downtime(h, uuid, ms, err);
+}
+
 int host_set_max_downtime(struct host *h, const char *uuid, unsigned int ms, struct errtext *err)
 {
 	return h->ops->set_max_downtime(h, uuid, ms, err);

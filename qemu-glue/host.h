@@ -86,6 +86,8 @@ struct host_ops {
 	int (*destroy)(struct host *h, const char *uuid, struct errtext *err);
 	int (*undefine)(struct host *h, const char *uuid, struct errtext *err);
 	int (*set_autostart)(struct host *h, const char *uuid, struct errtext *err);
+	int (*get_max_downtime)(struct host *h, const char *uuid, unsigned int *ms,
+				struct errtext *err);
 	int (*set_max_downtime)(struct host *h, const char *uuid, unsigned int ms,
 				struct errtext *err);
 	void (*abort_job)(struct host *h, const char *uuid);
@@ -168,8 +170,10 @@ int host_destroy(struct host *h, const char *uuid, struct errtext *err);
 int host_undefine(struct host *h, const char *uuid, struct errtext *err);
 /* From now on libvirt starts the domain, which is persistent, whenever the host starts. */
 int host_set_autostart(struct host *h, const char *uuid, struct errtext *err);
-/* How long QEMU may let the guest stand still to send what is left, in the migration job that runs:
- * libvirt gives QEMU its own value back when that job ends without the guest having left. */
+/* How long QEMU may let the guest stand still to send what is left, in a migration of its own. What
+ * is set while a job runs libvirt takes back by itself when that job ends without the guest having
+ * left; what is set later, nobody does. */
+int host_get_max_downtime(struct host *h, const char *uuid, unsigned int *ms, struct errtext *err);
 int host_set_max_downtime(struct host *h, const char *uuid, unsigned int ms, struct errtext *err);
 /* Ask libvirt to abort the domain's migration job. Does not wait, as the daemon may be busy with
  * that very job: a thread asks, over a connection of its own. */

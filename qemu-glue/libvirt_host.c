@@ -647,6 +647,20 @@ static void *abort_main(void *arg)
 	return NULL;
 }
 
+static int libvirt_get_max_downtime(struct host *host, const char *uuid, unsigned int *ms,
+				    struct errtext *err)
+{
+	_cleanup_(domain_free) virDomainPtr dom = domain(of(host), uuid, err);
+	unsigned long long now;
+
+	if (!dom)
+		return -ENOENT;
+	if (virDomainMigrateGetMaxDowntime(dom, &now, 0) < 0)
+		return failed(err, "migration downtime");
+	*ms = (unsigned int)now;
+	return 0;
+}
+
 static int libvirt_set_max_downtime(struct host *host, const char *uuid, unsigned int ms,
 				    struct errtext *err)
 {
@@ -835,6 +849,7 @@ static const struct host_ops libvirt_ops = {
 	.destroy = libvirt_destroy,
 	.undefine = libvirt_undefine,
 	.set_autostart = libvirt_set_autostart,
+	.get_max_downtime = libvirt_get_max_downtime,
 	.set_max_downtime = libvirt_set_max_downtime,
 	.abort_job = libvirt_abort_job,
 	.watch = libvirt_watch,

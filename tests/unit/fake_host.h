@@ -55,6 +55,7 @@ enum fake_call {
 	FAKE_DESTROY,
 	FAKE_UNDEFINE,
 	FAKE_SET_AUTOSTART,
+	FAKE_GET_MAX_DOWNTIME,
 	FAKE_SET_MAX_DOWNTIME,
 	FAKE_ABORT_JOB,
 	FAKE_WATCH,
@@ -691,6 +692,16 @@ static inline int fake_set_autostart(struct host *host, const char *uuid, struct
 	return fake_end(fake_of(host), ret);
 }
 
+static inline int fake_get_max_downtime(struct host *host, const char *uuid, unsigned int *ms,
+					struct errtext *err)
+{
+	struct fake_domain *d;
+	int ret = fake_begin_on(host, FAKE_GET_MAX_DOWNTIME, uuid, &d, err);
+
+	*ms = 300;
+	return fake_end(fake_of(host), ret);
+}
+
 static inline int fake_set_max_downtime(struct host *host, const char *uuid, unsigned int ms,
 					struct errtext *err)
 {
@@ -760,6 +771,7 @@ static const struct host_ops fake_ops = {
 	.destroy = fake_destroy,
 	.undefine = fake_undefine,
 	.set_autostart = fake_set_autostart,
+	.get_max_downtime = fake_get_max_downtime,
 	.set_max_downtime = fake_set_max_downtime,
 	.abort_job = fake_abort_job,
 	.watch = fake_watch,

@@ -78,6 +78,8 @@ static struct world {
 	bool lives_there, given_up_there, released, lost;
 	enum wire_abort abort_why;
 	bool gate_open, forbidden, permitted, confirming;
+	bool replugged; /* its memory is another file each time */
+	int ram_fd;
 	bool strained, garbled; /* QEMU sends the memory; and what nobody knows */
 	bool job_runs, tunnel_cut, stopping, round_runs, paused_by_user, qemu_ended, hastened;
 	struct world_event events[WORLD_EVENTS];

@@ -40,6 +40,7 @@ static inline void world_before_libvirt(void *opaque, struct fake_libvirt *l, en
 		[FAKE_SUSPEND] = "libvirt: suspend",
 		[FAKE_DESTROY] = "libvirt: destroy",
 		[FAKE_UNDEFINE] = "libvirt: undefine",
+		[FAKE_GET_MAX_DOWNTIME] = "libvirt: get max downtime",
 		[FAKE_SET_MAX_DOWNTIME] = "libvirt: max downtime",
 		[FAKE_WATCH] = "libvirt: watch",
 	};
@@ -81,8 +82,11 @@ static inline int world_check_guest(struct host *host, const char *domain,
 	facts->adds_monitor = world.adds_monitor;
 	snprintf(facts->monitor_path, sizeof(facts->monitor_path), "%s",
 		 world.private_monitor ? "/private" : "");
-	ram.fd = memfd_create("pc.ram", MFD_CLOEXEC);
-	cr_assert_eq(ftruncate(ram.fd, WORLD_RAM), 0);
+	if (world.replugged || world.ram_fd < 0) { /* for as long as the test's process lives */
+		world.ram_fd = memfd_create("pc.ram", MFD_CLOEXEC);
+		cr_assert_eq(ftruncate(world.ram_fd, WORLD_RAM), 0);
+	}
+	ram.fd = fcntl(world.ram_fd, F_DUPFD_CLOEXEC, 3);
 	ram.map = mmap(NULL, WORLD_RAM, PROT_READ, MAP_SHARED, ram.fd, 0);
 	ram.sent_by_qemu = world.strained;
 	cr_assert_eq(ram_map_add(&facts->ram, &ram, NULL), 0);

@@ -20,6 +20,7 @@ static inline void world_setup(void)
 	sigaddset(&set, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	world = (struct world){.fail_code = -EIO,
+			       .ram_fd = -1,
 			       .pages = {[SOURCE_ROUND_LIVE] = 10, [SOURCE_ROUND_LAST] = 5},
 			       .link_end = PAGE_LINK_COMPLETE,
 			       .guard = {-1, -1},

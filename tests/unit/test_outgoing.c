@@ -134,6 +134,8 @@ Test(outgoing, a_stream_that_cannot_be_strained_ends_it)
 	cr_expect_eq(go(plainly), EXIT_FAILED);
 	world_judge(EXIT_FAILED);
 	cr_expect(strstr(world.result.reason, "a section of chalk"), "%s", world.result.reason);
+	cr_expect(strstr(fake_libvirt_did(world.libvirt), "max_downtime=300 web"), "%s",
+		  fake_libvirt_did(world.libvirt));
 	world_teardown();
 }
 

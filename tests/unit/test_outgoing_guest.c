@@ -221,6 +221,17 @@ Test(outgoing_guest, domjobabort_is_a_cancel)
 
 /* ---- what is plugged in while the migration begins ---- */
 
+/* A memory device of the same name and size, in another file: what is mapped is not the guest's. */
+Test(outgoing_guest, memory_unplugged_and_plugged_again_before_libvirts_job)
+{
+	setup();
+	world.replugged = true;
+	cr_expect_eq(world_run(&options), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(strstr(world.result.reason, "or changed, before"), "%s", world.result.reason);
+	world_teardown();
+}
+
 Test(outgoing_guest, a_disk_plugged_in_before_libvirts_job)
 {
 	setup();

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "cleanup.h"
 #include "guest_check.h"
@@ -56,10 +57,28 @@ int outgoing_guest_check(struct outgoing *o)
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
 }
 
+/* Of the same name and size, but is it the same? A memory device may have been unplugged and
+ * plugged again. The blocks match. */
+static bool is_same_memory(const struct ram_map *a, const struct ram_map *b)
+{
+	for (unsigned int i = 0; i < a->count; i++) {
+		const struct ram_block *x = &a->blocks[i], *y = &b->blocks[i];
+		struct stat sx, sy;
+
+		if (x->qemu_addr != y->qemu_addr || x->private_to != y->private_to)
+			return false;
+		if (!ram_block_is_private(x) && (fstat(x->fd, &sx) < 0 || fstat(y->fd, &sy) < 0 ||
+						 sx.st_dev != sy.st_dev || sx.st_ino != sy.st_ino))
+			return false;
+	}
+	return true;
+}
+
 static bool is_as_before(const struct outgoing *o, const struct guest_facts *facts)
 {
 	return facts->qemu == o->guest.qemu && facts->xml.direct_disks == o->guest.direct_disks &&
-	       ram_map_match(&facts->ram, &o->guest.ram, NULL) == 0;
+	       ram_map_match(&facts->ram, &o->guest.ram, NULL) == 0 &&
+	       is_same_memory(&facts->ram, &o->guest.ram);
 }
 
 /* It was checked anew, with this result: is it as it was found at first? Takes the facts. */

@@ -301,7 +301,7 @@ static int strain(struct outgoing *o)
 	outgoing_postcopy_refuse(
 		o, "post-copy is not possible: QEMU here has the guest's memory to itself (private "
 		   "memory, or a memfd), and it would be gone with QEMU");
-	return 0;
+	return outgoing_strain_prepare(o);
 }
 
 int outgoing_libvirt_start(struct outgoing *o)
@@ -465,7 +465,7 @@ static int restore(struct outgoing *o, struct errtext *err)
 	if (ret == 0)
 		ret = ram_discard_set(o->libvirt.host, o->guest.info.uuid, o->place.record.discard,
 				      true, err);
-	return ret;
+	return ret < 0 ? ret : outgoing_strain_restore(o, err);
 }
 
 /* The daemon may be starting anew, and the connection to the one before is of no use. */

@@ -3,6 +3,7 @@
 #include "outgoing_strain.h"
 
 #include <errno.h>
+#include "outgoing_limits.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
 
@@ -26,13 +27,26 @@ static int permit(struct outgoing *o, unsigned int ms, struct errtext *err)
 	return ret;
 }
 
+int outgoing_strain_prepare(struct outgoing *o)
+{
+	return host_get_max_downtime(o->libvirt.host, o->guest.info.uuid, &o->strain.before_ms,
+				     &o->err);
+}
+
+int outgoing_strain_restore(struct outgoing *o, struct errtext *err)
+{
+	if (!o->strain.downtime_ms)
+		return 0;
+	return host_set_max_downtime(o->libvirt.host, o->guest.info.uuid, o->strain.before_ms, err);
+}
+
 /* One pass over all memory is not counted against it. */
 void outgoing_strain_take_begun(struct outgoing *o, struct mail *mail)
 {
 	int ret;
 
 	(void)mail;
-	if (!o->guest.strained || o->strain.downtime_ms)
+	if (!o->guest.strained || o->strain.downtime_ms || o->failed)
 		return;
 	ret = permit(o, FIRST_DOWNTIME_MS, &o->err);
 	if (ret < 0) {
@@ -50,7 +64,13 @@ void outgoing_strain_take_end(struct outgoing *o, struct mail *mail)
 		outgoing_fail(o, mail->result, "QEMU's stream cannot be strained: %s", mail->text);
 }
 
-/* Up to what the guest's user allows for all of the stop. */
+/* What the guest's user allows for all of the stop. */
+static uint64_t most_ms(const struct outgoing *o)
+{
+	return o->precopy.paused ? outgoing_limits_stopped_left_ms(o)
+				 : o->precopy.limits.max_downtime_ms;
+}
+
 void outgoing_strain_raise(struct outgoing *o)
 {
 	unsigned int ms = o->strain.downtime_ms * 2;
@@ -59,6 +79,6 @@ void outgoing_strain_raise(struct outgoing *o)
 	if (!ms || o->stop.at_rest || o->world->now_us() < o->strain.raise_us)
 		return;
 	o->strain.raise_us = o->world->now_us() + RAISE_US;
-	if (ms <= o->precopy.limits.max_downtime_ms && permit(o, ms, &err) < 0)
+	if (ms <= most_ms(o) && permit(o, ms, &err) < 0)
 		report_event(o->report, "warning", o->phase, err.text);
 }

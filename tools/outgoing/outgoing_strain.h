@@ -12,14 +12,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct errtext;
 struct mail;
 struct outgoing;
 
 struct outgoing_strain {
-	unsigned int downtime_ms; /* permitted to QEMU; 0: not yet */
+	unsigned int before_ms;	  /* permitted to QEMU before */
+	unsigned int downtime_ms; /* ... and by us; 0: not yet */
 	uint64_t raise_us;	  /* when it is raised next */
 };
 
+/* Before libvirt's job: what is there to be given back? Negative errno; the text is set. */
+int outgoing_strain_prepare(struct outgoing *o);
+/* The guest stays: QEMU's own migrations may stop it for as long as before. libvirt has seen to
+ * that unless our word came after its own. The same. */
+int outgoing_strain_restore(struct outgoing *o, struct errtext *err);
 /* MAIL_QEMU_SENDS: QEMU has connected, and its migration job in libvirt is under way. */
 void outgoing_strain_take_begun(struct outgoing *o, struct mail *mail);
 /* MAIL_QEMU_STREAM. Of a guest that is not strained it is no matter: QEMU's migration fails then,
