@@ -311,6 +311,10 @@ int sender_collected(struct sender *s, unsigned int block, uint64_t first, uint6
 int sender_look(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		struct bitmap *todo, bool protect, struct errtext *err)
 {
+	const struct ram_block *b = &s->ram->blocks[block];
+	struct bitmap *used = &s->records[block].used;
+	uint64_t granule = first / sender_granule_pages(b);
+	bool was_used = bitmap_test(used, granule);
 	int n;
 
 	(void)todo;
@@ -318,9 +322,17 @@ int sender_look(struct sender *s, unsigned int block, uint64_t first, uint64_t c
 	if (is_unused(s, block, first, first + count))
 		return 0;
 	n = tracker_collect(s->tracker, block, first, count, false, s->runs);
+	if (n < 0)
+		return sender_collect_failed(n, s, block, err);
+	/* QEMU has read it meanwhile, to send it: that gives a memfd memory, full of zeroes, of
+	 * which nothing was protected before. */
+	if (!was_used && !ram_block_is_private(b)) {
+		bitmap_clear(used, granule, 1);
+		return sender_count_content(s, block, n, err);
+	}
 	for (int i = 0; i < n; i++)
 		s->round_pages += s->runs[i].count;
-	return n < 0 ? sender_collect_failed(n, s, block, err) : 0;
+	return 0;
 }
 
 int sender_sync(struct sender *s, struct errtext *err)

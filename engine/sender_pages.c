@@ -185,6 +185,38 @@ int sender_collect_failed(int ret, const struct sender *s, unsigned int block, s
 			   ret == -ESRCH ? "QEMU has gone" : strerror(-ret));
 }
 
+struct count {
+	struct sender *s;
+	unsigned int block;
+	int runs;
+	uint64_t pages; /* with content */
+};
+
+static void count_content(void *arg)
+{
+	struct count *c = arg;
+	const uint8_t *map = c->s->ram->blocks[c->block].map;
+
+	for (int i = 0; i < c->runs; i++) {
+		const struct wire_run *run = &c->s->runs[i];
+
+		for (uint64_t page = run->first; page < run->first + run->count; page++)
+			c->pages += !hole_at(&c->s->window, page) &&
+				    !zero_page(map + (page << RAM_PAGE_SHIFT));
+	}
+}
+
+int sender_count_content(struct sender *s, unsigned int block, int n, struct errtext *err)
+{
+	struct count c = {.s = s, .block = block, .runs = n};
+	int ret = sender_look_for_holes(s, block, n, err);
+
+	if (ret == 0 && n)
+		ret = ram_access(&s->ram->blocks[block], count_content, &c, err);
+	s->round_pages += c.pages;
+	return ret;
+}
+
 /* ---- what was given back ---- */
 
 /* Holes among the pages of a run that were sent once. */

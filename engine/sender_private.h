@@ -51,6 +51,9 @@ int sender_given_back(struct sender *s, unsigned int block, uint64_t first, uint
 		      struct errtext *err);
 /* Send the pages of the n s->runs of one granule, ascending, or announce them. */
 int sender_runs(struct sender *s, unsigned int block, int n, struct errtext *err);
+/* Of the pages of the n s->runs, which the destination has as zero, add those to round_pages that
+ * are anything else. */
+int sender_count_content(struct sender *s, unsigned int block, int n, struct errtext *err);
 /* Sets a text: what was written cannot be found out. Returns ret. */
 int sender_collect_failed(int ret, const struct sender *s, unsigned int block, struct errtext *err);
 

@@ -261,6 +261,25 @@ Test(source, private_memory_can_be_looked_at_first_in_the_stop)
 	migration_end(&m);
 }
 
+/* To be read gives a hole of a shared file memory, but no content. */
+Test(source, a_last_look_takes_no_reading_for_writing)
+{
+	struct migration m;
+	struct ram_block *b;
+
+	start_one(&m, "pc.ram", 4 * GRANULE);
+	b = &m.from.blocks[0];
+	guest_write(b, 5, 1);
+	migration_round(&m, SOURCE_ROUND_LAST);
+	for (uint64_t page = 2 * GRANULE; page < 3 * GRANULE; page += 3)
+		cr_assert_eq(*(volatile uint64_t *)guest_page(b, page), 0);
+	cr_assert_eq(last_look(&m), 0);
+	guest_write(b, 3 * GRANULE + 1, 2);
+	guest_write(b, 6, 2);
+	cr_assert_eq(last_look(&m), 2, "but what is written is found");
+	migration_end(&m);
+}
+
 static void *touch_main(void *arg)
 {
 	struct guest *g = arg;
