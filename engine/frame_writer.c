@@ -17,8 +17,8 @@ struct frame_writer {
 	uint32_t pages;			  /* in it */
 	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
 	unsigned int head_next;
-	/* Content of private blocks' pages, of a frame each; alternate likewise. NULL: not needed
-	 * so far. */
+	/* Content of private blocks' pages, of a frame each; alternate likewise. NULL: there is
+	 * no such block. */
 	uint8_t *copies[2];
 	unsigned int copies_next;
 };
@@ -28,6 +28,15 @@ static uint32_t pages_max(const struct byte_stream *stream)
 	size_t pages = stream->batch >> RAM_PAGE_SHIFT;
 
 	return pages && pages < WIRE_FRAME_PAGES_MAX ? (uint32_t)pages : WIRE_FRAME_PAGES_MAX;
+}
+
+static int make_copies(struct frame_writer *w)
+{
+	if (!ram_map_has_private(w->ram))
+		return 0;
+	for (unsigned int i = 0; i < 2; i++)
+		w->copies[i] = malloc((size_t)WIRE_FRAME_PAGES_MAX << RAM_PAGE_SHIFT);
+	return w->copies[0] && w->copies[1] ? 0 : -ENOMEM;
 }
 
 int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
@@ -40,6 +49,10 @@ int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
 	w->ram = ram;
 	w->stream = stream;
 	w->pages_max = pages_max(stream);
+	if (make_copies(w) < 0) {
+		frame_writer_destroy(w);
+		return -ENOMEM;
+	}
 	*out = w;
 	return 0;
 }
@@ -172,23 +185,12 @@ int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned
 	return 0;
 }
 
-static int make_copies(struct frame_writer *w)
-{
-	for (unsigned int i = 0; i < 2; i++)
-		if (!w->copies[i])
-			w->copies[i] = malloc((size_t)WIRE_FRAME_PAGES_MAX << RAM_PAGE_SHIFT);
-	return w->copies[0] && w->copies[1] ? 0 : -ENOMEM;
-}
-
 /* The page is in the frame before its content is: nothing is sent in between. */
 int frame_writer_add_copy(struct frame_writer *w, unsigned int block, uint64_t page,
 			  const uint8_t *content, struct errtext *err)
 {
-	int ret = make_copies(w);
+	int ret = frame_writer_add(w, WIRE_FRAME_PAGES, block, page, 1, err);
 
-	if (ret < 0)
-		return errtext_set(err, ret, "out of memory");
-	ret = frame_writer_add(w, WIRE_FRAME_PAGES, block, page, 1, err);
 	if (ret == 0)
 		memcpy(w->copies[w->copies_next % 2] + ((size_t)(w->pages - 1) << RAM_PAGE_SHIFT),
 		       content, RAM_PAGE_SIZE);

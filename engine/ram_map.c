@@ -135,6 +135,14 @@ void ram_map_destroy(struct ram_map *map)
 	map->count = 0;
 }
 
+bool ram_map_has_private(const struct ram_map *map)
+{
+	for (unsigned int i = 0; i < map->count; i++)
+		if (ram_block_is_private(&map->blocks[i]))
+			return true;
+	return false;
+}
+
 bool ram_map_is_strained(const struct ram_map *map)
 {
 	for (unsigned int i = 0; i < map->count; i++)

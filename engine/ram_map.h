@@ -56,7 +56,8 @@ void ram_block_unmap(struct ram_block *block);
 uint64_t ram_block_allocated(const struct ram_block *block);
 /* Unmap, close and free everything; the map is empty afterwards. */
 void ram_map_destroy(struct ram_map *map);
-/* Has it a block that is sent_by_qemu? */
+/* Has it a block that is private? One that is sent_by_qemu? */
+bool ram_map_has_private(const struct ram_map *map);
 bool ram_map_is_strained(const struct ram_map *map);
 /* Total bytes, and the same in pages. */
 uint64_t ram_map_bytes(const struct ram_map *map);

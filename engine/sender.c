@@ -40,14 +40,10 @@ static int init_records(struct sender *s)
 
 static int init_copies(struct sender *s)
 {
-	for (unsigned int i = 0; i < s->ram->count && !s->copies; i++) {
-		if (!ram_block_is_private(&s->ram->blocks[i]))
-			continue;
-		s->copies = malloc((size_t)RAM_PRIVATE_PAGES_MAX << RAM_PAGE_SHIFT);
-		if (!s->copies)
-			return -ENOMEM;
-	}
-	return 0;
+	if (!ram_map_has_private(s->ram))
+		return 0;
+	s->copies = malloc((size_t)RAM_PRIVATE_PAGES_MAX << RAM_PAGE_SHIFT);
+	return s->copies ? 0 : -ENOMEM;
 }
 
 int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_stream *stream,
@@ -228,8 +224,7 @@ int sender_scan(struct sender *s, unsigned int block, uint64_t first, uint64_t c
 		return sender_collect_failed(n, s, block, err);
 	/* Kernels before mid-2026 do not report what has no page table at all, though memory may be
 	 * behind it: the first look at a granule takes every page for written. */
-	if (!bitmap_test(&s->records[block].told,
-			 first / sender_granule_pages(&s->ram->blocks[block]))) {
+	if (is_first_look(s, block, first)) {
 		s->runs[0] = (struct wire_run){first, (uint32_t)count};
 		n = 1;
 	}
