@@ -17,17 +17,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "cleanup_json.h"
 #include "clock.h"
 
 #define ID "dray-added"
 #define PROGRAM_MS 10000
-
-static void put_json(json_object **o)
-{
-	json_object_put(*o);
-}
-
-#define _cleanup_json_ _cleanup_(put_json)
 
 int added_monitor_is_possible(struct host *h, const char *uuid, bool *possible, struct errtext *err)
 {

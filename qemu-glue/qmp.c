@@ -21,6 +21,7 @@
 #include <time.h>
 #include <json-c/json_tokener.h>
 #include "cleanup.h"
+#include "cleanup_json.h"
 #include "fs_user.h"
 
 #define READ_MIN (16u * 1024)
@@ -49,13 +50,6 @@ struct qmp {
 	void *opaque;
 	bool in_callback;
 };
-
-static void put_json(json_object **o)
-{
-	json_object_put(*o);
-}
-
-#define _cleanup_json_ _cleanup_(put_json)
 
 static int64_t now_ms(void)
 {

@@ -8,17 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "cleanup.h"
+#include "cleanup_json.h"
 
 #define OBJECTS "/objects/" /* before the name, with older machine types */
 #define IS_RAM ", ram): "
-
-static void put_json(json_object **o)
-{
-	json_object_put(*o);
-}
-
-#define _cleanup_json_ _cleanup_(put_json)
 
 struct question {
 	ram_backends_ask_fn *ask;

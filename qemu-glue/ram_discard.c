@@ -6,19 +6,12 @@
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
-#include "cleanup.h"
+#include "cleanup_json.h"
 
 #define PROPERTY "discard-data"
 /* QEMU's ids have no blanks; and nothing is to be quoted. */
 #define ID_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
 #define ID_MAX 128
-
-static void put_json(json_object **o)
-{
-	json_object_put(*o);
-}
-
-#define _cleanup_json_ _cleanup_(put_json)
 
 /* A command about one backend; `rest` are further members of its arguments. */
 static int ask(struct host *h, const char *uuid, const char *command, const char *id,

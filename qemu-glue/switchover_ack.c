@@ -6,19 +6,12 @@
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
-#include "cleanup.h"
+#include "cleanup_json.h"
 
 #define CAPABILITY "switchover-ack"
 #define PROPERTY "switchover-ack-legacy"
 #define MACHINE_SUFFIX "-machine" /* of a machine type's name in QEMU's object model */
 #define MACHINE_MAX 128
-
-static void put_json(json_object **o)
-{
-	json_object_put(*o);
-}
-
-#define _cleanup_json_ _cleanup_(put_json)
 
 /* The object in `list` whose member `key` is that text; borrowed. NULL: there is none. */
 static json_object *find(json_object *list, const char *key, const char *text)
