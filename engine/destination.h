@@ -19,7 +19,9 @@
 struct destination;
 
 struct destination_options {
-	struct ram_map *ram; /* mapped writable, same order as the source's; outlives us */
+	/* Mapped writable, or private to a QEMU that does not write it meanwhile; same order as the
+	 * source's; outlives us. */
+	struct ram_map *ram;
 	/* Everything of `round` on this stream is in memory. Called by the stream's thread. May be
 	 * NULL. */
 	void (*synced)(void *opaque, unsigned int stream, uint32_t round);
@@ -29,15 +31,15 @@ struct destination_options {
 	bool running;
 };
 
-/* Empties RAM that is not preallocated, so that what the source never used stays a hole. QEMU must
- * be up and waiting for its incoming stream. */
+/* Empties RAM that is a file and not preallocated, so that what the source never used stays a hole.
+ * QEMU must be up and waiting for its incoming stream. */
 int destination_new(const struct destination_options *options, struct destination **out,
 		    struct errtext *err);
 void destination_destroy(struct destination *d);
 
-/* From now on STALE frames are taken: their pages are added to `owed` (borrowed) and made missing,
- * before the round's SYNC is reported. A page that cannot be made missing fails its stream. Any
- * thread, also while streams are received. */
+/* None of the RAM is private. From now on STALE frames are taken: their pages are added to `owed`
+ * (borrowed) and made missing, before the round's SYNC is reported. A page that cannot be made
+ * missing fails its stream. Any thread, also while streams are received. */
 void destination_expect_stale(struct destination *d, struct owed *owed);
 /* From now on, that is from the next frame on, pages are given to `placer` (borrowed). All stale
  * rounds must have been reported as synced. Any thread. */

@@ -4,6 +4,10 @@
 // A block that is not preallocated begins empty and `filled` records what has been written: a zero
 // page that was never filled needs no work, and one that was goes back to being a hole. On
 // hugetlbfs whole huge pages are filled, and become holes.
+//
+// Private memory cannot be emptied from outside. What the fresh QEMU has written of it (firmware, a
+// kernel of -kernel) counts as filled at first, and what is filled and shall be zero is written
+// with zeroes, and has memory from then on.
 #include "destination_block.h"
 
 #include <errno.h>
@@ -11,9 +15,11 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include "cleanup.h"
 #include "hole.h"
 #include "missing.h"
 #include "ram_access.h"
+#include "ram_private.h"
 #include "ram_room.h"
 #include "tracker.h"
 #include "zero.h"
@@ -29,6 +35,28 @@ static int punch(const struct ram_block *b, uint64_t first, uint64_t count)
 	return 0;
 }
 
+static void note_filled(void *opaque, uint64_t first, uint64_t count)
+{
+	struct destination_block *d = opaque;
+
+	bitmap_set(&d->filled, first, count);
+}
+
+static int init_private(struct destination_block *d, struct errtext *err)
+{
+	int ret = bitmap_init(&d->filled, ram_block_pages(d->ram));
+
+	if (ret < 0)
+		return errtext_set(err, ret, "out of memory");
+	d->sparse = true;
+	d->memory = ram_private_open(d->ram, err);
+	if (d->memory < 0)
+		return d->memory;
+	if (ram_private_look(d->ram, note_filled, d) < 0)
+		bitmap_set(&d->filled, 0, ram_block_pages(d->ram));
+	return 0;
+}
+
 /* A file that already has all its memory was preallocated, by libvirt or for hugetlbfs, so that
  * it can never be short of it later: keep it so. */
 int destination_block_init(struct destination_block *d, const struct ram_block *b,
@@ -37,7 +65,9 @@ int destination_block_init(struct destination_block *d, const struct ram_block *
 	struct stat st;
 	int ret;
 
-	*d = (struct destination_block){.ram = b};
+	*d = (struct destination_block){.ram = b, .memory = -1};
+	if (ram_block_is_private(b))
+		return init_private(d, err);
 	if (fstat(b->fd, &st) < 0)
 		return errtext_set(err, -errno, "RAM block %s: %s", b->name, strerror(errno));
 	d->sparse = (uint64_t)st.st_blocks * 512 < b->size;
@@ -53,6 +83,8 @@ int destination_block_init(struct destination_block *d, const struct ram_block *
 void destination_block_destroy(struct destination_block *d)
 {
 	bitmap_destroy(&d->filled);
+	if (d->ram)
+		cleanup_close(&d->memory);
 }
 
 static uint64_t unit_pages(const struct ram_block *b)
@@ -104,6 +136,10 @@ static int empty(struct destination_block *d, uint64_t first, uint64_t end, stru
 	uint64_t to = end / unit * unit;
 	int ret;
 
+	if (ram_block_is_private(b)) {
+		bitmap_clear(&d->filled, first, end - first);
+		return ram_private_wipe(b, d->memory, first, end - first, err);
+	}
 	if (from >= to)
 		return clear_dense(b, first, end, err);
 	ret = punch(b, from, to - from);
@@ -140,6 +176,13 @@ int destination_block_clear(struct destination_block *d, const struct wire_run *
 	if (d->sparse)
 		return clear_sparse(d, run, err);
 	return clear_dense(d->ram, run->first, run->first + run->count, err);
+}
+
+int destination_block_write(struct destination_block *d, const struct wire_run *run,
+			    const uint8_t *in, struct errtext *err)
+{
+	bitmap_set(&d->filled, run->first, run->count);
+	return ram_private_write(d->ram, d->memory, run->first, run->count, in, err);
 }
 
 int destination_block_fill(struct destination_block *d, const struct wire_run *run,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory behind one RAM block at the destination, before the guest runs there.
+// The memory behind one RAM block at the destination, before the guest runs there: a file that is
+// mapped here, or memory that is private to QEMU.
 //
 // A granule of its pages belongs to one thread, that of its stream.
 #pragma once
@@ -14,19 +15,24 @@
 struct destination_block {
 	const struct ram_block *ram;
 	bool sparse;	      /* holes are possible and kept */
-	struct bitmap filled; /* sparse only: pages with memory behind them; whole huge pages */
+	struct bitmap filled; /* sparse only: pages with memory behind them; whole huge pages. Of
+			       * private memory: pages that may be other than zero */
+	int memory;	      /* private only: of QEMU's process (ram_private.h); else -1 */
 };
 
-/* The block, mapped writable, is borrowed. One that is not preallocated is emptied. On failure
- * destroy it all the same. */
+/* The block, mapped writable unless it is private, is borrowed. A file that is not preallocated is
+ * emptied. On failure destroy it all the same; zeroed, it may be destroyed, too. */
 int destination_block_init(struct destination_block *d, const struct ram_block *b,
 			   struct errtext *err);
 void destination_block_destroy(struct destination_block *d);
 
-/* Memory for these pages, which are about to be written, in one go instead of one fault a page.
- * -ENOMEM: there is none. */
+/* Not private: memory for these pages, which are about to be written, in one go instead of one
+ * fault a page. -ENOMEM: there is none. */
 int destination_block_fill(struct destination_block *d, const struct wire_run *run,
 			   struct errtext *err);
+/* Private: these pages become what is in `in`. As ram_private_write. */
+int destination_block_write(struct destination_block *d, const struct wire_run *run,
+			    const uint8_t *in, struct errtext *err);
 /* Make these pages zero; what was not preallocated becomes a hole, if it can. */
 int destination_block_clear(struct destination_block *d, const struct wire_run *run,
 			    struct errtext *err);

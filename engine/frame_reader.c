@@ -64,12 +64,15 @@ int frame_reader_next(struct frame_reader *r, struct wire_frame *frame, struct e
 /* A clean end can only come where no pages were due. */
 int frame_reader_pages(struct frame_reader *r, struct iovec *iov, unsigned int n, bool ahead)
 {
+	size_t len = 0;
 	int ret;
 
-	assert(r->due > 0 && n > 0);
+	for (unsigned int i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	assert(len > 0 && len <= r->due && (!ahead || len == r->due));
 	iov[n] = (struct iovec){r->head, sizeof(r->head)};
 	ret = r->stream->ops->recv(r->stream, iov, ahead ? n + 1 : n);
 	r->ahead = ahead;
-	r->due = 0;
+	r->due -= len;
 	return ret == -ENODATA ? -ECONNRESET : ret;
 }

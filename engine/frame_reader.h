@@ -28,7 +28,8 @@ int frame_reader_next(struct frame_reader *r, struct wire_frame *frame, struct e
 /* Bytes of pages that follow the frame: 0 unless it is PAGES. */
 size_t frame_reader_size(const struct wire_frame *frame);
 /* Receive the pages of the frame that frame_reader_next returned last, in order, into n buffers
- * (at most WIRE_FRAME_RUNS_MAX, none empty) of frame_reader_size bytes together. With `ahead` the
- * next head comes in the same call: only if it is certain to be sent without waiting for anything
- * that these pages bring about. iov has room for one more. */
+ * (at most WIRE_FRAME_RUNS_MAX, none empty) of frame_reader_size bytes together, or by several
+ * calls of some of them each. With `ahead` the next head comes in the same call: only with the last
+ * of them, and if it is certain to be sent without waiting for anything that these pages bring
+ * about. iov has room for one more. */
 int frame_reader_pages(struct frame_reader *r, struct iovec *iov, unsigned int n, bool ahead);

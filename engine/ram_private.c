@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guest RAM that is private to QEMU, copied out of the process.
+// Guest RAM that is private to QEMU, copied out of the process, and into it.
+//
+// Written it is by way of /proc/PID/mem, which stays the memory of the process that had the number
+// when it was opened. Rejected: process_vm_writev, which is as fast (1.5 GB/s and 1.5 into memory
+// that was never touched, 2 to 3 into other, on two busy cores) and goes by the number;
+// UFFDIO_COPY, which is not faster and leaves a registration inside QEMU.
 #include "ram_private.h"
 
 #include <assert.h>
@@ -9,10 +14,12 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <unistd.h>
 #include "cleanup.h"
 #include "kernel_abi.h"
 
 #define REGIONS 512
+#define WIPE_PAGES 16u
 
 static int failed(const struct ram_block *b, int ret, struct errtext *err)
 {
@@ -75,8 +82,15 @@ int ram_private_read_range(const struct ram_block *b, uint64_t first, uint64_t c
 	return copy(b, &piece, 1, out, len, err);
 }
 
+struct look {
+	const struct ram_block *block;
+	int pagemap;
+	ram_private_found_fn *found;
+	void *opaque;
+};
+
 /* What has a page of its own, here or in swap: not those that read as zero without one. */
-static int next_regions(int pagemap, uint64_t *at, uint64_t end, uint64_t *bytes)
+static int next_regions(const struct look *l, uint64_t *at, uint64_t end)
 {
 	struct page_region regions[REGIONS];
 	struct pm_scan_arg arg = {
@@ -90,28 +104,100 @@ static int next_regions(int pagemap, uint64_t *at, uint64_t end, uint64_t *bytes
 		.category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
 		.return_mask = PAGE_IS_PRESENT,
 	};
-	int n = ioctl(pagemap, PAGEMAP_SCAN, &arg);
+	int n = ioctl(l->pagemap, PAGEMAP_SCAN, &arg);
 
 	if (n < 0 || arg.walk_end <= *at)
-		return -1;
+		return n < 0 ? -errno : -EIO;
 	for (int i = 0; i < n; i++)
-		*bytes += regions[i].end - regions[i].start;
+		l->found(l->opaque, (regions[i].start - l->block->qemu_addr) >> RAM_PAGE_SHIFT,
+			 (regions[i].end - regions[i].start) >> RAM_PAGE_SHIFT);
 	*at = arg.walk_end;
 	if (n && regions[n - 1].end > *at) /* see tracker_first */
 		*at = regions[n - 1].end;
 	return 0;
 }
 
-uint64_t ram_private_allocated(const struct ram_block *b)
+int ram_private_look(const struct ram_block *b, ram_private_found_fn *found, void *opaque)
 {
-	uint64_t at = b->qemu_addr, end = at + b->size, bytes = 0;
+	uint64_t at = b->qemu_addr, end = at + b->size;
 	_cleanup_close_ int pagemap = -1;
+	struct look look = {b, -1, found, opaque};
 	char path[64];
+	int ret = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", b->private_to);
-	pagemap = open(path, O_RDONLY | O_CLOEXEC);
-	while (at < end)
-		if (pagemap < 0 || next_regions(pagemap, &at, end, &bytes) < 0)
-			return b->size;
-	return bytes;
+	look.pagemap = pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	if (pagemap < 0)
+		return -errno;
+	while (at < end && ret == 0)
+		ret = next_regions(&look, &at, end);
+	return ret;
+}
+
+static void add_pages(void *opaque, uint64_t first, uint64_t count)
+{
+	uint64_t *pages = opaque;
+
+	(void)first;
+	*pages += count;
+}
+
+uint64_t ram_private_allocated(const struct ram_block *b)
+{
+	uint64_t pages = 0;
+
+	return ram_private_look(b, add_pages, &pages) < 0 ? b->size : pages << RAM_PAGE_SHIFT;
+}
+
+/* ---- writing ---- */
+
+int ram_private_open(const struct ram_block *b, struct errtext *err)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", b->private_to);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? errtext_set(err, -errno, "RAM block %s: %s: %s", b->name, path,
+				    strerror(errno))
+		      : fd;
+}
+
+static int cannot_write(const struct ram_block *b, int ret, struct errtext *err)
+{
+	return errtext_set(err, ret, "RAM block %s: cannot write it in process %d: %s", b->name,
+			   b->private_to,
+			   ret == -ESRCH ? "QEMU has gone"
+					 : "there is no memory for a page, on this host or for its "
+					   "QEMU's control group");
+}
+
+int ram_private_write(const struct ram_block *b, int memory, uint64_t first, uint64_t count,
+		      const uint8_t *in, struct errtext *err)
+{
+	uint64_t at = b->qemu_addr + (first << RAM_PAGE_SHIFT);
+	size_t len = count << RAM_PAGE_SHIFT;
+
+	for (size_t done = 0; done < len;) {
+		ssize_t n = pwrite(memory, in + done, len - done, (off_t)(at + done));
+
+		if (n == 0) /* the kernel's word for memory of a process that has ended */
+			return cannot_write(b, -ESRCH, err);
+		if (n < 0 && errno != EINTR)
+			return cannot_write(b, -ENOMEM, err);
+		done += n < 0 ? 0 : (size_t)n;
+	}
+	return 0;
+}
+
+int ram_private_wipe(const struct ram_block *b, int memory, uint64_t first, uint64_t count,
+		     struct errtext *err)
+{
+	static const uint8_t zeroes[WIPE_PAGES * RAM_PAGE_SIZE];
+	int ret = 0;
+
+	for (uint64_t at = first, end = first + count; at < end && ret == 0; at += WIPE_PAGES)
+		ret = ram_private_write(b, memory, at,
+					end - at < WIPE_PAGES ? end - at : WIPE_PAGES, zeroes, err);
+	return ret;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guest RAM that is private to QEMU: nobody else can map it, so it is copied out of the process.
+// Guest RAM that is private to QEMU: nobody else can map it, so it is copied out of the process, on
+// the source, and into it, on the destination.
 //
 // The kernel copies (process_vm_readv(2)), so a page that cannot be had is an error, not a signal.
 // Reading gives a page that was never touched the kernel's one page of zeroes, and costs no memory.
@@ -25,3 +26,18 @@ int ram_private_read_range(const struct ram_block *b, uint64_t first, uint64_t c
 			   struct errtext *err);
 /* Bytes of the block that have memory of their own; all of them if that cannot be told. */
 uint64_t ram_private_allocated(const struct ram_block *b);
+/* Tells found() of all its pages that have memory of their own, in runs, in order. Negative errno:
+ * it cannot be told, of some or of all. */
+typedef void ram_private_found_fn(void *opaque, uint64_t first, uint64_t count);
+int ram_private_look(const struct ram_block *b, ram_private_found_fn *found, void *opaque);
+
+/* The memory of the block's process, a descriptor that is the caller's. Once that process has ended
+ * nobody else's memory can be reached by it. Negative errno; the text is set. */
+int ram_private_open(const struct ram_block *b, struct errtext *err);
+/* `count` pages from `first`, as they lie in `in`; or zeroes instead. A page that was never touched
+ * gets memory, which counts as its process's. -ESRCH: QEMU has gone; -ENOMEM: there is none. The
+ * text is set. */
+int ram_private_write(const struct ram_block *b, int memory, uint64_t first, uint64_t count,
+		      const uint8_t *in, struct errtext *err);
+int ram_private_wipe(const struct ram_block *b, int memory, uint64_t first, uint64_t count,
+		     struct errtext *err);

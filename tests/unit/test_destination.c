@@ -7,6 +7,7 @@
 #include <errno.h>
 #include "guest_ram.h"
 #include "memory_stream.h"
+#include "ram_private.h"
 #include "wire.h"
 
 #define PAGES 64u
@@ -340,4 +341,100 @@ Test(destination, a_frame_of_too_many_pages_is_refused)
 	cr_assert_eq(receive_all(&f, &err), -EPROTO);
 	cr_assert_eq(guest_allocated(f.block), 0);
 	teardown(&f);
+}
+
+/* ---- memory that is private to QEMU ---- */
+
+static void setup_private(struct fixture *f, uint64_t pages)
+{
+	struct destination_options opt = {.ram = &f->ram, .synced = on_synced, .opaque = f};
+	struct errtext err = {0};
+
+	*f = (struct fixture){0};
+	guest_ram_add_private(&f->ram, "pc.ram", pages * RAM_PAGE_SIZE);
+	f->block = &f->ram.blocks[0];
+	madvise(guest_page(f->block, 0), f->block->size, MADV_NOHUGEPAGE);
+	memory_pipe_init(&f->pipe, 16 << 20);
+	guest_write(f->block, 3, 99); /* firmware */
+	cr_assert_eq(destination_new(&opt, &f->destination, &err), 0, "%s", err.text);
+}
+
+static void teardown_private(struct fixture *f)
+{
+	destination_destroy(f->destination);
+	memory_pipe_free(&f->pipe);
+	guest_ram_destroy(&f->ram);
+}
+
+static void expect_private(const struct fixture *f, uint64_t page, uint64_t seed)
+{
+	uint8_t content[RAM_PAGE_SIZE];
+
+	guest_fill(content, seed);
+	cr_assert_eq(memcmp(guest_page(f->block, page), content, RAM_PAGE_SIZE), 0, "page %llu",
+		     (unsigned long long)page);
+}
+
+Test(destination, private_memory_is_filled_and_what_was_never_used_has_no_memory)
+{
+	struct errtext err;
+	struct fixture f;
+
+	setup_private(&f, 1024);
+	put_pages(&f, 10, 300); /* more than a piece */
+	put_pages(&f, 1023, 1);
+	put_head(&f, WIRE_FRAME_ZERO, 0, 10);
+	put_head(&f, WIRE_FRAME_ZERO, 310, 713);
+	put_head(&f, WIRE_FRAME_ZERO, 20, 1);
+	put_pages(&f, 30, 1);
+	put_head(&f, WIRE_FRAME_SYNC, 0, 0);
+	cr_assert_eq(receive_all(&f, &err), 0, "%s", err.text);
+	cr_assert_eq(f.synced_calls, 1);
+	for (uint64_t page = 10; page < 310; page++)
+		if (page != 20)
+			expect_private(&f, page, page);
+	expect_private(&f, 1023, 1023);
+	cr_assert(is_filled_with(guest_page(f.block, 20), RAM_PAGE_SIZE, 0));
+	cr_assert(is_filled_with(guest_page(f.block, 3), RAM_PAGE_SIZE, 0));
+	cr_assert_eq(ram_private_allocated(f.block) >> RAM_PAGE_SHIFT, 302);
+	teardown_private(&f);
+}
+
+/* As many runs as a frame has, of one page and of several, across pieces. */
+Test(destination, private_memory_in_many_runs)
+{
+	struct wire_frame frame = {.type = WIRE_FRAME_PAGES};
+	uint8_t head[WIRE_FRAME_SIZE], content[RAM_PAGE_SIZE];
+	struct errtext err;
+	struct fixture f;
+
+	setup_private(&f, 1024);
+	for (unsigned int i = 0; i < WIRE_FRAME_RUNS_MAX; i++)
+		frame.run[frame.runs++] = (struct wire_run){16 * i, 1 + i % 15};
+	wire_frame_encode(&frame, head);
+	put(&f, head, sizeof(head));
+	for (unsigned int i = 0; i < frame.runs; i++) {
+		for (uint32_t j = 0; j < frame.run[i].count; j++) {
+			guest_fill(content, frame.run[i].first + j);
+			put(&f, content, sizeof(content));
+		}
+	}
+	put_head(&f, WIRE_FRAME_SYNC, 0, 0);
+	cr_assert_eq(receive_all(&f, &err), 0, "%s", err.text);
+	for (unsigned int i = 0; i < frame.runs; i++)
+		for (uint32_t j = 0; j < frame.run[i].count; j++)
+			expect_private(&f, frame.run[i].first + j, frame.run[i].first + j);
+	teardown_private(&f);
+}
+
+Test(destination, private_memory_takes_no_stale_pages)
+{
+	struct errtext err;
+	struct fixture f;
+
+	setup_private(&f, 64);
+	put_head(&f, WIRE_FRAME_STALE, 0, 10);
+	cr_assert_eq(receive_all(&f, &err), -EPROTO);
+	expect_private(&f, 3, 99);
+	teardown_private(&f);
 }

@@ -5,7 +5,9 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include "ram_access.h"
+#include "ram_private.h"
 #include "small_pool.h"
+#include "zero.h"
 
 #define UNIT 512u /* pages */
 
@@ -118,5 +120,54 @@ Test(destination_block, a_full_tmpfs_is_an_error)
 	setup(&f, RAM_PAGE_SIZE);
 	cr_assert_eq(destination_block_fill(&f.d, &run, &f.err), -ENOMEM);
 	cr_assert(strstr(f.err.text, "/mnt (tmpfs)"), "%s", f.err.text);
+	teardown(&f);
+}
+
+/* ---- private memory ---- */
+
+/* Eight pages, of which a fresh QEMU has touched two. */
+static void setup_private(struct fixture *f)
+{
+	*f = (struct fixture){0};
+	guest_ram_add_private(&f->ram, "mem", 8 * RAM_PAGE_SIZE);
+	f->b = &f->ram.blocks[0];
+	madvise(guest_page(f->b, 0), f->b->size, MADV_NOHUGEPAGE);
+	guest_write(f->b, 1, 1);
+	guest_write(f->b, 6, 6);
+	cr_assert_eq(destination_block_init(&f->d, f->b, &f->err), 0, "%s", f->err.text);
+}
+
+Test(destination_block, of_private_memory_what_qemu_wrote_becomes_zero_and_nothing_else_is_touched)
+{
+	struct fixture f;
+
+	setup_private(&f);
+	clear(&f, 0, 6);
+	cr_assert_eq(ram_private_allocated(f.b), 2 * RAM_PAGE_SIZE);
+	cr_assert(zero_page(guest_page(f.b, 1)));
+	clear(&f, 0, 8);
+	cr_assert(zero_page(guest_page(f.b, 6)));
+	teardown(&f);
+}
+
+Test(destination_block, a_page_of_private_memory_is_written_and_cleared_again)
+{
+	static uint8_t in[2 * RAM_PAGE_SIZE];
+	static const struct wire_run run = {3, 2};
+	struct fixture f;
+
+	setup_private(&f);
+	guest_fill(in, 70);
+	guest_fill(in + RAM_PAGE_SIZE, 71);
+	cr_assert_eq(destination_block_write(&f.d, &run, in, &f.err), 0, "%s", f.err.text);
+	cr_assert_eq(memcmp(guest_page(f.b, 3), in, sizeof(in)), 0);
+	cr_assert_eq(ram_private_allocated(f.b), 4 * RAM_PAGE_SIZE);
+	clear(&f, 4, 1);
+	cr_assert(zero_page(guest_page(f.b, 4)));
+	cr_assert(!zero_page(guest_page(f.b, 3)));
+	/* Of what is zero already nobody makes anything. */
+	guest_write(f.b, 4, 4);
+	clear(&f, 4, 1);
+	cr_assert(!zero_page(guest_page(f.b, 4)));
 	teardown(&f);
 }

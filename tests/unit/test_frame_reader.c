@@ -107,6 +107,23 @@ static void expect_end(struct fixture *f)
 	teardown(f);
 }
 
+Test(frame_reader, the_pages_of_a_frame_come_in_parts_if_that_is_wanted)
+{
+	struct fixture *f = setup();
+
+	write_frame(f, WIRE_FRAME_PAGES, 3, 10);
+	write_frame(f, WIRE_FRAME_SYNC, 0, 0);
+	read_from(f, 0);
+	expect_frame(f, WIRE_FRAME_PAGES, 3, 10);
+	expect_pages(f, 3, 4, false);
+	expect_pages(f, 7, 1, false);
+	expect_pages(f, 8, 5, true);
+	cr_assert_eq(f->source.calls, 4);
+	expect_frame(f, WIRE_FRAME_SYNC, 0, 0);
+	cr_assert_eq(f->source.calls, 4);
+	expect_end(f);
+}
+
 Test(frame_reader, a_head_comes_with_the_pages_before_it)
 {
 	struct fixture *f = setup();

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Private memory of a process, copied out of it.
+// Private memory of a process, copied out of it, and into it.
 #include "ram_private.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include "guest_ram.h"
+#include "zero.h"
 
 #define PAGES 100u
 
@@ -97,6 +100,109 @@ Test(ram_private, a_page_that_cannot_be_had_is_an_error)
 	cr_assert(strstr(err.text, "pc.ram"), "%s", err.text);
 	cr_assert_eq(ram_private_read(block, pages + 1, 1, out, NULL), -EFAULT);
 	cr_assert_eq(ram_private_read_range(block, 0, PAGES, out, NULL), -EFAULT);
+	teardown();
+}
+
+static void add_run(void *opaque, uint64_t first, uint64_t count)
+{
+	uint64_t *runs = opaque;
+
+	cr_assert_eq(first, 2 * *runs);
+	cr_assert_eq(count, 1);
+	++*runs;
+}
+
+Test(ram_private, what_has_memory_is_told_in_runs)
+{
+	uint64_t runs = 0;
+
+	setup();
+	cr_assert_eq(ram_private_look(block, add_run, &runs), 0);
+	cr_assert_eq(runs, PAGES / 2);
+	teardown();
+}
+
+/* Another process than this one: a copy of it, which ends when it is told to. */
+static pid_t start_other(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (getppid() == parent)
+			pause();
+		_exit(0);
+	}
+	cr_assert(pid > 0);
+	return pid;
+}
+
+static void end_other(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+}
+
+Test(ram_private, pages_are_written_into_another_process)
+{
+	static uint8_t in[3 * RAM_PAGE_SIZE], out[PAGES * RAM_PAGE_SIZE];
+	struct errtext err = {0};
+	int memory;
+
+	setup();
+	block->private_to = start_other();
+	memory = ram_private_open(block, &err);
+	cr_assert_geq(memory, 0, "%s", err.text);
+	for (unsigned int i = 0; i < 3; i++)
+		guest_fill(in + (size_t)i * RAM_PAGE_SIZE, 500 + i);
+	cr_assert_eq(ram_private_write(block, memory, 51, 3, in, &err), 0, "%s", err.text);
+	cr_assert_eq(ram_private_wipe(block, memory, 60, 36, &err), 0, "%s", err.text);
+	cr_assert_eq(ram_private_read_range(block, 0, PAGES, out, NULL), 0);
+	cr_assert_eq(memcmp(out + (51 << RAM_PAGE_SHIFT), in, sizeof(in)), 0);
+	for (unsigned int i = 0; i < PAGES; i++) {
+		if (i >= 60 && i < 96)
+			cr_assert(zero_page(out + (i << RAM_PAGE_SHIFT)), "page %u", i);
+		else if (i < 51 || i > 53)
+			cr_assert(is_page(out + (i << RAM_PAGE_SHIFT), i), "page %u", i);
+	}
+	cr_assert(!is_page(in, 51), "nothing of it is seen here");
+	end_other(block->private_to);
+	close(memory);
+	teardown();
+}
+
+/* Whoever has its number. */
+Test(ram_private, a_process_that_has_ended_is_not_written)
+{
+	static const uint8_t in[RAM_PAGE_SIZE];
+	struct errtext err = {0};
+	int memory;
+
+	setup();
+	block->private_to = start_other();
+	memory = ram_private_open(block, &err);
+	end_other(block->private_to);
+	cr_assert_eq(ram_private_write(block, memory, 0, 1, in, &err), -ESRCH);
+	cr_assert(strstr(err.text, "QEMU has gone"), "%s", err.text);
+	cr_assert_eq(ram_private_wipe(block, memory, 0, PAGES, NULL), -ESRCH);
+	close(memory);
+	cr_assert_eq(ram_private_open(block, &err), -ENOENT);
+	cr_assert(is_page(guest_page(block, 0), 0));
+	teardown();
+}
+
+Test(ram_private, a_page_that_cannot_be_written_is_an_error)
+{
+	static const uint8_t in[3 * RAM_PAGE_SIZE];
+	struct errtext err = {0};
+	int memory;
+
+	setup();
+	cr_assert_eq(munmap(guest_page(block, 50), RAM_PAGE_SIZE), 0);
+	memory = ram_private_open(block, &err);
+	cr_assert_eq(ram_private_write(block, memory, 49, 3, in, &err), -ENOMEM);
+	cr_assert(strstr(err.text, "pc.ram"), "%s", err.text);
+	close(memory);
 	teardown();
 }
 
