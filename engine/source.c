@@ -92,7 +92,17 @@ static void note_failure(struct worker *w, int ret)
 	s->err = w->err;
 }
 
-/* All workers meet; the last one runs quiesce on behalf of all. Returns its result everywhere. */
+/* Who hurries sends nothing of what was collected: nothing has to be waited for. */
+static int quiesce(struct worker *w)
+{
+	struct source *s = w->source;
+
+	if (is_aborted(s))
+		return -ECANCELED;
+	return may_stop_early(s, SOURCE_ROUND_LIVE) ? 0 : s->opt.quiesce(s->opt.opaque, &w->err);
+}
+
+/* All workers meet; the last one quiesces on behalf of all. Returns its result everywhere. */
 static int meet_and_quiesce(struct worker *w)
 {
 	struct source *s = w->source;
@@ -101,7 +111,7 @@ static int meet_and_quiesce(struct worker *w)
 	pthread_mutex_lock(&s->lock);
 	if (++s->meeting == s->opt.stream_count) {
 		pthread_mutex_unlock(&s->lock);
-		ret = is_aborted(s) ? -ECANCELED : s->opt.quiesce(s->opt.opaque, &w->err);
+		ret = quiesce(w);
 		pthread_mutex_lock(&s->lock);
 		s->meeting = 0;
 		s->meeting_result = ret;

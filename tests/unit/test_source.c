@@ -616,6 +616,21 @@ ParameterizedTest(struct shape *shape, source, hurry_leaves_the_rest_to_the_last
 	migration_end(&m);
 }
 
+/* QEMU waits for its disks by itself then, and would answer late. */
+Test(source, who_hurries_does_not_quiesce)
+{
+	struct disk disk = {0};
+	struct migration m;
+
+	start_with_disk(&m, &disk, false);
+	source_hurry(m.source);
+	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LIVE), 0);
+	cr_assert_eq(disk.calls, 0);
+	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LAST), 3);
+	migration_expect_equal(&m);
+	migration_end(&m);
+}
+
 /* ---- the end of it ---- */
 
 static void start_deaf(struct migration *m, unsigned int streams)
