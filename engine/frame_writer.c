@@ -14,11 +14,11 @@ struct frame_writer {
 	uint32_t round;
 	uint16_t flags;
 	struct wire_frame frame;	  /* being filled; runs == 0: empty */
+	bool copied;			  /* its pages' content is in copies */
 	uint32_t pages;			  /* in it */
 	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
 	unsigned int head_next;
-	/* Content of private blocks' pages, of a frame each; alternate likewise. NULL: there is
-	 * no such block. */
+	/* Content of pages, of a frame each; alternate likewise. NULL: none is copied. */
 	uint8_t *copies[2];
 	unsigned int copies_next;
 };
@@ -30,12 +30,11 @@ static uint32_t pages_max(const struct byte_stream *stream)
 	return pages && pages < WIRE_FRAME_PAGES_MAX ? (uint32_t)pages : WIRE_FRAME_PAGES_MAX;
 }
 
-static int make_copies(struct frame_writer *w)
+int frame_writer_make_copies(struct frame_writer *w)
 {
-	if (!ram_map_has_private(w->ram))
-		return 0;
 	for (unsigned int i = 0; i < 2; i++)
-		w->copies[i] = malloc((size_t)WIRE_FRAME_PAGES_MAX << RAM_PAGE_SHIFT);
+		if (!w->copies[i])
+			w->copies[i] = malloc((size_t)WIRE_FRAME_PAGES_MAX << RAM_PAGE_SHIFT);
 	return w->copies[0] && w->copies[1] ? 0 : -ENOMEM;
 }
 
@@ -49,7 +48,7 @@ int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
 	w->ram = ram;
 	w->stream = stream;
 	w->pages_max = pages_max(stream);
-	if (make_copies(w) < 0) {
+	if (ram_map_has_private(ram) && frame_writer_make_copies(w) < 0) {
 		frame_writer_destroy(w);
 		return -ENOMEM;
 	}
@@ -93,7 +92,7 @@ static unsigned int gather(struct frame_writer *w, struct iovec iov[WIRE_FRAME_R
 
 	if (f->type != WIRE_FRAME_PAGES)
 		return 0;
-	if (ram_block_is_private(b)) {
+	if (w->copied) {
 		iov[0] = (struct iovec){w->copies[w->copies_next++ % 2],
 					(size_t)w->pages << RAM_PAGE_SHIFT};
 		return 1;
@@ -138,11 +137,11 @@ static uint64_t fits_last_run(const struct frame_writer *w, uint64_t first, uint
 }
 
 static bool must_flush(const struct frame_writer *w, enum wire_frame_type type, unsigned int block,
-		       uint64_t first, uint64_t count)
+		       uint64_t first, uint64_t count, bool copied)
 {
 	if (w->frame.runs == 0)
 		return false;
-	if (w->frame.type != type || w->frame.block != block)
+	if (w->frame.type != type || w->frame.block != block || w->copied != copied)
 		return true;
 	if (type == WIRE_FRAME_PAGES && w->pages + count > w->pages_max)
 		return true;
@@ -162,13 +161,13 @@ static void append(struct frame_writer *w, uint64_t first, uint64_t count)
 	w->pages += (uint32_t)count;
 }
 
-int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned int block,
-		     uint64_t first, uint64_t count, struct errtext *err)
+static int add(struct frame_writer *w, enum wire_frame_type type, unsigned int block,
+	       uint64_t first, uint64_t count, bool copied, struct errtext *err)
 {
 	while (count) {
 		uint64_t part = count < WIRE_RUN_PAGES_MAX ? count : WIRE_RUN_PAGES_MAX;
 
-		if (must_flush(w, type, block, first, part)) {
+		if (must_flush(w, type, block, first, part, copied)) {
 			int ret = send_frame(w, err);
 
 			if (ret < 0)
@@ -178,6 +177,7 @@ int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned
 		w->frame.block = (uint16_t)block;
 		w->frame.flags = w->flags;
 		w->frame.round = w->round;
+		w->copied = copied;
 		append(w, first, part);
 		first += part;
 		count -= part;
@@ -185,11 +185,17 @@ int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned
 	return 0;
 }
 
+int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned int block,
+		     uint64_t first, uint64_t count, struct errtext *err)
+{
+	return add(w, type, block, first, count, false, err);
+}
+
 /* The page is in the frame before its content is: nothing is sent in between. */
 int frame_writer_add_copy(struct frame_writer *w, unsigned int block, uint64_t page,
 			  const uint8_t *content, struct errtext *err)
 {
-	int ret = frame_writer_add(w, WIRE_FRAME_PAGES, block, page, 1, err);
+	int ret = add(w, WIRE_FRAME_PAGES, block, page, 1, true, err);
 
 	if (ret == 0)
 		memcpy(w->copies[w->copies_next % 2] + ((size_t)(w->pages - 1) << RAM_PAGE_SHIFT),

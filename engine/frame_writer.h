@@ -17,6 +17,11 @@ int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
 		     struct frame_writer **out);
 void frame_writer_destroy(struct frame_writer *w);
 
+/* Before the first frame_writer_add_copy: room for copies. There is, if a block is private.
+ * -ENOMEM.
+ */
+int frame_writer_make_copies(struct frame_writer *w);
+
 /* Number of the round that the next frames belong to. Nothing may be pending. */
 void frame_writer_round(struct frame_writer *w, uint32_t round);
 /* WIRE_FRAME_* flags of the next frames, at first none. Nothing may be pending. */
@@ -25,7 +30,7 @@ void frame_writer_flags(struct frame_writer *w, uint16_t flags);
  * or STALE with any. Sends what is full. Their memory is in use until the next drain or sync. */
 int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned int block,
 		     uint64_t first, uint64_t count, struct errtext *err);
-/* Add one page of a private block as PAGES, with this content, which is copied. */
+/* Add one page as PAGES, with this content, which is copied: so always of a private block. */
 int frame_writer_add_copy(struct frame_writer *w, unsigned int block, uint64_t page,
 			  const uint8_t *content, struct errtext *err);
 /* Send what is pending and wait until nothing uses guest RAM any more. */

@@ -4,13 +4,15 @@
 // What the destination holds of a page is known from two records:
 //   sent[block]   the page's data went over at least once since it was last announced as zero;
 //                 a page that is zero and not in `sent` needs nothing once its granule is `told`
-//   hash[block]   (huge pages only) the content that went over, so that of a 2 MiB page with one
-//                 byte changed only 4 KiB travel
+//   hash[block]   the content that went over: of huge pages, so that of one of 2 MiB with one byte
+//                 changed only 4 KiB travel; and of suspects (source.c), so that they travel again
+//                 only if a disk read came after the copy
 //
 // A hash is worth something only if the bytes hashed are the bytes sent. The guest may write in
 // between; but then its page is no longer protected afterwards. So once the frames of a granule
 // have left our memory it is looked at again, without protecting, and hashes of pages written
-// meanwhile are forgotten.
+// meanwhile are forgotten. A disk read that lands meanwhile is not seen by that: what is suspect is
+// copied first, and the copy is hashed and sent.
 #include "sender_private.h"
 
 #include <assert.h>
@@ -30,7 +32,7 @@ static int init_records(struct sender *s)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < s->ram->count; i++) {
 		const struct ram_block *b = &s->ram->blocks[i];
-		int ret = block_record_init(&s->records[i], b, sender_granule_pages(b));
+		int ret = block_record_init(&s->records[i], b, sender_granule_pages(b), s->unseen);
 
 		if (ret < 0)
 			return ret;
@@ -40,14 +42,19 @@ static int init_records(struct sender *s)
 
 static int init_copies(struct sender *s)
 {
-	if (!ram_map_has_private(s->ram))
+	int ret;
+
+	if (!ram_map_has_private(s->ram) && !s->unseen)
 		return 0;
+	ret = frame_writer_make_copies(s->writer);
+	if (ret < 0)
+		return ret;
 	s->copies = malloc((size_t)RAM_PRIVATE_PAGES_MAX << RAM_PAGE_SHIFT);
 	return s->copies ? 0 : -ENOMEM;
 }
 
 int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_stream *stream,
-	       struct bitmap *stale, struct sender **out)
+	       struct bitmap *stale, bool unseen, struct sender **out)
 {
 	struct sender *s = calloc(1, sizeof(*s));
 	int ret;
@@ -57,6 +64,7 @@ int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_s
 	s->ram = ram;
 	s->tracker = tracker;
 	s->stale = stale;
+	s->unseen = unseen;
 	ret = frame_writer_new(ram, stream, &s->writer);
 	if (ret == 0)
 		ret = init_records(s);
@@ -93,10 +101,16 @@ void sender_begin(struct sender *s, uint32_t round, bool live)
 {
 	s->round = round;
 	s->live = live;
+	s->suspect = false;
 	s->round_pages = 0;
 	frame_writer_round(s->writer, round);
 	for (unsigned int i = 0; i < s->ram->count; i++)
 		s->records[i].next_data = 0;
+}
+
+void sender_suspect(struct sender *s)
+{
+	s->suspect = true;
 }
 
 /* Forget the hashes of what the guest wrote while the last granule was on its way. */
@@ -120,7 +134,7 @@ static int recheck_hashes(struct sender *s, struct errtext *err)
 
 static void recheck_later(struct sender *s, unsigned int block, uint64_t first, uint64_t count)
 {
-	if (!s->live || !s->records[block].hash)
+	if (!s->live || s->suspect || !s->records[block].hashes_all)
 		return;
 	s->recheck.set = true;
 	s->recheck.block = block;
@@ -292,6 +306,61 @@ int sender_take_todo(struct sender *s, struct bitmap *todo, uint64_t first, uint
 	return n;
 }
 
+/* The suspects of a granule that are not in todo anyway: only they are left marked, and are in todo
+ * now. */
+static void add_suspects(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+			 struct bitmap *todo)
+{
+	struct bitmap *suspect = &s->records[block].suspect;
+	uint64_t end = first + count, at = first;
+
+	s->suspects -= bitmap_count(suspect, first, count);
+	while ((at = bitmap_next_set(todo, at, end)) < end) {
+		uint64_t clear = bitmap_next_clear(todo, at, end);
+
+		bitmap_clear(suspect, at, clear - at);
+		at = clear;
+	}
+	for (at = first; (at = bitmap_next_set(suspect, at, end)) < end; at++)
+		bitmap_set(todo, at, 1);
+}
+
+int sender_take_suspects(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+			 struct bitmap *todo)
+{
+	add_suspects(s, block, first, count, todo);
+	bitmap_clear(&s->records[block].suspect, first, count);
+	return sender_take_todo(s, todo, first, count);
+}
+
+/* What is in flight now was marked when it began: it is in the runs, or will be in a later round's.
+ */
+static int send_suspect(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+			struct bitmap *todo, struct errtext *err)
+{
+	struct bitmap *suspect = &s->records[block].suspect;
+	int n = sender_take_todo(s, todo, first, count);
+
+	s->suspects -= bitmap_count(suspect, first, count);
+	for (int i = 0; i < n; i++)
+		bitmap_set(suspect, s->runs[i].first, s->runs[i].count);
+	s->suspects += bitmap_count(suspect, first, count);
+	return send_granule(s, block, first, count, n, err);
+}
+
+/* No read is in flight any more that a suspect page could be waiting for. One that is as it was
+ * sent needs nothing. */
+static int send_settled(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+			struct bitmap *todo, struct errtext *err)
+{
+	int ret;
+
+	add_suspects(s, block, first, count, todo);
+	ret = send_granule(s, block, first, count, sender_take_todo(s, todo, first, count), err);
+	bitmap_clear(&s->records[block].suspect, first, count);
+	return ret;
+}
+
 int sender_collected(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		     struct bitmap *todo, bool protect, struct errtext *err)
 {
@@ -300,7 +369,8 @@ int sender_collected(struct sender *s, unsigned int block, uint64_t first, uint6
 	(void)protect;
 	if (ret < 0)
 		return ret;
-	return send_granule(s, block, first, count, sender_take_todo(s, todo, first, count), err);
+	return s->suspect ? send_suspect(s, block, first, count, todo, err)
+			  : send_settled(s, block, first, count, todo, err);
 }
 
 int sender_look(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
@@ -342,11 +412,17 @@ uint64_t sender_round_pages(const struct sender *s)
 	return s->round_pages;
 }
 
+uint64_t sender_suspects(const struct sender *s)
+{
+	return s->suspects;
+}
+
 struct sender_stats sender_stats(const struct sender *s)
 {
 	return (struct sender_stats){
 		.pages_sent = atomic_load_explicit(&s->pages_sent, memory_order_relaxed),
 		.pages_zero = atomic_load_explicit(&s->pages_zero, memory_order_relaxed),
 		.pages_skipped = atomic_load_explicit(&s->pages_skipped, memory_order_relaxed),
+		.pages_resent = atomic_load_explicit(&s->pages_resent, memory_order_relaxed),
 	};
 }

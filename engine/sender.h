@@ -15,12 +15,14 @@
 struct sender;
 
 struct sender_stats {
-	uint64_t pages_sent, pages_zero, pages_skipped; /* as in struct source_stats */
+	uint64_t pages_sent, pages_zero, pages_skipped, pages_resent; /* as in source_stats */
 };
 
-/* All borrowed; `stale` has one bitmap a block, which the senders of a source share by granule. */
+/* All borrowed; `stale` has one bitmap a block, which the senders of a source share by granule.
+ * `unseen`: disk reads may write RAM unseen, so rounds are of sender_collect and what follows it.
+ */
 int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_stream *stream,
-	       struct bitmap *stale, struct sender **out);
+	       struct bitmap *stale, bool unseen, struct sender **out);
 void sender_destroy(struct sender *s);
 
 /* Pages that are scanned, and sent, as one piece. */
@@ -28,13 +30,16 @@ uint64_t sender_granule_pages(const struct ram_block *block);
 
 /* A round begins; `live` says that the guest may write while we read. */
 void sender_begin(struct sender *s, uint32_t round, bool live);
+/* All is collected, and disk reads that began before may not have ended: what is sent in this round
+ * is suspect. */
+void sender_suspect(struct sender *s);
 
 /* Four ways over one granule [first, first + count) of a block; source.c says when which.
  * sender_granule: scan (and protect), then send. todo is not used.
  * sender_collect: only scan (and protect), adding to todo.
- * sender_collected: send what todo holds, and clear it.
- * sender_stale: scan (and protect), then announce that, and what todo holds (may be NULL), as stale
- * instead of sending it, and add it to the stale set. */
+ * sender_collected: send what todo holds, and clear it; and what is suspect, unless the round is.
+ * sender_stale: scan (and protect), then announce that, what todo holds (may be NULL), and what is
+ * suspect, as stale instead of sending it, and add it to the stale set. */
 int sender_granule(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		   struct bitmap *todo, bool protect, struct errtext *err);
 int sender_collect(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
@@ -53,5 +58,7 @@ int sender_sync(struct sender *s, struct errtext *err);
 
 /* Data pages, or pages found stale, of this round so far. */
 uint64_t sender_round_pages(const struct sender *s);
+/* Pages that are suspect. */
+uint64_t sender_suspects(const struct sender *s);
 /* Totals of all rounds so far. Any thread. */
 struct sender_stats sender_stats(const struct sender *s);

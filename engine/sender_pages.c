@@ -2,8 +2,8 @@
 // One stream's sender: pages that are holes, zero, unchanged, or have to be sent.
 //
 // Guest memory is read here, and nowhere else before it is sent: some pages at once, so that the
-// cache still has them when the kernel takes them. Private memory is copied first, and the copy is
-// what is looked at and sent.
+// cache still has them when the kernel takes them. Private memory, and what is suspect, is copied
+// first, and the copy is what is looked at and sent.
 #include "sender_private.h"
 
 #include <errno.h>
@@ -63,20 +63,23 @@ int sender_hole(struct sender *s, unsigned int block, uint64_t page, struct errt
 	return frame_writer_add(s->writer, WIRE_FRAME_ZERO, block, page, unit, err);
 }
 
-/* copy: what was read of a page of a private block. */
+/* A page of no change is counted as such only if it was found written. copy: what was read of it,
+ * if that is to be sent. */
 static int send_page(struct sender *s, unsigned int block, uint64_t page, enum page_content content,
 		     const uint8_t *copy, struct errtext *err)
 {
 	struct block_record *r = &s->records[block];
+	bool settles = s->unseen && !s->suspect && bitmap_test(&r->suspect, page);
 
 	if (content == PAGE_HOLE)
 		return sender_hole(s, block, page, err);
 	if (content == PAGE_ZERO)
 		return sender_zero(s, block, page, err);
 	if (content == PAGE_SAME) {
-		count_up(&s->pages_skipped, 1);
+		count_up(&s->pages_skipped, !settles);
 		return 0;
 	}
+	count_up(&s->pages_resent, settles);
 	bitmap_set(&r->sent, page, 1);
 	count_up(&s->pages_sent, 1);
 	s->round_pages++;
@@ -103,10 +106,10 @@ struct look {
 	enum page_content content[LOOK_PAGES];
 };
 
-/* Of the i-th page; NULL unless the block is private. */
-static const uint8_t *copy_of(const struct look *l, unsigned int i)
+/* Of the i-th page; NULL: what is sent is the memory itself. */
+static uint8_t *copy_of(const struct look *l, unsigned int i)
 {
-	return ram_block_is_private(&l->s->ram->blocks[l->block])
+	return l->s->suspect || ram_block_is_private(&l->s->ram->blocks[l->block])
 		       ? l->s->copies + ((size_t)i << RAM_PAGE_SHIFT)
 		       : NULL;
 }
@@ -122,7 +125,9 @@ static enum page_content look_at(const struct look *l, unsigned int i)
 		return PAGE_HOLE;
 	if (zero_page(content))
 		return PAGE_ZERO;
-	return block_record_same(&l->s->records[l->block], page, content) ? PAGE_SAME : PAGE_DATA;
+	return block_record_same(&l->s->records[l->block], page, content, l->s->suspect)
+		       ? PAGE_SAME
+		       : PAGE_DATA;
 }
 
 static void look_at_all(void *arg)
@@ -131,6 +136,18 @@ static void look_at_all(void *arg)
 
 	for (unsigned int i = 0; i < l->count; i++)
 		l->content[i] = look_at(l, i);
+}
+
+/* To read a hole would give it memory. */
+static void copy_all(void *arg)
+{
+	struct look *l = arg;
+	const uint8_t *map = l->s->ram->blocks[l->block].map;
+
+	for (unsigned int i = 0; i < l->count; i++)
+		if (!hole_at(&l->s->window, l->page[i]))
+			memcpy(copy_of(l, i), map + (l->page[i] << RAM_PAGE_SHIFT), RAM_PAGE_SIZE);
+	look_at_all(l);
 }
 
 static int look_at_copies(struct look *l, struct errtext *err)
@@ -149,8 +166,9 @@ static int send_looked_at(struct look *l, struct errtext *err)
 	int ret = 0;
 
 	if (l->count)
-		ret = ram_block_is_private(b) ? look_at_copies(l, err)
-					      : ram_access(b, look_at_all, l, err);
+		ret = ram_block_is_private(b)
+			      ? look_at_copies(l, err)
+			      : ram_access(b, l->s->suspect ? copy_all : look_at_all, l, err);
 	for (unsigned int i = 0; i < l->count && ret == 0; i++)
 		ret = send_page(l->s, l->block, l->page[i], l->content[i], copy_of(l, i), err);
 	l->count = 0;

@@ -13,6 +13,7 @@ _Static_assert(HOLE_WINDOW_PAGES == TRACKER_GRANULE_PAGES, "a granule is looked 
 struct sender {
 	/* constant after init */
 	const struct ram_map *ram;
+	bool unseen; /* disk reads may write it unseen */
 	struct tracker *tracker;
 	struct frame_writer *writer;
 	struct block_record *records;
@@ -21,11 +22,13 @@ struct sender {
 	/* private to the worker */
 	uint32_t round;
 	bool live;
-	bool told; /* the destination has heard of all pages of the granule in hand */
+	bool suspect;	   /* what is sent in this round, is */
+	uint64_t suspects; /* pages of all records */
+	bool told;	   /* the destination has heard of all pages of the granule in hand */
 	uint64_t round_pages;
 	struct wire_run runs[TRACKER_RUNS_MAX];
 	struct hole_window window; /* on the pages of runs */
-	uint8_t *copies;	   /* pages of a private block in hand; NULL: there is none */
+	uint8_t *copies;	   /* of pages in hand; NULL: none is copied */
 	struct {
 		bool set;
 		unsigned int block;
@@ -33,7 +36,7 @@ struct sender {
 	} recheck; /* granule whose hashes are not yet confirmed */
 
 	/* written by the worker, read by any thread; relaxed: independent counters */
-	atomic_uint_least64_t pages_sent, pages_zero, pages_skipped;
+	atomic_uint_least64_t pages_sent, pages_zero, pages_skipped, pages_resent;
 };
 
 /* sender_pages.c */
@@ -62,5 +65,8 @@ int sender_collect_failed(int ret, const struct sender *s, unsigned int block, s
  * announced as zero once. */
 int sender_scan(struct sender *s, unsigned int block, uint64_t first, uint64_t count, bool protect,
 		struct errtext *err);
+/* What todo holds of a granule, and what is suspect of it, moves to s->runs; likewise. */
+int sender_take_suspects(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+			 struct bitmap *todo);
 /* What todo holds of a granule moves to s->runs. Returns the number of runs. */
 int sender_take_todo(struct sender *s, struct bitmap *todo, uint64_t first, uint64_t count);

@@ -30,8 +30,8 @@ static int send_stale_run(struct sender *s, unsigned int block, const struct wir
 	return ret;
 }
 
-/* A page whose disk read is in flight counts as written, and is fetched once the guest has stopped
- * and its disks with it: nothing has to quiesce here. */
+/* A page whose disk read is in flight counts as written, or is suspect, and is fetched once the
+ * guest has stopped and its disks with it: nothing has to quiesce here. */
 int sender_stale(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
 		 struct bitmap *todo, bool protect, struct errtext *err)
 {
@@ -45,7 +45,7 @@ int sender_stale(struct sender *s, unsigned int block, uint64_t first, uint64_t 
 	if (todo) { /* a round cut short has left some, which are protected already */
 		for (int i = 0; i < n; i++)
 			bitmap_set(todo, s->runs[i].first, s->runs[i].count);
-		n = sender_take_todo(s, todo, first, count);
+		n = sender_take_suspects(s, block, first, count, todo);
 	}
 	s->told = bitmap_test(&r->told, granule);
 	ret = sender_look_for_holes(s, block, n, err);

@@ -10,8 +10,33 @@
 //
 // Where disks are read past the page cache (O_DIRECT) the kernel marks a page when the read
 // STARTS; data that lands after scan and copy would be lost. There a round is: every worker scans
-// all its granules into a bitmap; all meet; the last to come waits for I/O in flight (quiesce);
-// then all copy. New I/O marks its pages anew, so this is exact, as an RCU grace period is.
+// all its granules into a bitmap; all meet; the last to come sees to it that no I/O is in flight
+// any more that was at the scan (quiesce); then all copy. New I/O marks its pages anew, so this is
+// exact, as an RCU grace period is. Such a round is settled.
+//
+// To wait for I/O stops the guest for its slowest request, or for good, where storage hangs: then
+// quiesce does not, and the round's pages are SUSPECT once they are sent, with a hash of the very
+// bytes that went (a copy). A later round that is settled, or the last one, which comes when QEMU
+// has waited for its disks itself, looks at all suspects again, and sends those whose hash differs
+// or is not known:
+//
+//   read into page P    starts: P marked                            lands, P is not marked
+//                       |------------------------------------------|
+//   rounds          1 scans P, sends it     2                          3 settled
+//   P                   suspect, hash of what went                     differs: sent, no suspect
+//
+// No data is lost. Let a read into P land after P was sent for the last time. It had marked P at
+// its start, so some scan k found P, and was not settled, as a settled round k sends P after the
+// read. So P became a suspect in round k (or in a later one, if round k was cut short and left it
+// in the bitmap). Only a settled round takes P from the suspects, and each of those, and the last
+// round, comes with no read in flight that began before its scan: after the landing. It compares P
+// with the hash of what the destination has and sends it. That hash is exact, as it is of a copy:
+// of memory hashed first and sent then, the landing in between could not be seen, and if the guest
+// had P as it was before once more, it would not be sent. A page that goes in a settled round from
+// the memory itself loses its hash.
+//
+// Rejected: to hash memory and send it from where it is (see above); and to look only at pages that
+// requests in flight write, of which QEMU tells nothing.
 //
 // On the way to post-copy come stale rounds: the same scan, but STALE frames instead of pages, and
 // the destination makes the pages that they name missing. Nearly all is named while the guest still
@@ -64,6 +89,7 @@ struct source {
 	unsigned int meeting; /* workers that reached the meeting point */
 	uint32_t meetings;    /* meetings completed */
 	int meeting_result;
+	bool settled; /* as of the latest meeting */
 	int result;
 	struct errtext err;
 	uint64_t started_us;
@@ -93,27 +119,32 @@ static void note_failure(struct worker *w, int ret)
 }
 
 /* Who hurries sends nothing of what was collected: nothing has to be waited for. */
-static int quiesce(struct worker *w)
+static int quiesce(struct worker *w, bool *settled)
 {
 	struct source *s = w->source;
 
+	*settled = false;
 	if (is_aborted(s))
 		return -ECANCELED;
-	return may_stop_early(s, SOURCE_ROUND_LIVE) ? 0 : s->opt.quiesce(s->opt.opaque, &w->err);
+	return may_stop_early(s, SOURCE_ROUND_LIVE)
+		       ? 0
+		       : s->opt.quiesce(s->opt.opaque, settled, &w->err);
 }
 
 /* All workers meet; the last one quiesces on behalf of all. Returns its result everywhere. */
 static int meet_and_quiesce(struct worker *w)
 {
 	struct source *s = w->source;
+	bool settled;
 	int ret;
 
 	pthread_mutex_lock(&s->lock);
 	if (++s->meeting == s->opt.stream_count) {
 		pthread_mutex_unlock(&s->lock);
-		ret = quiesce(w);
+		ret = quiesce(w, &settled);
 		pthread_mutex_lock(&s->lock);
 		s->meeting = 0;
+		s->settled = settled;
 		s->meeting_result = ret;
 		note_failure(w, ret);
 		s->meetings++;
@@ -125,6 +156,8 @@ static int meet_and_quiesce(struct worker *w)
 			pthread_cond_wait(&s->wake, &s->lock);
 	}
 	ret = s->meeting_result;
+	if (!s->settled)
+		sender_suspect(w->sender);
 	pthread_mutex_unlock(&s->lock);
 	return ret;
 }
@@ -161,6 +194,19 @@ static int each_granule(struct worker *w, granule_fn *fn, bool protect, bool cut
 	return 0;
 }
 
+/* All scan before anybody sends. */
+static int run_collecting(struct worker *w, bool live)
+{
+	int ret = each_granule(w, sender_collect, true, live);
+
+	if (live) {
+		int met = meet_and_quiesce(w);
+
+		ret = ret < 0 ? ret : met;
+	}
+	return ret < 0 ? ret : each_granule(w, sender_collected, true, live);
+}
+
 /* One worker's share of a round, SYNC included. */
 static int run_round(struct worker *w, uint32_t round, enum source_round_kind kind)
 {
@@ -176,14 +222,7 @@ static int run_round(struct worker *w, uint32_t round, enum source_round_kind ki
 	} else if (!s->todo) {
 		ret = each_granule(w, sender_granule, true, live);
 	} else {
-		ret = each_granule(w, sender_collect, true, live);
-		if (live) {
-			int met = meet_and_quiesce(w);
-
-			ret = ret < 0 ? ret : met;
-		}
-		if (ret == 0)
-			ret = each_granule(w, sender_collected, true, live);
+		ret = run_collecting(w, live);
 	}
 	if (ret == 0)
 		ret = sender_sync(w->sender, &w->err);
@@ -207,14 +246,17 @@ static void leave_round(struct worker *w, int ret)
 	if (last) {
 		done.round = s->round;
 		done.duration_us = clock_monotonic_us() - s->started_us;
+		done.suspect = s->todo && s->kind == SOURCE_ROUND_LIVE && !s->settled;
 		done.result = s->result;
 		done.err = s->err;
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (!last)
 		return;
-	for (unsigned int i = 0; i < s->opt.stream_count; i++)
+	for (unsigned int i = 0; i < s->opt.stream_count; i++) {
 		done.pages += sender_round_pages(s->workers[i].sender);
+		done.suspects += sender_suspects(s->workers[i].sender);
+	}
 	s->opt.round_done(s->opt.opaque, &done);
 }
 
@@ -278,7 +320,7 @@ static int start_workers(struct source *s)
 		w->source = s;
 		w->index = i;
 		ret = sender_new(s->opt.ram, s->opt.tracker, s->opt.streams[i], s->stale,
-				 &w->sender);
+				 s->todo != NULL, &w->sender);
 		if (ret == 0)
 			ret = -pthread_create(&w->thread, NULL, worker_main, w);
 		if (ret < 0)
@@ -350,6 +392,7 @@ void source_stats(const struct source *s, struct source_stats *stats)
 		stats->pages_sent += one.pages_sent;
 		stats->pages_zero += one.pages_zero;
 		stats->pages_skipped += one.pages_skipped;
+		stats->pages_resent += one.pages_resent;
 	}
 }
 

@@ -8,6 +8,7 @@
 // All calls come from one driver thread, except source_abort and source_stats (any thread).
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "bitmap.h"
 #include "byte_stream.h"
@@ -34,6 +35,8 @@ struct source_round {
 	uint64_t pages;	      /* sent as data in this round; of a check: found written; of a stale
 			       * round: found stale and not known to be */
 	uint64_t duration_us; /* until everything had left our memory */
+	bool suspect;	      /* it went while disk reads may have been in flight: see source.c */
+	uint64_t suspects;    /* pages that are suspect after it */
 	int result;	      /* 0 or a negative errno */
 	struct errtext err;
 };
@@ -42,6 +45,7 @@ struct source_stats {
 	uint64_t pages_sent;	/* as data, all rounds */
 	uint64_t pages_zero;	/* found zero or a hole, announced without data */
 	uint64_t pages_skipped; /* marked written, but content unchanged or zero as before */
+	uint64_t pages_resent;	/* suspect, and sent again as they had changed unseen */
 };
 
 struct source_options {
@@ -49,9 +53,11 @@ struct source_options {
 	struct tracker *tracker;      /* outlives the source */
 	struct byte_stream **streams; /* borrowed, one per worker */
 	unsigned int stream_count;
-	/* Wait until no I/O that was in flight can still write guest memory; NULL if no device
-	 * of the guest reads disks past the page cache. Called by a worker, guest running. */
-	int (*quiesce)(void *opaque, struct errtext *err);
+	/* Set *settled if no I/O that was in flight when this was called can still write guest
+	 * memory: wait for that, or find that there is none, or leave it. NULL if no device of the
+	 * guest reads disks past the page cache. Called by a worker, guest running. A negative
+	 * errno fails the round. */
+	int (*quiesce)(void *opaque, bool *settled, struct errtext *err);
 	/* A round has ended; called by the last worker. The struct is valid during the call. */
 	void (*round_done)(void *opaque, const struct source_round *round);
 	void *opaque;

@@ -31,7 +31,7 @@ struct migration {
 	struct ram_map from, to;
 	unsigned int streams;
 	bool deaf; /* nobody receives */
-	int (*quiesce)(void *m, struct errtext *err);
+	int (*quiesce)(void *m, bool *settled, struct errtext *err);
 	void *test; /* for the hooks of the test */
 
 	struct tracker *tracker;

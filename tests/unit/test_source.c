@@ -12,10 +12,11 @@
 
 TestSuite(source, .timeout = 60);
 
-static int quiesce_at_once(void *m, struct errtext *err)
+static int quiesce_at_once(void *m, bool *settled, struct errtext *err)
 {
 	(void)m;
 	(void)err;
+	*settled = true;
 	return 0;
 }
 
@@ -467,7 +468,7 @@ static void overwrite_once(void *opaque, const struct iovec *iov, unsigned int n
 	m->test = NULL;
 }
 
-static void race_with_the_sending(int (*quiesce)(void *m, struct errtext *err))
+static void race_with_the_sending(int (*quiesce)(void *m, bool *settled, struct errtext *err))
 {
 	struct migration m;
 	struct ram_block *b;
@@ -509,7 +510,7 @@ struct disk {
 };
 
 /* The end of a read into page 9, by DMA: nobody sees it. */
-static int finish_disk_read(void *opaque, struct errtext *err)
+static int finish_disk_read(void *opaque, bool *settled, struct errtext *err)
 {
 	struct migration *m = opaque;
 	struct disk *disk = m->test;
@@ -521,6 +522,7 @@ static int finish_disk_read(void *opaque, struct errtext *err)
 	for (uint64_t at = 0; at < 3 * GRANULE; at += GRANULE)
 		disk->unprotected += tracker_collect(m->tracker, 0, at, GRANULE, false, runs);
 	guest_fill(m->from.blocks[0].map + 9 * RAM_PAGE_SIZE, 4711);
+	*settled = true;
 	return disk->result < 0 ? errtext_set(err, disk->result, "the disk is stuck") : 0;
 }
 

@@ -147,10 +147,11 @@ int outgoing_guest_add_monitor(struct outgoing *o)
 		       : 0;
 }
 
-int outgoing_guest_drain(void *opaque, struct errtext *err)
+int outgoing_guest_drain(void *opaque, bool *settled, struct errtext *err)
 {
 	struct outgoing *o = opaque;
 
+	*settled = true;
 	return qmp_drain_io(o->guest.monitor, (int)o->opt->silence_ms, err);
 }
 

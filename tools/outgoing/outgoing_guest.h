@@ -51,7 +51,7 @@ int outgoing_guest_check_locked(struct outgoing *o);
 int outgoing_guest_check_mappers(struct outgoing *o);
 /* Wait until no disk I/O in flight can write the guest's memory any more; of the source's quiesce
  * (source.h). By a worker. */
-int outgoing_guest_drain(void *o, struct errtext *err);
+int outgoing_guest_drain(void *o, bool *settled, struct errtext *err);
 /* Not by our doing it was paused (by its user, by a disk error), or runs again. */
 void outgoing_guest_note_running(struct outgoing *o, bool runs);
 /* Its balloon has moved. */
