@@ -64,7 +64,7 @@ static void predict(struct convergence *c, const struct convergence_round *round
 		/* Nothing is known of the writing yet: assume that all was written again. */
 		c->remaining_bytes = round->bytes;
 	}
-	c->predicted_us = add_saturating(round->fixed_us,
+	c->predicted_us = add_saturating(add_saturating(round->fixed_us, round->settle_us),
 					 mul_div(c->remaining_bytes, US_PER_S, c->bytes_per_s));
 }
 
@@ -183,6 +183,11 @@ static enum convergence_verdict judge_downtime(struct convergence *c,
 	if (!c->rounds && round->bytes >= CONVERGENCE_SMALL_BYTES)
 		return go_on(c, CONVERGENCE_FALLING,
 			     "the first round does not tell yet how fast the guest writes");
+	if (c->predicted_us > allowed_us && round->settle_us)
+		return go_on(c, CONVERGENCE_FALLING,
+			     "predicted downtime %" PRIu64 " ms exceeds %" PRIu32 " ms; %" PRIu64
+			     " ms of it go to pages that slow disks may still have changed",
+			     predicted_ms, limits->max_downtime_ms, us_to_ms(round->settle_us));
 	if (c->predicted_us > allowed_us)
 		return go_on(c, CONVERGENCE_FALLING,
 			     "predicted downtime %" PRIu64 " ms exceeds %" PRIu32 " ms",

@@ -425,3 +425,20 @@ Test(convergence, no_step_before_the_last_one_is_in_force)
 	}
 	cr_assert_eq(c.throttle_percent, CONVERGENCE_THROTTLE_FIRST);
 }
+
+/* What a round left suspect is looked at in the stop. */
+Test(convergence, suspects_are_part_of_the_stop)
+{
+	const struct convergence_limits limits = {.max_downtime_ms = 300};
+	struct convergence_round round = {.bytes = 512 * KIB,
+					  .duration_us = 10 * MS,
+					  .fixed_us = 20 * MS,
+					  .settle_us = 275 * MS};
+	struct convergence c = {0};
+
+	cr_assert_eq(convergence_decide(&c, &limits, &round), CONVERGENCE_CONTINUE);
+	cr_assert_eq(c.predicted_us, 305 * MS);
+	cr_assert(strstr(c.reason, "275 ms of it go to pages that slow disks"), "%s", c.reason);
+	round.settle_us = 200 * MS;
+	cr_assert_eq(convergence_decide(&c, &limits, &round), CONVERGENCE_SWITCH, "%s", c.reason);
+}
