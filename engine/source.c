@@ -246,7 +246,8 @@ static void leave_round(struct worker *w, int ret)
 	if (last) {
 		done.round = s->round;
 		done.duration_us = clock_monotonic_us() - s->started_us;
-		done.suspect = s->todo && s->kind == SOURCE_ROUND_LIVE && !s->settled;
+		done.live = s->kind == SOURCE_ROUND_LIVE;
+		done.suspect = s->todo && done.live && !s->settled;
 		done.result = s->result;
 		done.err = s->err;
 	}

@@ -35,7 +35,8 @@ struct source_round {
 	uint64_t pages;	      /* sent as data in this round; of a check: found written; of a stale
 			       * round: found stale and not known to be */
 	uint64_t duration_us; /* until everything had left our memory */
-	bool suspect;	      /* it went while disk reads may have been in flight: see source.c */
+	bool live;	      /* SOURCE_ROUND_LIVE */
+	bool suspect;	      /* ... while disk reads may have been in flight: see source.c */
 	uint64_t suspects;    /* pages that are suspect after it */
 	int result;	      /* 0 or a negative errno */
 	struct errtext err;

@@ -27,6 +27,7 @@
 
 #define WORLD_UUID "6e8a4a3c-3f6a-4f52-9a35-0a8f6b4f6a10"
 #define WORLD_EVENTS 64
+#define WORLD_LOOKS 4
 #define WORLD_RAM (4u << 20)
 #define WORLD_STREAMS 2u
 #define WORLD_EPOCH_US 1000000000ull	     /* CLOCK_REALTIME of the world's beginning */
@@ -64,10 +65,13 @@ static struct world {
 	unsigned int direct_disks; /* the same, from the beginning */
 	bool adds_monitor;	   /* QEMU takes a monitor while it runs */
 	bool private_monitor;	   /* it has one by its XML */
-	pid_t mapper;		   /* somebody who has mapped its memory since */
-	const char *refusal;	   /* of post-copy */
-	const char *stream_path;   /* that the destination names; NULL: the right one */
-	char debts[64];		   /* discard-data in the record of a migration before */
+	struct disk_flight_view disks[WORLD_LOOKS]; /* what a look tells; the last one again */
+	int look_result, drain_result;
+	uint64_t suspects;	 /* left by a round */
+	pid_t mapper;		 /* somebody who has mapped its memory since */
+	const char *refusal;	 /* of post-copy */
+	const char *stream_path; /* that the destination names; NULL: the right one */
+	char debts[64];		 /* discard-data in the record of a migration before */
 	enum page_link_state link_end;
 	int judgement;
 
@@ -92,7 +96,10 @@ static struct world {
 	char failed[32];	   /* which one did; empty: none */
 	enum phase failed_in, trouble_in;
 	bool trouble_came;
-	const char *monitor; /* "private", "added"; NULL: none was opened */
+	const char *monitor;		     /* "private", "added"; NULL: none was opened */
+	unsigned int looks, drains, watched; /* the first look of a round */
+	enum source_round_kind kind;	     /* of the round under way */
+	bool suspect;			     /* the round under way is */
 	char trace[4096];
 	int alive; /* things made and not yet given back */
 	struct outgoing *o;

@@ -155,6 +155,39 @@ static inline int world_add_monitor(struct host *host, const char *uuid, int tim
 	return 0;
 }
 
+/* Of the guest's disks; by the thread that begins a round, as the workers would. */
+static inline int world_look(struct disk_flight *f, struct qmp *q, bool watch, int timeout_ms,
+			     struct disk_flight_view *view, struct errtext *err)
+{
+	unsigned int i = world.looks++;
+
+	(void)timeout_ms;
+	(void)err;
+	cr_assert_not_null(f);
+	cr_assert_null(q, "as the fake monitors are");
+	cr_assert_eq(watch, i == world.watched);
+	*view = world.disks[i < WORLD_LOOKS ? i : WORLD_LOOKS - 1];
+	return world.look_result;
+}
+
+static inline int world_drain(struct qmp *q, int timeout_ms, struct errtext *err)
+{
+	(void)q;
+	(void)timeout_ms;
+	world.drains++;
+	return world.drain_result < 0 ? errtext_set(err, world.drain_result, "no drain") : 0;
+}
+
+static inline void world_quiesce(void)
+{
+	struct errtext err = {0};
+	bool settled = false;
+
+	world.watched = world.looks;
+	cr_assert_eq(world.source.quiesce(world.source.opaque, &settled, &err), 0, "%s", err.text);
+	world.suspect = !settled;
+}
+
 static inline int world_join_queue(const char *dir, struct slot **out, struct errtext *err)
 {
 	char path[64];
@@ -607,6 +640,9 @@ static inline void world_round_ends(int result, uint64_t pages)
 	if (!world.round_runs)
 		return;
 	world.round_runs = false;
+	round.live = world.kind == SOURCE_ROUND_LIVE;
+	round.suspect = world.suspect;
+	round.suspects = world.suspect ? world.suspects : 0;
 	if (result)
 		snprintf(round.err.text, sizeof(round.err.text), "the round failed");
 	world.stats.pages_sent += pages;
@@ -630,6 +666,10 @@ static inline void world_round_start(struct source *s, uint32_t round, enum sour
 	(void)s;
 	cr_assert_not(world.round_runs, "one at a time");
 	world.round_runs = true;
+	world.kind = kind;
+	world.suspect = false;
+	if (kind == SOURCE_ROUND_LIVE && world.source.quiesce)
+		world_quiesce();
 	if (kind == SOURCE_ROUND_LAST)
 		world.mute |= world.mute_last;
 	world_at(world.round_us, world_round_is_done,
@@ -792,6 +832,7 @@ static const struct outgoing_world world_functions = {
 	.process_has_ended = world_process_has_ended,
 	.open_monitor = world_open_monitor,
 	.add_monitor = world_add_monitor,
+	.disks = {world_look, world_drain},
 	.join_queue = world_join_queue,
 	.open_dir = world_open_dir,
 	.write_record = world_write_record,

@@ -147,14 +147,6 @@ int outgoing_guest_add_monitor(struct outgoing *o)
 		       : 0;
 }
 
-int outgoing_guest_drain(void *opaque, bool *settled, struct errtext *err)
-{
-	struct outgoing *o = opaque;
-
-	*settled = true;
-	return qmp_drain_io(o->guest.monitor, (int)o->opt->silence_ms, err);
-}
-
 /* Whoever has to carry on must know, too. */
 void outgoing_guest_note_running(struct outgoing *o, bool runs)
 {

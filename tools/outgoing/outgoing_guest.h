@@ -24,7 +24,7 @@ struct outgoing_guest {
 	bool was_running;	   /* not paused by its user; so it arrives */
 	bool runs;		   /* ... as far as we know now; so it is left if it stays */
 	struct qmp
-		*monitor;  /* one of our own, to drain I/O; NULL if there is no need, or not yet */
+		*monitor;  /* one of our own, for its disks; NULL if there is no need, or not yet */
 	bool adds_monitor; /* QEMU takes one for the time (added_monitor.h) */
 	char monitor_path[108]; /* of the private one; empty: none */
 	/* QEMU sends the memory itself, and its stream is strained (strainer.h); as QEMU told of
@@ -49,9 +49,6 @@ int outgoing_guest_check_again(struct outgoing *o);
 int outgoing_guest_check_locked(struct outgoing *o);
 /* Nobody but QEMU has its memory mapped: so it was at first. -EBUSY: somebody has; recorded. */
 int outgoing_guest_check_mappers(struct outgoing *o);
-/* Wait until no disk I/O in flight can write the guest's memory any more; of the source's quiesce
- * (source.h). By a worker. */
-int outgoing_guest_drain(void *o, bool *settled, struct errtext *err);
 /* Not by our doing it was paused (by its user, by a disk error), or runs again. */
 void outgoing_guest_note_running(struct outgoing *o, bool runs);
 /* Its balloon has moved. */

@@ -89,6 +89,7 @@ static enum convergence_verdict judge(struct outgoing *o)
 		.duration_us = o->rounds.last_us,
 		.elapsed_us = o->world->now_us() - o->turn.came_us,
 		.fixed_us = FIXED_US,
+		.settle_us = outgoing_disks_settle_us(o),
 		.throttle_percent = o->precopy.throttle_percent,
 	};
 	enum convergence_verdict verdict;

@@ -8,6 +8,7 @@
 
 #include "outgoing.h"
 #include "outgoing_await.h"
+#include "outgoing_disks.h"
 #include "outgoing_guest.h"
 #include "outgoing_libvirt.h"
 #include "outgoing_peer.h"
@@ -37,6 +38,7 @@ struct outgoing {
 	struct outgoing_inbox mail;
 	struct outgoing_status status;
 	struct outgoing_guest guest;
+	struct outgoing_disks disks;
 	struct outgoing_place place;
 	struct outgoing_turn turn;
 	struct outgoing_peer peer;

@@ -77,6 +77,10 @@ static void fill_pages(struct outgoing *o, struct report_result *r)
 	r->pages_sent = stats.pages_sent;
 	r->pages_zero = stats.pages_zero;
 	r->pages_skipped = stats.pages_skipped;
+	r->direct_disks = o->guest.direct_disks > 0;
+	r->rounds_drained = o->disks.drained;
+	r->rounds_undrained = o->disks.undrained;
+	r->pages_resent = stats.pages_resent;
 	if (!o->postcopy.link)
 		return;
 	o->world->link.result(o->postcopy.link, &r->post_copy);

@@ -50,6 +50,7 @@ static void on_round_done(void *opaque, const struct source_round *round)
 				  .b = round->duration_us,
 				  .text = round->err.text};
 
+	outgoing_disks_note_round(o, round);
 	mailbox_post(o->mail.box, &mail);
 }
 
@@ -60,13 +61,16 @@ int outgoing_round_attach(struct outgoing *o)
 	struct source_options options = {.ram = &o->guest.ram,
 					 .streams = o->rounds.streams,
 					 .stream_count = o->opt->streams,
-					 .quiesce = o->guest.monitor ? outgoing_guest_drain : NULL,
+					 .quiesce = o->guest.direct_disks ? outgoing_disks_quiesce
+									  : NULL,
 					 .round_done = on_round_done,
 					 .opaque = o};
 	int uffd = -1;
-	int ret =
-		o->world->borrow_userfaultfd(o->guest.qemu, features, false, &uffd, NULL, &o->err);
+	int ret = outgoing_disks_new(o);
 
+	if (ret == 0)
+		ret = o->world->borrow_userfaultfd(o->guest.qemu, features, false, &uffd, NULL,
+						   &o->err);
 	if (ret == 0)
 		ret = o->world->tracker.new(uffd, o->guest.qemu, &o->guest.ram, &o->rounds.tracker,
 					    &o->err);
@@ -117,11 +121,14 @@ void outgoing_round_start(struct outgoing *o, enum source_round_kind kind)
 
 static int end_round(struct outgoing *o)
 {
+	const char *disks;
+
 	o->rounds.last_us = o->world->now_us() - o->rounds.started_us;
+	disks = outgoing_disks_account(o);
 	/* The last pass has no time for words. */
 	if (!o->stop.at_rest)
 		report_round(o->report, o->rounds.number, o->rounds.pages * RAM_PAGE_SIZE,
-			     o->rounds.last_us);
+			     o->rounds.last_us, disks);
 	return 0;
 }
 
@@ -266,6 +273,7 @@ void outgoing_round_release(struct outgoing *o)
 		o->world->source.abort(o->rounds.source);
 	o->world->source.destroy(o->rounds.source);
 	o->rounds.source = NULL;
+	outgoing_disks_release(o);
 	outgoing_round_untrack(o);
 }
 

@@ -28,6 +28,7 @@ static const struct outgoing_world real = {
 	.process_has_ended = process_has_ended,
 	.open_monitor = qmp_open,
 	.add_monitor = added_monitor_open,
+	.disks = {disk_flight_look, qmp_drain_io},
 	.join_queue = slot_join,
 	.open_dir = guest_dir_open,
 	.write_record = record_write,

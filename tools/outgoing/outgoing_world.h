@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "control.h"
+#include "disk_flight.h"
 #include "door.h"
 #include "forward.h"
 #include "gate.h"
@@ -53,6 +54,12 @@ struct outgoing_world {
 			    struct errtext *err);
 	int (*add_monitor)(struct host *host, const char *uuid, int timeout_ms, struct qmp **out,
 			   struct errtext *err);
+	/* disk_flight.h, qmp.h; of that monitor. By workers, as outgoing_disks.h has it. */
+	struct {
+		int (*look)(struct disk_flight *f, struct qmp *q, bool watch, int timeout_ms,
+			    struct disk_flight_view *view, struct errtext *err);
+		int (*drain)(struct qmp *q, int timeout_ms, struct errtext *err);
+	} disks;
 
 	/* slot.h, guest_dir.h, record.h, guard.h */
 	int (*join_queue)(const char *dir, struct slot **out, struct errtext *err);

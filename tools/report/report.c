@@ -127,7 +127,8 @@ void report_event(struct report *r, const char *event, enum phase phase, const c
 		fprintf(stderr, "dray: %s\n", text);
 }
 
-void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t duration_us)
+void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t duration_us,
+		  const char *disks)
 {
 	json_object *o;
 
@@ -137,6 +138,8 @@ void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t dur
 	json_put_number(o, "round", round);
 	json_put_number(o, "bytes", bytes);
 	json_put_number(o, "duration_us", duration_us);
+	if (disks)
+		json_put_text(o, "disks", disks);
 	end_passing(o, EVENT_WAIT_MS);
 }
 
@@ -193,6 +196,13 @@ static void put_proof(json_object *o, const struct proof_result *x)
 	json_put_number(o, "pages_differing", x->unequal);
 }
 
+static void put_disks(json_object *o, const struct report_result *x)
+{
+	json_put_number(o, "rounds_drained", x->rounds_drained);
+	json_put_number(o, "rounds_undrained", x->rounds_undrained);
+	json_put_number(o, "pages_resent", x->pages_resent);
+}
+
 json_object *report_result_json(const struct report_result *x)
 {
 	json_object *o = begin_json("result");
@@ -213,6 +223,8 @@ json_object *report_result_json(const struct report_result *x)
 	json_put_number(o, "pages_sent", x->pages_sent);
 	json_put_number(o, "pages_zero", x->pages_zero);
 	json_put_number(o, "pages_skipped", x->pages_skipped);
+	if (x->direct_disks)
+		put_disks(o, x);
 	json_put_number(o, "streams", x->streams);
 	json_put_text(o, "compression", "none");
 	json_object_object_add(o, "tls", json_object_new_boolean(x->tls));

@@ -38,6 +38,8 @@ struct report_result {
 	double downtime_ms;
 	bool stopped; /* the guest stood still for it */
 	uint64_t pages_sent, pages_zero, pages_skipped;
+	bool direct_disks; /* then: */
+	uint64_t rounds_drained, rounds_undrained, pages_resent;
 	unsigned int streams;
 	bool tls;
 	const char *guest_on;		/* source, destination, none, unknown */
@@ -53,8 +55,10 @@ void report_init(struct report *r, bool json);
 /* A plain event with a text, {"event":event,"phase":...,"message":text}. */
 void report_event(struct report *r, const char *event, enum phase phase, const char *text);
 void report_progress(struct report *r, const struct report_progress *p);
-/* A round has ended: data bytes sent in it, and how long until the destination had them. */
-void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t duration_us);
+/* A round has ended: data bytes sent in it, and how long until the destination had them; what it
+ * did about disk reads in flight, or NULL. */
+void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t duration_us,
+		  const char *disks);
 /* The migration waits for its turn on `where`; `ahead` of it so many. */
 void report_queued(struct report *r, const char *where, unsigned int ahead);
 /* An attempt has failed, and another will follow after a pause. */

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whether a round waits for disk reads in flight, by what QEMU tells of them.
+#include "outgoing_disks.h"
+
+#include <criterion/criterion.h>
+#include <criterion/parameterized.h>
+#include "fake_outgoing.h"
+
+TestSuite(outgoing_disks, .timeout = 60);
+
+static struct outgoing_options options;
+
+static void setup(void)
+{
+	world_setup();
+	world_options(&options);
+	world.direct_disks = 1;
+	world.adds_monitor = true;
+	world.suspects = 100;
+}
+
+static int go(void)
+{
+	int status = world_run(&options);
+
+	world_judge(status);
+	return status;
+}
+
+struct way {
+	struct disk_flight_view looks[WORLD_LOOKS];
+	unsigned int looked; /* in the first round */
+	unsigned int drains; /* ... and in each */
+	char said[48];	     /* of it */
+};
+
+ParameterizedTestParameters(outgoing_disks, ways)
+{
+	/* clang-format off */
+	static struct way rows[] = {
+		{{{DISK_FLIGHT_NONE, 300000}}, 1, 0, "\"disks\":\"idle\""},
+		{{{DISK_FLIGHT_QUICK, 200}, {DISK_FLIGHT_QUICK, 200}}, 1, 1, "\"disks\":\"drained\""},
+		{{{DISK_FLIGHT_UNKNOWN, 0}}, 1, 1, "\"disks\":\"drained\""},
+		{{{DISK_FLIGHT_SLOW, 300000}, {DISK_FLIGHT_SLOW, 300000}}, 1, 0, "\"disks\":\"undrained\""},
+		{{{DISK_FLIGHT_STILL, 0}, {DISK_FLIGHT_STILL, 0}, {DISK_FLIGHT_QUICK, 10},
+		  {DISK_FLIGHT_QUICK, 10}}, 3, 1, "\"disks\":\"drained\""},
+		{{{DISK_FLIGHT_STILL, 0}, {DISK_FLIGHT_NONE, 0}}, 2, 0, "\"disks\":\"idle\""},
+	};
+	/* clang-format on */
+
+	return cr_make_param_array(struct way, rows, sizeof(rows) / sizeof(*rows));
+}
+
+ParameterizedTest(struct way *way, outgoing_disks, ways)
+{
+	setup();
+	memcpy(world.disks, way->looks, sizeof(world.disks));
+	for (unsigned int i = way->looked; i < WORLD_LOOKS; i++)
+		world.disks[i] = way->looks[way->looked - 1];
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect(world_said(way->said), "%s", world.said);
+	cr_expect_geq(world.looks, way->looked);
+	cr_expect_eq(world.drains > 0, way->drains > 0);
+	cr_expect_eq(world.result.rounds_drained, world.drains);
+	world_teardown();
+}
+
+/* It is not waited for longer than quick requests need to show. */
+Test(outgoing_disks, that_hang_are_left)
+{
+	setup();
+	for (int i = 0; i < WORLD_LOOKS; i++)
+		world.disks[i].state = DISK_FLIGHT_STILL;
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_eq(world.drains, 0);
+	cr_expect_gt(world.looks, 5);
+	cr_expect_eq(world.result.rounds_drained, 0);
+	cr_expect_gt(world.result.rounds_undrained, 1);
+	world_teardown();
+}
+
+/* A whole guest that is suspect costs more than one wait. */
+Test(outgoing_disks, that_are_slow_are_drained_once_it_pays)
+{
+	setup();
+	world.suspects = 1u << 20;
+	for (int i = 0; i < WORLD_LOOKS; i++)
+		world.disks[i] = (struct disk_flight_view){DISK_FLIGHT_SLOW, 100000};
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_gt(world.drains, 0);
+	world_teardown();
+}
+
+/* ... and is part of what the stop takes. */
+Test(outgoing_disks, suspects_are_part_of_the_prediction)
+{
+	setup();
+	world.suspects = 1u << 20;
+	for (int i = 0; i < WORLD_LOOKS; i++)
+		world.disks[i] = (struct disk_flight_view){DISK_FLIGHT_SLOW, 5000000};
+	options.completion_s_per_gib = 5;
+	cr_expect_eq(go(), EXIT_ABORTED);
+	cr_expect(strstr(world.result.reason, "predicted downtime"), "%s", world.result.reason);
+	world_teardown();
+}
+
+Test(outgoing_disks, whose_drain_takes_too_long_are_not_asked_again)
+{
+	setup();
+	world.disks[0].state = world.disks[WORLD_LOOKS - 1].state = DISK_FLIGHT_QUICK;
+	world.drain_result = -ETIMEDOUT;
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_eq(world.drains, 1);
+	cr_expect_eq(world.looks, 1);
+	cr_expect(world_said("did not say in time"), "%s", world.said);
+	cr_expect_gt(world.result.rounds_undrained, 0);
+	world_teardown();
+}
+
+Test(outgoing_disks, of_a_qemu_that_does_not_answer)
+{
+	setup();
+	world.look_result = -ETIMEDOUT;
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_eq(world.drains, 0);
+	cr_expect_leq(world.looks, 3);
+	world_teardown();
+}
+
+/* QEMU would answer when it has stopped the guest, and its disks have been waited for. */
+static unsigned int looks_before;
+
+static void note_looks(const char *what)
+{
+	if (strcmp(what, "other mappers") == 0)
+		looks_before = world.looks;
+}
+
+Test(outgoing_disks, are_not_asked_about_once_qemu_may_stop_the_guest)
+{
+	setup();
+	world.on_call = note_looks;
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_gt(looks_before, 0);
+	cr_expect_eq(world.looks, looks_before);
+	cr_expect_gt(world.result.rounds_undrained, 0);
+	world_teardown();
+}

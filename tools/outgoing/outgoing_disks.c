@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+// The guest's disks that are read straight into its memory: may a round wait for what is in flight?
+//
+// The wait is a drain in QEMU, under its big lock: the guest stands still for its slowest request,
+// and for good where storage hangs. So QEMU is first asked what is in flight (disk_flight.h), which
+// costs it nothing:
+//
+//   nothing                                   no need to wait
+//   requests that end within milliseconds     drain
+//   not known (a SATA disk, idle or hanging)  drain; if that takes too long, never again
+//   slow ones, or none that ends              leave it: the round's pages are suspect (source.c),
+//                                             and are looked at again in the stop
+//
+// A slow disk is drained all the same, if its requests do end, when there are so many suspects that
+// to look at them in the stop takes longer than the drain: of a large guest, whose first round made
+// all of its memory suspect, that is once.
+//
+// From the opening of the gate on QEMU is not asked: it stops the guest at any moment, drains by
+// itself, and answers only when that is over, in the midst of the downtime.
+#include "outgoing_disks.h"
+
+#include <errno.h>
+#include "disk_flight.h"
+#include "failure_point.h"
+#include "outgoing_private.h"
+#include "source.h"
+
+/* QEMU's main loop answers in less than a millisecond, unless something blocks it. */
+#define LOOK_MS 300
+#define UNANSWERED_MAX 3
+/* Requests that are quick show that soon. */
+#define WATCH_US 20000
+#define WATCH_STEP_US 2000
+/* A cancelled migration waits for so long at most. */
+#define DRAIN_MS 1000
+/* To read a page and hash it, each stream: a third of what was measured with all in memory caches
+ * cold, as the streams may be more than the processors. */
+#define SETTLE_BYTES_PER_US 2000u
+
+int outgoing_disks_new(struct outgoing *o)
+{
+	return o->guest.direct_disks ? disk_flight_new(&o->disks.flight) : 0;
+}
+
+void outgoing_disks_release(struct outgoing *o)
+{
+	disk_flight_destroy(o->disks.flight);
+	o->disks.flight = NULL;
+}
+
+uint64_t outgoing_disks_settle_us(const struct outgoing *o)
+{
+	return o->disks.suspects * RAM_PAGE_SIZE / SETTLE_BYTES_PER_US / o->opt->streams;
+}
+
+/* ---- by a worker ---- */
+
+static int drain(struct outgoing *o, bool *settled, struct errtext *err)
+{
+	int ret = o->world->disks.drain(o->guest.monitor, DRAIN_MS, err);
+
+	if (ret == -ETIMEDOUT) {
+		o->disks.forsaken = true;
+		return 0;
+	}
+	*settled = ret == 0;
+	if (ret == 0)
+		o->disks.way = OUTGOING_DISKS_DRAINED;
+	return ret;
+}
+
+static bool is_cheap(const struct outgoing *o, const struct disk_flight_view *view)
+{
+	switch (view->state) {
+	case DISK_FLIGHT_QUICK:
+	case DISK_FLIGHT_UNKNOWN:
+		return true;
+	case DISK_FLIGHT_SLOW:
+		return 2 * view->mean_us < outgoing_disks_settle_us(o);
+	case DISK_FLIGHT_NONE:
+	case DISK_FLIGHT_STILL:
+		break;
+	}
+	return false;
+}
+
+/* A look that is not answered is no reason to fail, nor to ask for more. */
+static int look(struct outgoing *o, bool watch, struct disk_flight_view *view, struct errtext *err)
+{
+	int ret =
+		o->world->disks.look(o->disks.flight, o->guest.monitor, watch, LOOK_MS, view, err);
+
+	if (ret != -ETIMEDOUT) {
+		o->disks.unanswered = 0;
+		return ret;
+	}
+	o->disks.forsaken = ++o->disks.unanswered == UNANSWERED_MAX;
+	*view = (struct disk_flight_view){DISK_FLIGHT_SLOW, LOOK_MS * 1000};
+	return 0;
+}
+
+static int ask(struct outgoing *o, bool *settled, struct errtext *err)
+{
+	uint64_t end = o->world->now_us() + WATCH_US;
+	struct disk_flight_view view;
+	bool watch = true;
+
+	for (;;) {
+		int ret = look(o, watch, &view, err);
+
+		if (ret < 0)
+			return ret;
+		if (view.state == DISK_FLIGHT_NONE) {
+			o->disks.way = OUTGOING_DISKS_IDLE;
+			*settled = true;
+			return 0;
+		}
+		if (is_cheap(o, &view))
+			return drain(o, settled, err);
+		if (view.state != DISK_FLIGHT_STILL || o->world->now_us() >= end)
+			return 0;
+		o->world->pause(WATCH_STEP_US);
+		watch = false;
+	}
+}
+
+int outgoing_disks_quiesce(void *opaque, bool *settled, struct errtext *err)
+{
+	struct outgoing *o = opaque;
+	int ret = 0;
+
+	o->disks.way = OUTGOING_DISKS_UNDRAINED;
+	if (!o->disks.forsaken && !o->libvirt.gate_opened)
+		ret = ask(o, settled, err);
+	/* What becomes of a guest whose suspects nobody minds. */
+	if (ret == 0 && !*settled && failure_point("undrained") < 0)
+		*settled = true;
+	return ret;
+}
+
+void outgoing_disks_note_round(struct outgoing *o, const struct source_round *round)
+{
+	o->disks.suspects = round->suspects;
+	if (!round->live || !o->disks.flight)
+		o->disks.way = OUTGOING_DISKS_NONE;
+	else if (round->suspect)
+		o->disks.way = OUTGOING_DISKS_UNDRAINED;
+}
+
+/* ---- by the driving thread ---- */
+
+const char *outgoing_disks_account(struct outgoing *o)
+{
+	static const char *const names[] = {
+		[OUTGOING_DISKS_NONE] = NULL,
+		[OUTGOING_DISKS_IDLE] = "idle",
+		[OUTGOING_DISKS_DRAINED] = "drained",
+		[OUTGOING_DISKS_UNDRAINED] = "undrained",
+	};
+
+	o->disks.drained += o->disks.way == OUTGOING_DISKS_DRAINED;
+	o->disks.undrained += o->disks.way == OUTGOING_DISKS_UNDRAINED;
+	if (o->disks.forsaken && !o->disks.told) {
+		o->disks.told = true;
+		report_event(o->report, "warning", o->phase,
+			     "QEMU did not say in time that the guest's disk requests had ended: "
+			     "its storage is slow, or hangs. It is not asked again; what disk "
+			     "reads may have changed is looked at again when the guest stops");
+	}
+	return names[o->disks.way];
+}
