@@ -9,6 +9,7 @@
 //     | <------------------------------- hello reply ---- |  version chosen, host UUID, boot
 //     | -- PREPARE: domain, RAM blocks -----------------> |
 //     | <----------- QUEUED(ahead), until it has a turn -- |
+//     | <-- BACKING, of a strained guest: shared files? -- |
 //     | <------- PREPARED: monitor and stream sockets --- |
 //     | == hello(tunnel): libvirt's RPC, raw bytes =====> |  libvirt starts the guest's QEMU there
 //     | == hello(ram i), i = 0..streams-1: RAM frames ==> |
@@ -84,8 +85,9 @@
 #define WIRE_SILENCE_MAX_MS 3600000u
 #define WIRE_NAME_MAX 255 /* bytes in a domain name, without NUL */
 
-/* Feature bits. Version 2 has none that are optional; a bit stands for a thing both must know. */
-#define WIRE_FEATURES 0ull
+/* Feature bits: a bit stands for a thing that both must know. */
+#define WIRE_FEATURE_BACKING (1ull << 0) /* BACKING is said; private memory may stay private */
+#define WIRE_FEATURES WIRE_FEATURE_BACKING
 
 /* ---- hello ---- */
 
@@ -174,6 +176,7 @@ enum wire_type {
 	WIRE_PROOF,
 	WIRE_PROVEN,
 	WIRE_WAITING,
+	WIRE_BACKING,
 	WIRE_TYPE_END_
 };
 
@@ -280,6 +283,11 @@ struct wire_message {
 		} ping; /* PING and PONG; CLOCK_REALTIME;
 			 * PONG repeats sent_us and
 			 * adds its own time */
+		struct {
+			bool shared;	  /* there is room for the guest's memory in files that can
+					   * be tracked */
+			const char *text; /* where; or why not */
+		} backing;
 		const struct wire_digest *digest;
 		struct {
 			uint32_t ahead; /* migrations to come in before this one */

@@ -268,6 +268,19 @@ static int get_queued(struct wire_reader *r, struct wire_message *m, struct errt
 	return 0;
 }
 
+static void put_backing(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u8(w, m->backing.shared);
+	put_text(w, m->backing.text);
+}
+
+static int get_backing(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	int rc = get_flag(r, &m->backing.shared, err);
+
+	return rc ? rc : get_text(r, &m->backing.text, err);
+}
+
 static void put_listen(struct wire_writer *w, const struct wire_message *m)
 {
 	wire_put_u8(w, m->listen.prove);
@@ -494,6 +507,7 @@ static const struct wire_row {
 	[WIRE_PROOF] = {"PROOF", put_proof, get_proof},
 	[WIRE_PROVEN] = {"PROVEN", put_proven, get_proven},
 	[WIRE_WAITING] = {"WAITING", put_abort, get_abort},
+	[WIRE_BACKING] = {"BACKING", put_backing, get_backing},
 	[WIRE_RESUMED] = {"RESUMED", put_resumed, get_resumed},
 	[WIRE_FINISH] = {"FINISH"},
 	[WIRE_FINISHED] = {"FINISHED"},
@@ -600,6 +614,9 @@ void wire_message_destroy(struct wire_message *m)
 	case WIRE_PREPARED:
 		free((void *)m->prepared.monitor_path);
 		free((void *)m->prepared.stream_path);
+		break;
+	case WIRE_BACKING:
+		free((void *)m->backing.text);
 		break;
 	case WIRE_LISTENING:
 		free((void *)m->listening.text);

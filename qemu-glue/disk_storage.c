@@ -5,9 +5,6 @@
 // the table ("Migration without shared storage is unsafe"), so the table is libvirt's, by the same
 // magic numbers: to know more file systems than libvirt would promise what it then refuses. Two
 // FUSE file systems are told by their name in mountinfo, as FUSE has one number for all.
-//
-// The path is looked up below /proc/PID/root with RESOLVE_IN_ROOT: an absolute symbolic link in a
-// container then leads to the container's file, not to the host's.
 #include "disk_storage.h"
 
 #include <errno.h>
@@ -16,11 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/syscall.h>
 #include "cleanup.h"
+#include "process_root.h"
 
 #define FUSE_MAGIC 0x65735546u
 #define CONF_PATH "/etc/libvirt/qemu.conf"
@@ -39,36 +35,6 @@ static const unsigned int shared_magic[] = {
 };
 
 static const char *const shared_fuse[] = {"fuse.glusterfs", "fuse.quobyte"};
-
-static int open_root(pid_t qemu)
-{
-	char path[32] = "/";
-
-	if (qemu)
-		snprintf(path, sizeof(path), "/proc/%d/root", qemu);
-	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-}
-
-static int open_in(int root, const char *path, int flags)
-{
-	struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
-
-	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
-}
-
-/* The path, or what of it can be reached. Cuts it. */
-static int open_nearest(int root, char *path)
-{
-	int fd = open_in(root, path, O_PATH);
-
-	while (fd < 0 && path[0] == '/' && path[1]) {
-		char *slash = strrchr(path, '/');
-
-		slash[slash == path] = '\0';
-		fd = open_in(root, path, O_PATH);
-	}
-	return fd;
-}
 
 /* The type of this mount in a mountinfo file; false: not there. */
 static bool find_mount(const char *path, uint64_t id, char *type, size_t size)
@@ -118,9 +84,9 @@ static bool is_shared(unsigned int magic, const char *fs)
 
 int disk_storage_look(pid_t qemu, const char *path, struct disk_storage *out, struct errtext *err)
 {
-	_cleanup_close_ int root = open_root(qemu);
+	_cleanup_close_ int root = process_root_open(qemu);
 	_cleanup_free_ char *copy = strdup(path);
-	_cleanup_close_ int fd = root >= 0 && copy ? open_nearest(root, copy) : -1;
+	_cleanup_close_ int fd = root >= 0 && copy ? process_root_open_nearest(root, copy) : -1;
 	struct statfs fs;
 	unsigned int magic;
 
@@ -141,8 +107,8 @@ int disk_storage_look(pid_t qemu, const char *path, struct disk_storage *out, st
 bool disk_storage_overridden(pid_t qemu)
 {
 	static const char key[] = "shared_filesystems";
-	_cleanup_close_ int root = open_root(qemu);
-	int fd = root < 0 ? -1 : open_in(root, CONF_PATH, O_RDONLY);
+	_cleanup_close_ int root = process_root_open(qemu);
+	int fd = root < 0 ? -1 : process_root_open_in(root, CONF_PATH, O_RDONLY);
 	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	_cleanup_free_ char *line = NULL;
 	size_t len = 0;

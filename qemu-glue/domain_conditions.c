@@ -359,8 +359,9 @@ static void judge_ready(const struct domain_facts *f, const struct lane_facts *l
 			f->name,
 			f->source == DOMAIN_MEMORY_MEMFD
 				? ""
-				: "; it arrives in shared files, and needs no straining from "
-				  "then on");
+				: "; it arrives in shared files, where the destination's "
+				  "memory_backing_dir is on tmpfs, and stays private where it is "
+				  "not");
 	else if (lane->looked && f->direct_disks)
 		conditions_add(out, LANE, CONDITION_TRUE, "Ready",
 			       "all memory of domain %s is in shared named files and can be "

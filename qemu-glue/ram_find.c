@@ -211,8 +211,7 @@ static int consider_private(struct finder *f, const struct maps_entry *e)
 
 	if (e->executable || e->path[0] == '[' || e->end - e->start < RAM_FIND_PRIVATE_MIN)
 		return 0;
-	while (ret == 0 && !f->writable && !e->path[0] &&
-	       (backend = ram_backends_within(f->known, at, e->end))) {
+	while (ret == 0 && !e->path[0] && (backend = ram_backends_within(f->known, at, e->end))) {
 		ret = add_private(f, backend);
 		at = backend->addr + backend->size;
 	}

@@ -45,8 +45,8 @@ struct ram_find_report {
  * or if any RAM could not be used: all or nothing. */
 int ram_find(pid_t pid, bool writable, struct ram_map *map, struct errtext *err);
 
-/* The same for a guest whose memory backends QEMU has told: memfds are taken too, and without
- * `writable` private memory, which is not mapped (ram_private.h). -ENOTSUP also if a backend is not
+/* The same for a guest whose memory backends QEMU has told: memfds are taken too, and
+ * private memory, which is not mapped (ram_private.h). -ENOTSUP also if a backend is not
  * where QEMU says, or not of a kind that can be used. */
 int ram_find_known(pid_t pid, bool writable, const struct ram_backends *known, struct ram_map *map,
 		   struct errtext *err);

@@ -15,6 +15,8 @@ setup() {
 
 teardown() {
 	"$TESTBED" heal
+	"$TESTBED" memory-dir a tmpfs
+	"$TESTBED" memory-dir b tmpfs
 	stop_receive
 }
 
@@ -138,4 +140,79 @@ runs_once() {
 	until_true 60 runs_once handed
 	"$TESTBED" wait-verified handed 60
 	"$TESTBED" destroy handed
+}
+
+# is_private HOST NAME: the memory of the guest there is QEMU's own.
+is_private() {
+	[[ $(virsh_of "$1" "$2" dumpxml "$2") != *"access mode='shared'"* && $(reason_for "$1" "$2") == Strained ]]
+}
+
+# decided: what the latest migration said of it.
+decided() {
+	jq -r 'select(.event == "decision") | .message' "$TX_LOG"
+}
+
+@test "where memory_backing_dir is on a disk the guest stays private, there and back, ten times" {
+	guest keeps --memory 256 --fill 48 --period 2 --dirty 32 --rate 50 --private
+	"$TESTBED" memory-dir a disk
+	"$TESTBED" memory-dir b disk
+	for _ in 1 2 3 4 5; do
+		cross a keeps --verify
+		is_private b keeps
+		cross b keeps
+		is_private a keeps
+	done
+	[[ $(decided) == *'memory stays private: the destination'*'is not on tmpfs'* ]]
+	"$TESTBED" wait-verified keeps 60
+}
+
+@test "where it is on tmpfs the guest stays private if that is asked for, and is made ready otherwise" {
+	cross a keeps --keep-private --verify
+	is_private b keeps
+	cross b keeps
+	[ "$(reason_for a keeps)" = Ready ]
+	"$TESTBED" wait-verified keeps 60
+	"$TESTBED" destroy keeps
+}
+
+# resident HOST NAME: MiB that the guest's QEMU has.
+resident() {
+	awk '/^Rss:/ { print int($2 / 1024) }' "/proc/$("$TESTBED" qemu-pid "$1" "$2")/smaps_rollup"
+}
+
+@test "what the guest never used has no memory at the destination" {
+	local before after
+	guest thin --memory 1024 --fill 32 --period 2 --dirty 16 --rate 10 --private
+	before=$(resident a thin)
+	cross a thin --keep-private --verify
+	after=$(resident b thin)
+	echo "$before MiB there, $after MiB here" >&3
+	[ "$after" -lt $((before + 100)) ]
+	"$TESTBED" wait-verified thin 60
+	"$TESTBED" destroy thin
+}
+
+@test "NUMA nodes stay private, with a cap" {
+	guest nodes --memory 256 --numa 2 --fill 32 --period 2 --dirty 16 --rate 10 --private
+	cross a nodes --keep-private --bandwidth 100Mi --verify
+	is_private b nodes
+	"$TESTBED" wait-verified nodes 60
+	"$TESTBED" destroy nodes
+}
+
+@test "whatever breaks, a guest that would stay private runs on at the source" {
+	guest frail --memory 256 --fill 64 --period 2 --dirty 32 --rate 20 --private
+	"$TESTBED" memory-dir b disk
+	PERMITTED=$(permitted_downtime a frail)
+	breaks later-round stop_receive
+	breaks last-pass network_cut
+	breaks completed migrate_killed
+	receive b --once
+	migrate a frail --post-copy=now
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PreCopy ]
+	reason_says 'post-copy is not possible'
+	is_private b frail
+	"$TESTBED" wait-verified frail 60
+	"$TESTBED" destroy frail
 }

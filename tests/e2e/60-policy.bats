@@ -75,6 +75,7 @@ refused() {
 	shows maxDowntimeMs 300 default
 	shows parallelOutboundMigrationsPerNode 2 default
 	shows parallelInboundMigrationsPerNode 2 default
+	shows keepPrivateMemory false default
 	shows network - default
 	shows disableTLS false default
 	grep -qx "No policies were given." <<<"$output"

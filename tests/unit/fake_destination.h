@@ -106,6 +106,10 @@ struct fake_destination {
 	unsigned int monitor_late; /* so many tries; under lock */
 	enum wire_type odd;	   /* X; PREPARED if not set */
 	bool trial;		   /* the source only asks */
+	bool strained;		   /* the source's QEMU sends the memory */
+	uint64_t features;	   /* that the source knows, too */
+	bool private_here;	   /* QEMU has its memory to itself */
+	struct memory_dir memory_dir;
 	/* of a session that another process began */
 	enum domain_state libvirt_said; /* at the first look */
 	bool all_has_come, nothing_inside, locked;
@@ -116,8 +120,10 @@ struct fake_destination {
 	struct record record;
 	bool recorded;
 	enum fake_guard guard;
-	char sent[256]; /* to the source: "PREPARED READY RELEASED ..." */
-	char why[1024]; /* the text of ABORT */
+	char sent[256];	    /* to the source: "PREPARED READY RELEASED ..." */
+	char why[1024];	    /* the text of ABORT */
+	char backing[1024]; /* ... and of BACKING */
+	bool backing_shared;
 	struct fake_link links[FAKE_LINKS];
 	unsigned int link_count;
 	char lacks[1024];    /* what the user of this host was told, the latest */
@@ -178,8 +184,9 @@ static inline void fake_monitor_answer(struct fake_destination *d, int fd, const
 		return;
 	if (strstr(line, "x-ignore-shared") && !fake_monitor_refuses(d, line))
 		atomic_fetch_add(strstr(line, "true") ? &d->on : &d->off, 1);
-	len = snprintf(text, sizeof(text), "{\"%s\": {}, \"id\": %lu}\r\n",
+	len = snprintf(text, sizeof(text), "{\"%s\": %s, \"id\": %lu}\r\n",
 		       fake_monitor_refuses(d, line) ? "error" : "return",
+		       strstr(line, "human-monitor-command") ? "\"\"" : "{}",
 		       id ? strtoul(id + 5, NULL, 10) : 0);
 	if (send(fd, text, (size_t)len, MSG_NOSIGNAL) < 0)
 		return; /* the session has closed its end */
@@ -280,13 +287,16 @@ static inline int fake_find_ram(pid_t qemu, bool writable, const struct ram_back
 {
 	struct fake_destination *d = fake_here;
 
-	(void)known;
+	cr_assert_eq(!!known, d->strained);
 	cr_assert_eq(qemu, getpid());
 	cr_assert(writable);
 	if (d->failing == FAKE_STEP_FIND_RAM)
 		return errtext_set(err, -ENOTSUP, "no RAM, as the test wants it");
-	guest_ram_add(ram, d->failing == FAKE_STEP_OTHER_RAM ? "other.ram" : "pc.ram",
-		      FAKE_RAM_BYTES, RAM_PAGE_SIZE);
+	if (d->private_here)
+		guest_ram_add_private(ram, "pc.ram", FAKE_RAM_BYTES);
+	else
+		guest_ram_add(ram, d->failing == FAKE_STEP_OTHER_RAM ? "other.ram" : "pc.ram",
+			      FAKE_RAM_BYTES, RAM_PAGE_SIZE);
 	d->qemu_ram = (void *)(uintptr_t)ram->blocks[0].qemu_addr;
 	return 0;
 }
@@ -743,8 +753,17 @@ static inline void fake_take_mail(struct mailbox *m, uint64_t deadline_us, struc
 		d->now_us = deadline_us;
 }
 
+static inline int fake_look_at_memory_dir(const char *socket_path, bool own, struct memory_dir *out,
+					  struct errtext *err)
+{
+	(void)own;
+	*out = fake_here->memory_dir;
+	return out->path[0] ? 0 : errtext_set(err, -ENOENT, "%s: nobody knows", socket_path);
+}
+
 static const struct incoming_world fake_world = {
 	.open_host = host_open,
+	.look_at_memory_dir = fake_look_at_memory_dir,
 	.join_queue = fake_join_queue,
 	.open_dir = fake_open_dir,
 	.find_record = fake_find_record,
@@ -848,6 +867,7 @@ static inline void fake_prepare(const struct fake_destination *d, int fd)
 					     .silence_ms = WIRE_SILENCE_MAX_MS,
 					     .running = !d->paused,
 					     .autostart = d->autostart,
+					     .strained = d->strained,
 					     .trial = d->trial,
 					     .ram = d->shape}};
 
@@ -879,6 +899,10 @@ static inline void fake_read_sent(struct fake_destination *d)
 			strcat(strcat(d->sent, d->sent[0] ? " " : ""), wire_type_name(m.type));
 			if (m.type == WIRE_ABORT)
 				strcpy(d->why, m.abort.text);
+			if (m.type == WIRE_BACKING) {
+				strcpy(d->backing, m.backing.text);
+				d->backing_shared = m.backing.shared;
+			}
 		}
 		wire_message_destroy(&m);
 	}
@@ -923,7 +947,7 @@ static inline void fake_read_record(struct fake_destination *d)
 static inline void fake_destination_run(struct fake_destination *d, const char *script)
 {
 	struct wire_hello hello = {.kind = WIRE_KIND_CONTROL};
-	const struct door_terms terms = {0};
+	const struct door_terms terms = {.features = d->features};
 	int pair[2];
 
 	d->script = script;

@@ -70,6 +70,8 @@ static struct world {
 	uint64_t suspects;	 /* left by a round */
 	pid_t mapper;		 /* somebody who has mapped its memory since */
 	const char *refusal;	 /* of post-copy */
+	uint64_t features;	 /* that the destination knows, too */
+	const char *not_shared;	 /* why no memory can be shared there; NULL: it can */
 	const char *stream_path; /* that the destination names; NULL: the right one */
 	char debts[64];		 /* discard-data in the record of a migration before */
 	enum page_link_state link_end;
@@ -107,6 +109,7 @@ static struct world {
 	struct gate_options gate;
 	struct forward_options tunnel, qemu_stream;
 	struct libvirt_job_options job;
+	char job_xml[1024]; /* for the destination */
 	struct source_options source;
 	struct source_stats stats;
 	struct page_link_options link;
@@ -179,6 +182,9 @@ static inline void world_says(uint64_t type)
 		m.prepared.monitor_path = strdup("/monitor");
 		m.prepared.stream_path =
 			strdup(world.stream_path ? world.stream_path : world.o->place.dir.stream);
+	} else if (type == WIRE_BACKING) {
+		m.backing.shared = !world.not_shared;
+		m.backing.text = strdup(world.not_shared ? world.not_shared : "/ram");
 	} else if (type == WIRE_LISTENING) {
 		m.listening.text = strdup(world.refusal ? world.refusal : "");
 	} else if (type == WIRE_ABORT) {

@@ -277,6 +277,8 @@ static inline int world_dial(const struct peer *peer, enum wire_kind kind, unsig
 	close(ends[1]);
 	*line = line_plain(ends[0]);
 	if (terms)
+		terms->features = world.features;
+	if (terms)
 		memset(&terms->host, 7, sizeof(terms->host));
 	return 0;
 }
@@ -316,6 +318,8 @@ static inline int world_control_new(const struct control_options *options, struc
 	world.alive++;
 	*out = (struct control *)&world.control;
 	cr_assert_eq(options->first->type, WIRE_PREPARE);
+	if (world.features && world.strained)
+		world_at(500, world_says, WIRE_BACKING);
 	world_at(1000, world_says, WIRE_PREPARED);
 	return 0;
 }
@@ -572,6 +576,7 @@ static inline int world_job_start(const struct libvirt_job_options *options,
 	if (world_fails("start job", err))
 		return world.fail_code;
 	world.job = *options;
+	snprintf(world.job_xml, sizeof(world.job_xml), "%s", options->destination_xml);
 	world.job_runs = world.web->info.job = true;
 	world.alive++;
 	*out = (struct libvirt_job *)&world.job;

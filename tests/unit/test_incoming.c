@@ -216,6 +216,88 @@ Test(incoming, a_proof_is_given_up)
 	fake_destination_destroy(d);
 }
 
+/* ---- memory that the source's QEMU has to itself ---- */
+
+static struct fake_destination *new_strained(uint64_t features, const char *path, bool fit,
+					     uint64_t free)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->strained = true;
+	d->shape.blocks[0].allocated = FAKE_RAM_BYTES;
+	d->features = features;
+	d->libvirt_says = DOMAIN_RUNNING;
+	snprintf(d->memory_dir.path, sizeof(d->memory_dir.path), "%s", path);
+	d->memory_dir.fit = fit;
+	d->memory_dir.free = free;
+	return d;
+}
+
+Test(incoming, the_source_is_told_whether_memory_can_be_shared_here)
+{
+	static const struct {
+		const char *path;
+		bool fit, shared;
+		uint64_t free;
+		const char *text;
+	} cases[] = {
+		{"/ram", true, true, 1 << 20, "/ram"},
+		{"/ram", true, true, UINT64_MAX, "/ram"},
+		{"/ram", true, false, 4096, "has room for 0 MiB"},
+		{"/disk", false, false, UINT64_MAX, "/disk, is not on tmpfs"},
+		{"", true, false, 0, "nobody knows"},
+	};
+
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct fake_destination *d = new_strained(WIRE_FEATURE_BACKING, cases[i].path,
+							  cases[i].fit, cases[i].free);
+
+		fake_destination_run(d, "rREF");
+		cr_expect(d->result.arrived);
+		cr_expect_str_eq(d->sent,
+				 "BACKING PREPARED READY SYNCED RELEASED RESUMED FINISHED");
+		cr_expect_eq(d->backing_shared, cases[i].shared, "case %u", i);
+		cr_expect(strstr(d->backing, cases[i].text), "%s", d->backing);
+		cr_expect_eq(d->on + d->off, 0, "the capability is no matter");
+		fake_destination_destroy(d);
+	}
+}
+
+Test(incoming, an_older_source_is_told_nothing)
+{
+	struct fake_destination *d = new_strained(0, "/ram", true, UINT64_MAX);
+
+	fake_destination_run(d, "rREF");
+	cr_assert(d->result.arrived);
+	cr_assert_str_eq(d->sent, "PREPARED READY SYNCED RELEASED RESUMED FINISHED");
+	fake_destination_destroy(d);
+}
+
+Test(incoming, a_guest_arrives_in_private_memory)
+{
+	struct fake_destination *d = new_strained(WIRE_FEATURE_BACKING, "/disk", false, 0);
+
+	d->private_here = true;
+	fake_destination_run(d, "rDREF");
+	cr_assert(d->result.arrived);
+	cr_assert_eq(((uint8_t *)d->qemu_ram)[FAKE_PAGE * RAM_PAGE_SIZE + 17], FAKE_BYTE);
+	cr_assert_eq(d->result.ram_bytes, FAKE_RAM_BYTES);
+	fake_destination_destroy(d);
+}
+
+Test(incoming, post_copy_into_private_memory_is_refused_and_pre_copy_goes_on)
+{
+	struct fake_destination *d = new_strained(WIRE_FEATURE_BACKING, "/disk", false, 0);
+
+	d->private_here = true;
+	fake_destination_run(d, "LrREF");
+	cr_assert(d->result.arrived && !d->result.post_copy);
+	cr_assert_str_eq(d->sent,
+			 "BACKING PREPARED READY LISTENING SYNCED RELEASED RESUMED FINISHED");
+	cr_assert_eq(d->inside, 0);
+	fake_destination_destroy(d);
+}
+
 /* ---- QEMU's stream ---- */
 
 /* A crash between the two would leave a guest that runs, and a record that denies it. */

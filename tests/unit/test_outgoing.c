@@ -127,6 +127,67 @@ Test(outgoing, does_not_post_copy_memory_that_qemu_sends)
 	world_teardown();
 }
 
+/* ---- how private memory arrives ---- */
+
+Test(outgoing, private_memory_becomes_shared_where_that_can_be)
+{
+	world_setup();
+	world.strained = true;
+	world.features = WIRE_FEATURE_BACKING;
+	cr_expect_eq(go(plainly), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect(strstr(world.job_xml, "shared"), "%s", world.job_xml);
+	cr_expect_not(world_said("stays private"), "%s", world.said);
+	world_teardown();
+}
+
+Test(outgoing, private_memory_stays_so_where_it_cannot)
+{
+	world_setup();
+	world.strained = true;
+	world.features = WIRE_FEATURE_BACKING;
+	world.not_shared = "there is no tmpfs";
+	cr_expect_eq(go(plainly), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_not(strstr(world.job_xml, "shared"), "%s", world.job_xml);
+	cr_expect(world_said("stays private: there is no tmpfs"), "%s", world.said);
+	world_teardown();
+}
+
+static void keeping(struct outgoing_options *o)
+{
+	o->keep_private = true;
+}
+
+Test(outgoing, private_memory_stays_so_if_that_is_wanted)
+{
+	world_setup();
+	world.strained = true;
+	world.features = WIRE_FEATURE_BACKING;
+	cr_expect_eq(go(keeping), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_not(strstr(world.job_xml, "shared"), "%s", world.job_xml);
+	world_teardown();
+}
+
+/* It knows shared files only. */
+Test(outgoing, an_older_destination)
+{
+	world_setup();
+	world.strained = true;
+	cr_expect_eq(go(plainly), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect(strstr(world.job_xml, "shared"), "%s", world.job_xml);
+	world_teardown();
+	world_setup();
+	world.strained = true;
+	cr_expect_eq(go(keeping), EXIT_REFUSED);
+	world_judge(EXIT_REFUSED);
+	cr_expect(strstr(world.result.reason, "leave out --keep-private"), "%s",
+		  world.result.reason);
+	world_teardown();
+}
+
 Test(outgoing, a_stream_that_cannot_be_strained_ends_it)
 {
 	world_setup();

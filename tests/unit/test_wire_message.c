@@ -100,6 +100,9 @@ static void sample(enum wire_type type, struct wire_message *m)
 		m->digest = &digest_sample;
 	} else if (type == WIRE_QUEUED) {
 		m->queued.ahead = 3;
+	} else if (type == WIRE_BACKING) {
+		m->backing.shared = true;
+		m->backing.text = "there";
 	} else if (type == WIRE_LISTEN) {
 		m->listen.prove = true;
 	} else if (type == WIRE_PROOF) {
@@ -276,6 +279,7 @@ static const char *const bytes_v1[WIRE_TYPE_END_] = {
 		"11907e6c5a483624129885725f4c392613",
 	[WIRE_PROVEN] = "190000001000000001000000000000000300000000000000",
 	[WIRE_WAITING] = "1a0000000a00000007006e6f20726f6f6d00",
+	[WIRE_BACKING] = "1b000000080000000105007468657265",
 };
 
 static void check_bytes(const struct wire_message *m)

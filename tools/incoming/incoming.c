@@ -63,6 +63,7 @@ static struct incoming *incoming_new(struct receiver *r, enum incoming_state sta
 	in->world = r->opt.world;
 	memcpy(in->session, hello->session, sizeof(in->session));
 	snprintf(in->peer, sizeof(in->peer), "%s", terms->peer);
+	in->features = terms->features;
 	in->joined.secret = terms->secret;
 	incoming_place_init(in);
 	incoming_monitor_init(in);

@@ -99,10 +99,22 @@ static int check_page_sizes(struct incoming *in)
 	return 0;
 }
 
+/* Who is missing a page of it could not be given one from outside. */
+static int check_shared(struct incoming *in)
+{
+	return ram_map_has_private(&in->ram)
+		       ? errtext_set(&in->err, -ENOTSUP,
+				     "post-copy is not possible: the guest's memory is private to "
+				     "QEMU on the destination")
+		       : 0;
+}
+
 static int get_ready(struct incoming *in)
 {
-	int ret = check_page_sizes(in);
+	int ret = check_shared(in);
 
+	if (ret == 0)
+		ret = check_page_sizes(in);
 	/* Once the guest runs here a page that finds no room makes it wait. */
 	if (ret == 0)
 		ret = ram_room_check(&in->ram, &in->prepare.ram, &in->err);

@@ -140,6 +140,7 @@ int incoming_prepare(struct incoming *in, struct line line)
 	if (ret == 0) {
 		incoming_live_start(in, line.fd);
 		incoming_joined_prepare(in);
+		ret = incoming_backing_tell(in);
 	}
 	return ret < 0 ? ret : control_send(in->control, &prepared);
 }

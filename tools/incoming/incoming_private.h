@@ -27,6 +27,7 @@ struct incoming {
 	struct receiver *receiver;
 	const struct incoming_world *world; /* the receiver's */
 	uint8_t session[WIRE_SESSION_SIZE];
+	uint64_t features;	     /* WIRE_FEATURE_..., that the source knows, too */
 	char peer[TLS_SUBJECT_SIZE]; /* the source's certificate's subject; "" without TLS */
 	struct incoming *next;	     /* under the receiver's lock */
 
@@ -110,6 +111,11 @@ void incoming_lacking_for_good(struct incoming *in, const char *why);
 /* incoming_prepare.c */
 /* From PREPARE to PREPARED: wait for a turn, take the guest's directory. the line becomes ours. */
 int incoming_prepare(struct incoming *in, struct line line);
+
+/* incoming_backing.c */
+/* How can the memory of a strained guest be had here? The source is told, if it wants to know. As
+ * control_send. */
+int incoming_backing_tell(struct incoming *in);
 
 /* incoming_attach.c */
 /* Reach QEMU, find its RAM, empty it. */

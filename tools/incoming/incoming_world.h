@@ -11,6 +11,7 @@
 #include "errtext.h"
 #include "host.h"
 #include "mailbox.h"
+#include "memory_dir.h"
 #include "qmp.h"
 #include "ram_keep.h"
 #include "ram_map.h"
@@ -22,6 +23,10 @@ struct ram_backends;
 struct incoming_world {
 	/* libvirt_host.h: host_open */
 	int (*open_host)(const char *socket_path, struct host **out, struct errtext *err);
+
+	/* memory_dir.h: memory_dir_look */
+	int (*look_at_memory_dir)(const char *socket, bool own, struct memory_dir *out,
+				  struct errtext *err);
 
 	/* slot.h, guest_dir.h, guard.h: slot_join, guest_dir_open, record_find, guard_start */
 	int (*join_queue)(const char *dir, struct slot **out, struct errtext *err);

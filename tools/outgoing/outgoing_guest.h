@@ -31,7 +31,7 @@ struct outgoing_guest {
 	 * it. */
 	bool strained;
 	struct ram_backends backends;
-	bool arrives_shared; /* it is private here, and is not there */
+	bool arrives_shared; /* it is private here, and is not there, if that can be */
 };
 
 /* Nothing is open yet. */

@@ -20,6 +20,7 @@
 
 static void (*const messages[WIRE_TYPE_END_])(struct outgoing *o, struct wire_message *m) = {
 	[WIRE_QUEUED] = outgoing_queue_take,
+	[WIRE_BACKING] = outgoing_peer_take_backing,
 	[WIRE_PREPARED] = outgoing_peer_take_prepared,
 	[WIRE_READY] = outgoing_peer_take_ready,
 	[WIRE_SYNCED] = outgoing_round_take_synced,

@@ -61,6 +61,7 @@ static int check_other_host(struct outgoing *o, const struct door_terms *terms)
 			"name another one; cloned hosts need a host_uuid of their own "
 			"in libvirtd.conf",
 			o->opt->destination);
+	o->peer.features = terms->features;
 	o->peer.at.who = terms->host; /* and no other one from now on */
 	return ret;
 }
@@ -146,6 +147,12 @@ void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail)
 	if (!outgoing_is_handed_over(o))
 		outgoing_fail(o, mail->result, "lost the destination %s: %s", o->opt->destination,
 			      mail->text);
+}
+
+void outgoing_peer_take_backing(struct outgoing *o, struct wire_message *m)
+{
+	o->peer.no_shared_files = !m->backing.shared;
+	strcpy(o->peer.backing, m->backing.text);
 }
 
 void outgoing_peer_take_prepared(struct outgoing *o, struct wire_message *m)

@@ -20,6 +20,9 @@ struct outgoing_peer {
 	struct wire_cost *cost; /* NULL until connected, as is control */
 	struct control *control;
 	/* what it has said */
+	uint64_t features;    /* WIRE_FEATURE_..., of those that we know */
+	bool no_shared_files; /* BACKING: no room for the guest's memory in files, and why */
+	char backing[WIRE_TEXT_MAX + 1];
 	bool accepted; /* PREPARED: the guest may come, with these paths */
 	char monitor_path[WIRE_TEXT_MAX + 1], stream_path[WIRE_TEXT_MAX + 1];
 	bool ready;    /* READY: it is attached to the guest's QEMU there */
@@ -52,7 +55,8 @@ void outgoing_peer_note_finished(struct outgoing *o);
 
 /* MAIL_CONTROL_LOST */
 void outgoing_peer_take_lost(struct outgoing *o, struct mail *mail);
-/* PREPARED, READY, RELEASED, FINISHED, ABORT */
+/* BACKING, PREPARED, READY, RELEASED, FINISHED, ABORT */
+void outgoing_peer_take_backing(struct outgoing *o, struct wire_message *m);
 void outgoing_peer_take_prepared(struct outgoing *o, struct wire_message *m);
 void outgoing_peer_take_ready(struct outgoing *o, struct wire_message *m);
 void outgoing_peer_take_released(struct outgoing *o, struct wire_message *m);

@@ -13,6 +13,7 @@
 #include "outgoing_round.h"
 #include "outgoing_state.h"
 #include "outgoing_status.h"
+#include "outgoing_strain.h"
 
 /* libvirt starting a QEMU; a large preallocated guest takes its time. */
 #define PREPARE_MS 300000
@@ -89,8 +90,10 @@ static bool is_ready(const struct outgoing *o)
 
 int outgoing_setup_prepare(struct outgoing *o)
 {
-	int ret = outgoing_place_hold(o);
+	int ret = outgoing_strain_choose(o);
 
+	if (ret == 0)
+		ret = outgoing_place_hold(o);
 	if (ret == 0)
 		ret = outgoing_guest_add_monitor(o);
 	if (ret == 0)

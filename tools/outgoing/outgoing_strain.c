@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// QEMU's stream, of a guest whose memory QEMU sends itself.
+// A guest whose memory QEMU sends itself: QEMU's stream, and how the memory arrives.
 #include "outgoing_strain.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include "outgoing_limits.h"
 #include "outgoing_private.h"
 #include "outgoing_state.h"
@@ -13,6 +14,35 @@
 #define RAISE_US 1000000
 /* What even a busy host manages. */
 #define SLOWEST_BYTES_PER_MS 100000
+
+/* ---- how the memory arrives ---- */
+
+static int refuse_older(struct outgoing *o)
+{
+	o->libvirt.refused = true;
+	return outgoing_fail(o, -ENOTSUP,
+			     "the destination's dray is an older one, which takes private memory "
+			     "in only where it becomes shared: leave out --keep-private, or update "
+			     "dray there");
+}
+
+/* A destination that has said nothing is an older one, which knows shared files only. */
+int outgoing_strain_choose(struct outgoing *o)
+{
+	char text[WIRE_TEXT_MAX + 64];
+
+	if (!o->guest.arrives_shared || (!o->opt->keep_private && !o->peer.no_shared_files))
+		return 0;
+	if (!(o->peer.features & WIRE_FEATURE_BACKING))
+		return refuse_older(o);
+	o->guest.arrives_shared = false;
+	snprintf(text, sizeof(text), "the guest's memory stays private: %s",
+		 o->opt->keep_private ? "--keep-private" : o->peer.backing);
+	report_event(o->report, "decision", o->phase, text);
+	return 0;
+}
+
+/* ---- QEMU's stream ---- */
 
 uint64_t outgoing_strain_patience_ms(const struct outgoing *o)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// QEMU's stream, of a guest whose memory QEMU sends itself: when it is read, and when QEMU may stop
-// the guest. Driving thread only.
+// A guest whose memory QEMU sends itself: when QEMU's stream is read, when QEMU may stop the guest,
+// and how the memory arrives. Driving thread only.
 //
 // QEMU sends all memory once while the guest runs, then again what was written meanwhile, until it
 // expects to be through with the rest within its permitted downtime. All of that ends in the
@@ -22,6 +22,9 @@ struct outgoing_strain {
 	uint64_t raise_us;	  /* when it is raised next */
 };
 
+/* The destination is prepared: shall private memory become shared there? -ENOTSUP, recorded: it
+ * shall not, and the destination knows nothing else. */
+int outgoing_strain_choose(struct outgoing *o);
 /* Before libvirt's job: what is there to be given back? Negative errno; the text is set. */
 int outgoing_strain_prepare(struct outgoing *o);
 /* The guest stays: QEMU's own migrations may stop it for as long as before. libvirt has seen to

@@ -38,6 +38,8 @@ static const struct setting_row rows[] = {
 				  SETTING_NUMBER, 1, MIGRATIONS_MAX, "migrations", "2", false},
 	[SETTING_MAX_INBOUND] = {"parallelInboundMigrationsPerNode", "max-inbound", SETTING_NUMBER,
 				 1, MIGRATIONS_MAX, "migrations", "2", false},
+	[SETTING_KEEP_PRIVATE] = {"keepPrivateMemory", "keep-private", SETTING_BOOL, 0, 1, NULL,
+				  "false", false},
 	[SETTING_NETWORK] = {"network", "bind", SETTING_TEXT, 0, 0, NULL, "", false},
 	[SETTING_DISABLE_TLS] = {"disableTLS", "disable-tls", SETTING_BOOL, 0, 1, NULL, "false",
 				 false},

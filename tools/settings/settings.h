@@ -24,7 +24,8 @@ enum setting {
 	SETTING_MAX_DOWNTIME, /* milliseconds */
 	SETTING_MAX_OUTBOUND, /* migrations at once on this host */
 	SETTING_MAX_INBOUND,
-	SETTING_NETWORK, /* address or interface; "": the route decides */
+	SETTING_KEEP_PRIVATE, /* private memory is not made ready for the next move */
+	SETTING_NETWORK,      /* address or interface; "": the route decides */
 	SETTING_DISABLE_TLS,
 	SETTING_TLS_DIR, /* of this host's credentials */
 	SETTING_COUNT

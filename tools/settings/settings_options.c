@@ -40,6 +40,8 @@ static const struct argp_option options[] = {
 	 "Stop the guest for so long at most (300)", 3},
 	{"max-outbound", OPT_SETTING + SETTING_MAX_OUTBOUND, "N", 0,
 	 "Migrations that may leave this host at once (2)", 3},
+	{"keep-private", OPT_SETTING + SETTING_KEEP_PRIVATE, "yes|no", OPTION_ARG_OPTIONAL,
+	 "Memory that is private to QEMU stays so, and is not put into shared files there (no)", 3},
 	{"bind", OPT_SETTING + SETTING_NETWORK, "ADDRESS|INTERFACE", 0,
 	 "Use this address or interface only (the route decides)", 4},
 	{"disable-tls", OPT_SETTING + SETTING_DISABLE_TLS, "yes|no", OPTION_ARG_OPTIONAL,

@@ -103,6 +103,24 @@ cmd_libvirtd() {
 	esac
 }
 
+# The tmpfs stays below, with the files of guests that run.
+cmd_memory_dir() {
+	local ram=/var/lib/libvirt/qemu/ram disk=$DATA/${1-}/ram on
+	check_host "${1-}"
+	check_up
+	lock
+	on=$(on_host "$1" stat -f -c %T "$ram")
+	case ${2-} in
+	disk)
+		mkdir -p "$disk"
+		[[ $(stat -f -c %T "$disk") != tmpfs ]] || die "host $1: $disk is on tmpfs, too"
+		[[ $on != tmpfs ]] || on_host "$1" mount -n --bind "$disk" "$ram"
+		;;
+	tmpfs) [[ $on == tmpfs ]] || on_host "$1" umount -n "$ram" ;;
+	*) die "memory-dir $1 ${2:-(nothing)}: no such place; it must be disk or tmpfs" ;;
+	esac
+}
+
 # ---- up ----------------------------------------------------------------------------------------------------
 
 # Linux binds a mount namespace to a file only if its number is higher than that of the namespace around it, so that
