@@ -30,6 +30,8 @@ struct disk {
 	uint64_t ended, took_ns;     /* requests so far */
 	uint64_t mean_us;	     /* of those that ended last */
 	bool moved;		     /* some have ended since the watch began */
+	uint64_t alive_us;	     /* some had ended when it was looked at then, or none was
+				      * in flight; CLOCK_MONOTONIC */
 };
 
 struct disk_flight {
@@ -163,6 +165,7 @@ static int know(struct disk_flight *f, const char *qdev, struct disk **out, stru
 	*out = &more[f->count];
 	**out = (struct disk){0};
 	strcpy((*out)->qdev, qdev);
+	(*out)->alive_us = clock_monotonic_us();
 	ret = find_virtio(f, *out, err);
 	f->count += ret == 0;
 	return ret;
@@ -204,8 +207,10 @@ static void count_ended(const struct disk_flight *f, struct disk *d, json_object
 		snprintf(key, sizeof(key), "%s_total_time_ns", kinds[i]);
 		took_ns += number_of(stats, key);
 	}
-	if (ended > d->ended)
+	if (ended > d->ended) {
 		d->mean_us = (took_ns - d->took_ns) / (ended - d->ended) / 1000;
+		d->alive_us = clock_monotonic_us();
+	}
 	d->moved = !f->watch && (d->moved || ended > d->ended);
 	d->ended = ended;
 	d->took_ns = took_ns;
@@ -220,6 +225,16 @@ static enum disk_flight_state judge(const struct disk *d, bool busy)
 	if (d->mean_us > DISK_FLIGHT_QUICK_US)
 		return DISK_FLIGHT_SLOW;
 	return d->moved ? DISK_FLIGHT_QUICK : DISK_FLIGHT_UNKNOWN;
+}
+
+static void note_still(struct disk *d, enum disk_flight_state state, struct disk_flight_view *view)
+{
+	uint64_t now = clock_monotonic_us();
+
+	if (state == DISK_FLIGHT_NONE)
+		d->alive_us = now;
+	if (state == DISK_FLIGHT_STILL && now - d->alive_us > view->still_us)
+		view->still_us = now - d->alive_us;
 }
 
 static int look_at(struct disk_flight *f, json_object *entry, struct disk_flight_view *view,
@@ -242,6 +257,8 @@ static int look_at(struct disk_flight *f, json_object *entry, struct disk_flight
 	if (ret < 0)
 		return ret;
 	state = judge(d, ret > 0);
+	note_still(d, state, view);
+	view->disks++;
 	if (state > view->state)
 		view->state = state;
 	if (d->mean_us > view->mean_us)
@@ -255,7 +272,7 @@ int disk_flight_look(struct disk_flight *f, struct qmp *q, bool watch, int timeo
 	_cleanup_json_ json_object *list = NULL;
 	int ret;
 
-	*view = (struct disk_flight_view){DISK_FLIGHT_NONE, 0};
+	*view = (struct disk_flight_view){.state = DISK_FLIGHT_NONE};
 	f->qmp = q;
 	f->until_us = clock_monotonic_us() + (uint64_t)timeout_ms * 1000;
 	f->watch = watch;

@@ -25,8 +25,10 @@ enum disk_flight_state {
 
 struct disk_flight_view {
 	enum disk_flight_state state;
-	uint64_t mean_us; /* how long requests took that ended last, on the slowest disk; 0: none
-			   * has ended yet */
+	uint64_t mean_us;   /* how long requests took that ended last, on the slowest disk; 0: none
+			     * has ended yet */
+	unsigned int disks; /* with a medium, of which QEMU tells */
+	uint64_t still_us;  /* how long at least a disk has requests in flight of which none ends */
 };
 
 /* -ENOMEM */

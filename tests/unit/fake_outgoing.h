@@ -66,6 +66,7 @@ static struct world {
 	bool adds_monitor;	   /* QEMU takes a monitor while it runs */
 	bool private_monitor;	   /* it has one by its XML */
 	struct disk_flight_view disks[WORLD_LOOKS]; /* what a look tells; the last one again */
+	unsigned int disks_told;
 	int look_result, drain_result;
 	uint64_t suspects;	 /* left by a round */
 	pid_t mapper;		 /* somebody who has mapped its memory since */

@@ -167,6 +167,7 @@ static inline int world_look(struct disk_flight *f, struct qmp *q, bool watch, i
 	cr_assert_null(q, "as the fake monitors are");
 	cr_assert_eq(watch, i == world.watched);
 	*view = world.disks[i < WORLD_LOOKS ? i : WORLD_LOOKS - 1];
+	view->disks = world.disks_told;
 	return world.look_result;
 }
 

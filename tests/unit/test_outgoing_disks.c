@@ -14,7 +14,7 @@ static void setup(void)
 {
 	world_setup();
 	world_options(&options);
-	world.direct_disks = 1;
+	world.direct_disks = world.disks_told = 1;
 	world.adds_monitor = true;
 	world.suspects = 100;
 }
@@ -85,7 +85,7 @@ Test(outgoing_disks, that_are_slow_are_drained_once_it_pays)
 	setup();
 	world.suspects = 1u << 20;
 	for (int i = 0; i < WORLD_LOOKS; i++)
-		world.disks[i] = (struct disk_flight_view){DISK_FLIGHT_SLOW, 100000};
+		world.disks[i] = (struct disk_flight_view){DISK_FLIGHT_SLOW, 100000, 0};
 	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
 	cr_expect_gt(world.drains, 0);
 	world_teardown();
@@ -97,7 +97,7 @@ Test(outgoing_disks, suspects_are_part_of_the_prediction)
 	setup();
 	world.suspects = 1u << 20;
 	for (int i = 0; i < WORLD_LOOKS; i++)
-		world.disks[i] = (struct disk_flight_view){DISK_FLIGHT_SLOW, 5000000};
+		world.disks[i] = (struct disk_flight_view){DISK_FLIGHT_SLOW, 5000000, 0};
 	options.completion_s_per_gib = 5;
 	cr_expect_eq(go(), EXIT_ABORTED);
 	cr_expect(strstr(world.result.reason, "predicted downtime"), "%s", world.result.reason);
@@ -144,5 +144,77 @@ Test(outgoing_disks, are_not_asked_about_once_qemu_may_stop_the_guest)
 	cr_expect_gt(looks_before, 0);
 	cr_expect_eq(world.looks, looks_before);
 	cr_expect_gt(world.result.rounds_undrained, 0);
+	world_teardown();
+}
+
+/* Nothing in flight on those that QEMU tells of, says nothing of the others. */
+Test(outgoing_disks, of_which_qemu_does_not_tell_are_drained)
+{
+	setup();
+	world.direct_disks = 2;
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_gt(world.drains, 0);
+	world_teardown();
+}
+
+/* ---- storage that does not answer ---- */
+
+static void hang(void)
+{
+	for (int i = 0; i < WORLD_LOOKS; i++)
+		world.disks[i] =
+			(struct disk_flight_view){.state = DISK_FLIGHT_STILL, .still_us = 20000000};
+}
+
+static void heal(uint64_t arg)
+{
+	(void)arg;
+	memset(world.disks, 0, sizeof(world.disks));
+}
+
+static uint64_t opened_us;
+
+static void heal_later(const char *what)
+{
+	if (strcmp(what, "source") == 0)
+		world_at(5000000, heal, 0);
+	if (strcmp(what, "other mappers") == 0)
+		opened_us = world.now_us;
+}
+
+/* QEMU would stop it, and then wait for its disks. */
+Test(outgoing_disks, that_hang_keep_the_guest_from_being_stopped)
+{
+	setup();
+	hang();
+	world.on_call = heal_later;
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_gt(opened_us, 5000000);
+	cr_expect_eq(world.drains, 0);
+	cr_expect(world_said("of which none ends"), "%s", world.said);
+	cr_expect_lt(world.result.rounds, 100);
+	world_teardown();
+}
+
+static void cancel(uint64_t arg)
+{
+	(void)arg;
+	steering_cancel(world.steering, "enough");
+}
+
+static void cancel_later(const char *what)
+{
+	if (strcmp(what, "source") == 0)
+		world_at(5000000, cancel, 0);
+}
+
+Test(outgoing_disks, that_hang_leave_it_to_be_cancelled)
+{
+	setup();
+	hang();
+	world.on_call = cancel_later;
+	cr_expect_eq(go(), EXIT_ABORTED);
+	cr_expect_lt(world.now_us, 7000000);
+	cr_expect_not(world_did("gate open"), "%s", world.trace);
 	world_teardown();
 }

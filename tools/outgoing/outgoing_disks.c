@@ -15,6 +15,9 @@
 // to look at them in the stop takes longer than the drain: of a large guest, whose first round made
 // all of its memory suspect, that is once.
 //
+// QEMU waits for all requests itself when it stops the guest. So where none ends any more, pre-copy
+// goes on until one does: the guest runs meanwhile.
+//
 // From the opening of the gate on QEMU is not asked: it stops the guest at any moment, drains by
 // itself, and answers only when that is over, in the midst of the downtime.
 #include "outgoing_disks.h"
@@ -33,9 +36,12 @@
 #define WATCH_STEP_US 2000
 /* A cancelled migration waits for so long at most. */
 #define DRAIN_MS 1000
-/* To read a page and hash it, each stream: a third of what was measured with all in memory caches
- * cold, as the streams may be more than the processors. */
+/* To read a page and hash it, each stream. One processor hashes 5 GB/s of shared memory that no
+ * cache holds; but private memory is copied first, and streams may be more than processors. */
 #define SETTLE_BYTES_PER_US 2000u
+/* A disk on which nothing ends for so long, and for twice as long as its requests take, hangs. */
+#define HANG_US 100000u
+#define HANG_PAUSE_MS 100
 
 int outgoing_disks_new(struct outgoing *o)
 {
@@ -92,10 +98,13 @@ static int look(struct outgoing *o, bool watch, struct disk_flight_view *view, s
 
 	if (ret != -ETIMEDOUT) {
 		o->disks.unanswered = 0;
+		/* libvirt knows of more. */
+		if (view->disks < o->guest.direct_disks && view->state < DISK_FLIGHT_UNKNOWN)
+			view->state = DISK_FLIGHT_UNKNOWN;
 		return ret;
 	}
 	o->disks.forsaken = ++o->disks.unanswered == UNANSWERED_MAX;
-	*view = (struct disk_flight_view){DISK_FLIGHT_SLOW, LOOK_MS * 1000};
+	*view = (struct disk_flight_view){DISK_FLIGHT_SLOW, .mean_us = LOOK_MS * 1000};
 	return 0;
 }
 
@@ -110,6 +119,7 @@ static int ask(struct outgoing *o, bool *settled, struct errtext *err)
 
 		if (ret < 0)
 			return ret;
+		o->disks.seen = view;
 		if (view.state == DISK_FLIGHT_NONE) {
 			o->disks.way = OUTGOING_DISKS_IDLE;
 			*settled = true;
@@ -168,4 +178,34 @@ const char *outgoing_disks_account(struct outgoing *o)
 			     "reads may have changed is looked at again when the guest stops");
 	}
 	return names[o->disks.way];
+}
+
+static bool hangs(const struct outgoing *o)
+{
+	const struct disk_flight_view *seen = &o->disks.seen;
+
+	return o->disks.way == OUTGOING_DISKS_UNDRAINED && !o->disks.forsaken &&
+	       seen->state == DISK_FLIGHT_STILL && seen->still_us > HANG_US &&
+	       seen->still_us > 2 * seen->mean_us;
+}
+
+static bool never(const struct outgoing *o)
+{
+	(void)o;
+	return false;
+}
+
+bool outgoing_disks_hold(struct outgoing *o)
+{
+	bool before = o->disks.hanging;
+
+	o->disks.hanging = hangs(o);
+	if (o->disks.hanging && !before)
+		report_event(o->report, "warning", o->phase,
+			     "the guest has disk requests in flight of which none ends: it would "
+			     "stand still for as long as its storage does not answer, so it is not "
+			     "stopped yet");
+	if (o->disks.hanging)
+		outgoing_await(o, never, HANG_PAUSE_MS, NULL);
+	return o->disks.hanging;
 }

@@ -7,8 +7,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "disk_flight.h"
 
-struct disk_flight;
 struct errtext;
 struct outgoing;
 struct source_round;
@@ -22,9 +22,11 @@ enum outgoing_disks_way {
 };
 
 struct outgoing_disks {
-	struct disk_flight *flight;  /* owned; NULL: QEMU is not asked */
-	enum outgoing_disks_way way; /* of the round under way, or the latest */
-	bool forsaken;		     /* QEMU is not asked any more: a drain has taken too long */
+	struct disk_flight *flight;   /* owned; NULL: QEMU is not asked */
+	enum outgoing_disks_way way;  /* of the round under way, or the latest */
+	struct disk_flight_view seen; /* at last */
+	bool hanging;		      /* so it was told */
+	bool forsaken;		      /* QEMU is not asked any more: a drain has taken too long */
 	bool told;
 	unsigned int unanswered;     /* looks in a row */
 	uint64_t suspects;	     /* pages, after the latest round */
@@ -40,5 +42,8 @@ int outgoing_disks_quiesce(void *o, bool *settled, struct errtext *err);
 void outgoing_disks_note_round(struct outgoing *o, const struct source_round *round);
 /* Count it, and tell what there is to tell. Returns its way's name, or NULL. */
 const char *outgoing_disks_account(struct outgoing *o);
+/* QEMU would stop the guest now, and wait for disk requests that do not end: so not yet. True: it
+ * was waited a little, and told. Driving thread. */
+bool outgoing_disks_hold(struct outgoing *o);
 /* How long it would take in the stop to look at all suspects again, microseconds. */
 uint64_t outgoing_disks_settle_us(const struct outgoing *o);

@@ -138,6 +138,14 @@ static int act(struct outgoing *o, enum convergence_verdict verdict)
 			     o->precopy.convergence.reason, o->opt->completion_s_per_gib);
 }
 
+/* 1: on to the switch-over; 0: another round. */
+static int act_unless_held(struct outgoing *o, enum convergence_verdict verdict)
+{
+	bool stops = verdict == CONVERGENCE_SWITCH || verdict == CONVERGENCE_POST_COPY;
+
+	return stops && outgoing_disks_hold(o) ? o->failed : act(o, verdict);
+}
+
 /* ---- the rounds ---- */
 
 /* Each once: a test that lets a stopped process go on does not expect it to stop again. */
@@ -165,7 +173,7 @@ static int live_round(struct outgoing *o)
 		if (ret < 0)
 			return ret;
 	}
-	return act(o, verdict);
+	return act_unless_held(o, verdict);
 }
 
 int outgoing_precopy(struct outgoing *o)
