@@ -173,6 +173,18 @@ adds_monitor() {
 	"$TESTBED" exec "$1" "$DRAY" probe --json | jq -e .qemu_adds_monitor >/dev/null
 }
 
+# with_monitor NAME: restart the guest with a monitor of dray's own, as the refusal tells.
+with_monitor() {
+	local xml=$BATS_TEST_TMPDIR/$1.xml
+	"$TESTBED" exec a virsh -q dumpxml --inactive "$1" >"$xml"
+	sed -i "s|<domain type='qemu'|& xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'|
+		s|</domain>|<qemu:commandline><qemu:arg value='-chardev'/><qemu:arg value='socket,id=draymon,path=/var/lib/libvirt/qemu/$1.dray,server=on,wait=off'/><qemu:arg value='-mon'/><qemu:arg value='chardev=draymon,mode=control'/></qemu:commandline></domain>|" "$xml"
+	"$TESTBED" exec a virsh -q destroy "$1"
+	"$TESTBED" exec a virsh -q define "$xml"
+	"$TESTBED" exec a virsh -q start "$1"
+	"$TESTBED" wait-tick "$1" 5 60
+}
+
 # no_monitor HOST NAME: nothing is left of the private monitor by which the guest came, if its QEMU can drop it.
 no_monitor() {
 	local uuid

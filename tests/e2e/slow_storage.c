@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// slow_storage DIRECTORY IMAGE CONTROL: a FUSE file system with one file, `disk`, whose bytes are
-// IMAGE's, on storage as slow as a test wants.
+// slow_storage DIRECTORY CONTROL: a FUSE file system over DIRECTORY, which shows the one file
+// `disk` that was there, on storage as slow as a test wants.
 //
 // A read of SLOW_BYTES or more is answered so many milliseconds after it came as CONTROL says, a
 // file with a number. The number may change meanwhile, and then holds for what waits as well: one
@@ -25,9 +25,9 @@
 #define SLOW_BYTES 32768u
 #define STEP_MS 2
 
-// What is mounted, for libfuse's callbacks.
+// For libfuse's callbacks.
 static struct {
-	int image;
+	int directory; // what is below the mount
 	char *control;
 } storage;
 
@@ -68,10 +68,7 @@ static int disk_getattr(const char *path, struct stat *st, struct fuse_file_info
 	}
 	if (strcmp(path, "/disk") != 0)
 		return -ENOENT;
-	if (fstat(storage.image, st) < 0)
-		return -errno;
-	st->st_mode = S_IFREG | 0644;
-	return 0;
+	return fstatat(storage.directory, "disk", st, 0) < 0 ? -errno : 0;
 }
 
 static int disk_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t offset,
@@ -88,8 +85,21 @@ static int disk_readdir(const char *path, void *buf, fuse_fill_dir_t fill, off_t
 
 static int disk_open(const char *path, struct fuse_file_info *fi)
 {
-	(void)fi;
-	return strcmp(path, "/disk") == 0 ? 0 : -ENOENT;
+	int fd;
+
+	if (strcmp(path, "/disk") != 0)
+		return -ENOENT;
+	fd = openat(storage.directory, "disk", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	fi->fh = (uint64_t)fd;
+	return 0;
+}
+
+static int disk_release(const char *path, struct fuse_file_info *fi)
+{
+	(void)path;
+	return close((int)fi->fh);
 }
 
 static int disk_read(const char *path, char *buf, size_t size, off_t offset,
@@ -98,10 +108,9 @@ static int disk_read(const char *path, char *buf, size_t size, off_t offset,
 	ssize_t n;
 
 	(void)path;
-	(void)fi;
 	if (size >= SLOW_BYTES)
 		wait_for_turn();
-	n = pread(storage.image, buf, size, offset);
+	n = pread((int)fi->fh, buf, size, offset);
 	return n < 0 ? -errno : (int)n;
 }
 
@@ -110,6 +119,7 @@ static const struct fuse_operations operations = {
 	.readdir = disk_readdir,
 	.open = disk_open,
 	.read = disk_read,
+	.release = disk_release,
 };
 
 int main(int argc, char *argv[])
@@ -117,14 +127,14 @@ int main(int argc, char *argv[])
 	char foreground[] = "-f", flag[] = "-o", options[] = "allow_other,ro,fsname=slow";
 	char *arguments[] = {argv[0], argv[1], foreground, flag, options, NULL};
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: slow_storage DIRECTORY IMAGE CONTROL\n");
+	if (argc != 3) {
+		fprintf(stderr, "usage: slow_storage DIRECTORY CONTROL\n");
 		return 2;
 	}
-	storage.control = realpath(argv[3], NULL); // libfuse goes to the root directory
-	storage.image = open(argv[2], O_RDONLY | O_CLOEXEC);
-	if (storage.image < 0 || !storage.control) {
-		fprintf(stderr, "slow_storage: %s, %s: %s\n", argv[2], argv[3], strerror(errno));
+	storage.control = realpath(argv[2], NULL); // libfuse goes to the root directory
+	storage.directory = open(argv[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (storage.directory < 0 || !storage.control) {
+		fprintf(stderr, "slow_storage: %s, %s: %s\n", argv[1], argv[2], strerror(errno));
 		return 1;
 	}
 	return fuse_main(5, arguments, &operations, NULL);
