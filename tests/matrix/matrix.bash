@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# matrix: the pairs of hosts between which pair.bats moves its guest. Sourced by tests/run, whose functions are used here.
+# matrix: the pairs of hosts between which pair.bats moves its guest, and the releases on which kinds.bats does. Sourced by
+# tests/run, whose functions are used here.
 
 # Releases of host a and host b, and the guest's machine type: that of the older of both (pc: host a's newest). An upgrade
 # goes down the table: a guest of an old host's type gets to newer ones, and moves on between those. `core`: in `all`, too.
@@ -73,5 +74,27 @@ run_matrix() {
 
 run_matrix_core() {
 	stage "hosts of different releases, some pairs" matrix "$(grep ' core' <<<"$MATRIX")" --filter-tags core
+	stage "testbeds down" testbeds_down
+}
+
+# kinds_on_one NUMBER: releases off the queue, on that testbed, until there are no more.
+kinds_on_one() {
+	local number=$1 release
+	DRAY_TESTBED=$(instance "$number")
+	export DRAY_TESTBED
+	while release=$(next_item) && [[ -n $release ]]; do
+		{ "$TESTBED" down && DRAY_RELEASE=$release "$TESTBED" up; } >"$WORK/testbed.$number" 2>&1 || cat "$WORK/testbed.$number"
+		DRAY_RELEASE=$release CASES_OF="$release: " tap "$WORK/tap.$number.$release" tests/matrix/kinds.bats
+	done | sed -u "s/^/$number: /"
+}
+
+# run_kinds [RELEASE...]: every kind of memory, with every kind of disk.
+run_kinds() {
+	local count=${TESTBEDS:-2}
+	(($# > 0)) || set -- stock debian13 newest
+	printf '%s\n' "$@" >"$WORK/queue"
+	((count <= $#)) || count=$#
+	((TESTBEDS_USED >= count)) || TESTBEDS_USED=$count
+	stage "kinds of memory and of disks" on_queue "$count" kinds_on_one
 	stage "testbeds down" testbeds_down
 }

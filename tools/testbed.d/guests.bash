@@ -73,7 +73,7 @@ options_read() {
 			GUEST[${1#--}]=$2
 			shift
 			;;
-		--hugepages | --private | --memfd | --ondisk) GUEST[ram]=${1#--} ;;
+		--hugepages | --private | --memfd | --memfd-hugepages | --ondisk) GUEST[ram]=${1#--} ;;
 		--discard) GUEST[discard]='<discard/>' ;;
 		--reporting) GUEST[reporting]=on ;;
 		--no-balloon) GUEST[balloon]=none ;;
@@ -105,10 +105,10 @@ options_check() {
 	((GUEST[numa] <= GUEST[vcpus])) || GUEST[vcpus]=${GUEST[numa]} # a node without CPUs would be odd
 	((GUEST[touch] <= GUEST[vcpus] && GUEST[touch] <= GUEST[fill])) ||
 		die "guest $name: --touch ${GUEST[touch]}: at most one for each vCPU and each MiB of --fill"
-	[[ ${GUEST[ram]} != hugepages ]] || ((GUEST[memory] % (2 * (GUEST[numa] > 1 ? GUEST[numa] : 1)) == 0)) ||
+	[[ ${GUEST[ram]} != *hugepages ]] || ((GUEST[memory] % (2 * (GUEST[numa] > 1 ? GUEST[numa] : 1)) == 0)) ||
 		die "guest $name: --memory ${GUEST[memory]}: not a whole number of 2 MiB pages in each node"
-	[[ -z ${GUEST[launcher]} || (-z ${GUEST[monitor]} && ${GUEST[ram]} != @(hugepages|ondisk)) ]] ||
-		die "guest $name: --launcher goes with none of --hugepages, --ondisk and --monitor"
+	[[ -z ${GUEST[launcher]} || (-z ${GUEST[monitor]} && ${GUEST[ram]} != @(*hugepages|ondisk)) ]] ||
+		die "guest $name: --launcher goes with none of --hugepages, --memfd-hugepages, --ondisk and --monitor"
 	disk_option_read
 }
 
@@ -136,6 +136,7 @@ xml_memory() {
 	file | ondisk) printf "<source type='file'/>" ;;
 	memfd) printf "<source type='memfd'/>" ;;
 	hugepages) printf "<hugepages><page size='2' unit='MiB'/></hugepages>" ;;
+	memfd-hugepages) printf "<hugepages><page size='2' unit='MiB'/></hugepages><source type='memfd'/>" ;;
 	esac | sed "s|.*|  <memoryBacking>&<access mode='shared'/>${GUEST[discard]}</memoryBacking>|"
 }
 
@@ -143,7 +144,7 @@ xml_memory() {
 xml_virtio_mem() {
 	local page=4 unit=KiB
 	((${GUEST[virtio-mem]} > 0)) || return 0
-	[[ ${GUEST[ram]} != hugepages ]] || page=2 unit=MiB
+	[[ ${GUEST[ram]} != *hugepages ]] || page=2 unit=MiB
 	cat <<-END
 		    <memory model='virtio-mem' access='shared'>
 		      <source><pagesize unit='$unit'>$page</pagesize></source>
@@ -281,7 +282,7 @@ disk_make() {
 # shellcheck disable=SC2153 # STATE is testbed's
 hugepages_reserve() {
 	local name=${GUEST[name]} file pages=0
-	[[ ${GUEST[ram]} == hugepages ]] || return 0
+	[[ ${GUEST[ram]} == *hugepages ]] || return 0
 	printf '%d\n' $((GUEST[memory] / 2)) >"$DATA/guests/$name/hugepages"
 	for file in "$DATA"/guests/*/hugepages; do
 		pages=$((pages + 2 * $(<"$file")))
