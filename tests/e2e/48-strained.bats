@@ -123,6 +123,44 @@ network_cut() {
 	"$TESTBED" destroy frail
 }
 
+# balloon HOST KIB: what the guest has left itself.
+balloon() {
+	[[ $(virsh_of "$1" shape dommemstat shape | awk '$1 == "actual" {print $2}') == "$2" ]]
+}
+
+# tell_balloon HOST KIB: past libvirt, which lets nobody change a guest that migrates.
+tell_balloon() {
+	"$TESTBED" exec "$1" timeout 10 socat - UNIX:/var/lib/libvirt/qemu/shape.monitor <<-END
+		{"execute": "qmp_capabilities"}
+		{"execute": "balloon", "arguments": {"value": $(($2 * 1024))}}
+	END
+}
+
+# reshaped FROM KIB: its balloon is told so in the first round; it arrives with that.
+reshaped() {
+	local to
+	to=$(other "$1")
+	receive "$to" --once --allow qemu-arguments
+	migrate_start "$1" shape --bandwidth 32Mi --verify
+	until_true 30 grep -q '"phase":"pre-copy"' "$TX_LOG"
+	tell_balloon "$1" "$2"
+	migrate_wait
+	[ "$status" -eq 0 ]
+	lives_on "$to" shape
+	until_true 20 balloon "$to" "$2"
+	wait "$RX_PID"
+	RX_PID=
+}
+
+@test "memory that it gives back while it moves, and takes again" {
+	guest shape --memory 384 --fill 64 --period 2 --dirty 24 --rate 20 --private --monitor
+	reshaped a 262144
+	[ "$(ram_kib b shape)" -lt 270000 ]
+	reshaped b 393216
+	"$TESTBED" wait-verified shape 60
+	"$TESTBED" destroy shape
+}
+
 runs_once() {
 	case $(where_is "$1") in
 	'a=running b=absent' | 'a=absent b=running') ;;
