@@ -89,8 +89,8 @@ static void ram_new(const struct bench *b, struct ram_map *ram)
 	block.map = map(block.fd, block.size);
 	block.qemu_addr = (uintptr_t)map(block.fd, block.size);
 	if (huge) {
-		check(madvise((void *)(uintptr_t)block.qemu_addr, block.size,
-			      MADV_POPULATE_WRITE) < 0
+		check(madvise((void *)(uintptr_t)block.qemu_addr, block.size, MADV_POPULATE_WRITE) <
+				      0
 			      ? -errno
 			      : 0,
 		      NULL);
@@ -202,8 +202,7 @@ static void send_bytes(const struct bench *b, const struct ram_map *ram,
 	pthread_t ids[STREAMS];
 
 	for (unsigned int i = 0; i < STREAMS; i++) {
-		s[i] = (struct sending){streams[i],
-					ram->blocks[0].map + i * (b->data / STREAMS),
+		s[i] = (struct sending){streams[i], ram->blocks[0].map + i * (b->data / STREAMS),
 					b->data / STREAMS};
 		check(-pthread_create(&ids[i], NULL, send_main, &s[i]), NULL);
 	}
