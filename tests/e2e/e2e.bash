@@ -45,6 +45,7 @@ guest() {
 }
 
 # with_monitor NAME: restart the guest with a monitor of dray's own, as the refusal tells.
+# shellcheck disable=SC2317 # called by tests
 with_monitor() {
 	local xml=$BATS_TEST_TMPDIR/$1.xml
 	"$TESTBED" exec a virsh -q dumpxml --inactive "$1" >"$xml"
