@@ -62,6 +62,17 @@ slow_guest() {
 	adds_monitor a || with_monitor slow
 }
 
+# on_iothread: the guest's disk is served by a thread of its own. Started anew.
+on_iothread() {
+	local xml=$BATS_TEST_TMPDIR/iothread.xml
+	"$TESTBED" exec a virsh -q dumpxml --inactive slow >"$xml"
+	sed -i "s|<vcpu |<iothreads>1</iothreads>&|; s|cache='none'|& iothread='1'|" "$xml"
+	"$TESTBED" exec a virsh -q destroy slow
+	"$TESTBED" exec a virsh -q define "$xml"
+	"$TESTBED" exec a virsh -q start slow
+	"$TESTBED" wait-tick slow 5 60
+}
+
 count() {
 	"$TESTBED" witness slow | jq ".$1"
 }
@@ -113,6 +124,21 @@ cross() {
 	delay 300
 	more disk_reads 8
 	cross b
+	disk_intact
+	"$TESTBED" destroy slow
+}
+
+@test "a disk on an I/O thread, whose reads take 300 ms, and none" {
+	slow_guest
+	on_iothread
+	delay 300
+	more disk_reads 8
+	cross a --verify
+	[ "$(field rounds_drained)" -eq 0 ]
+	[ "$(field pages_resent)" -gt 0 ]
+	disk_intact
+	cross b
+	jq -e 'select(.event == "round" and .disks) | .disks' "$TX_LOG" | grep -E 'idle|drained'
 	disk_intact
 	"$TESTBED" destroy slow
 }

@@ -80,15 +80,36 @@ Test(outgoing_disks, that_hang_are_left)
 }
 
 /* A whole guest that is suspect costs more than one wait. */
+static unsigned int drains_of(const struct disk_flight_view *view, uint64_t suspects)
+{
+	unsigned int drains;
+
+	setup();
+	world.suspects = suspects;
+	for (int i = 0; i < WORLD_LOOKS; i++)
+		world.disks[i] = *view;
+	options.completion_s_per_gib = 5;
+	go();
+	drains = world.drains;
+	world_teardown();
+	return drains;
+}
+
 Test(outgoing_disks, that_are_slow_are_drained_once_it_pays)
 {
-	setup();
-	world.suspects = 1u << 20;
-	for (int i = 0; i < WORLD_LOOKS; i++)
-		world.disks[i] = (struct disk_flight_view){DISK_FLIGHT_SLOW, 100000, 0};
-	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
-	cr_expect_gt(world.drains, 0);
-	world_teardown();
+	static const struct disk_flight_view slow = {.state = DISK_FLIGHT_SLOW, .mean_us = 300000};
+	static const struct disk_flight_view deep = {
+		.state = DISK_FLIGHT_STILL, .mean_us = 300000, .still_us = 90000};
+	static const struct disk_flight_view slower = {.state = DISK_FLIGHT_SLOW,
+						       .mean_us = 600000};
+	static const struct disk_flight_view hanging = {
+		.state = DISK_FLIGHT_STILL, .mean_us = 300000, .still_us = 700000};
+
+	cr_expect_gt(drains_of(&slow, 1u << 20), 0);
+	cr_expect_eq(drains_of(&slow, 1u << 18), 0);
+	cr_expect_gt(drains_of(&deep, 1u << 20), 0, "none ends while it is watched, but one has");
+	cr_expect_eq(drains_of(&slower, 1u << 20), 0, "it would not be waited for so long");
+	cr_expect_eq(drains_of(&hanging, 1u << 20), 0);
 }
 
 /* ... and is part of what the stop takes. */

@@ -75,19 +75,23 @@ static int drain(struct outgoing *o, bool *settled, struct errtext *err)
 	return ret;
 }
 
-static bool is_cheap(const struct outgoing *o, const struct disk_flight_view *view)
+/* Nothing ends any more, as far as can be seen. */
+static bool hangs(const struct outgoing *o)
 {
-	switch (view->state) {
-	case DISK_FLIGHT_QUICK:
-	case DISK_FLIGHT_UNKNOWN:
-		return true;
-	case DISK_FLIGHT_SLOW:
-		return 2 * view->mean_us < outgoing_disks_settle_us(o);
-	case DISK_FLIGHT_NONE:
-	case DISK_FLIGHT_STILL:
-		break;
-	}
-	return false;
+	const struct disk_flight_view *seen = &o->disks.seen;
+
+	return o->disks.way == OUTGOING_DISKS_UNDRAINED && !o->disks.forsaken &&
+	       seen->state == DISK_FLIGHT_STILL && seen->still_us > HANG_US &&
+	       seen->still_us > 2 * seen->mean_us;
+}
+
+/* Of slow requests: the drain costs no more than what it saves in the stop. */
+static bool pays(const struct outgoing *o, const struct disk_flight_view *view)
+{
+	uint64_t drain_us = 2 * view->mean_us;
+
+	return drain_us && drain_us < DRAIN_MS * 1000u && !hangs(o) &&
+	       drain_us < outgoing_disks_settle_us(o);
 }
 
 /* A look that is not answered is no reason to fail, nor to ask for more. */
@@ -125,10 +129,10 @@ static int ask(struct outgoing *o, bool *settled, struct errtext *err)
 			*settled = true;
 			return 0;
 		}
-		if (is_cheap(o, &view))
+		if (view.state == DISK_FLIGHT_QUICK || view.state == DISK_FLIGHT_UNKNOWN)
 			return drain(o, settled, err);
-		if (view.state != DISK_FLIGHT_STILL || o->world->now_us() >= end)
-			return 0;
+		if (view.state == DISK_FLIGHT_SLOW || o->world->now_us() >= end)
+			return pays(o, &view) ? drain(o, settled, err) : 0;
 		o->world->pause(WATCH_STEP_US);
 		watch = false;
 	}
@@ -178,15 +182,6 @@ const char *outgoing_disks_account(struct outgoing *o)
 			     "reads may have changed is looked at again when the guest stops");
 	}
 	return names[o->disks.way];
-}
-
-static bool hangs(const struct outgoing *o)
-{
-	const struct disk_flight_view *seen = &o->disks.seen;
-
-	return o->disks.way == OUTGOING_DISKS_UNDRAINED && !o->disks.forsaken &&
-	       seen->state == DISK_FLIGHT_STILL && seen->still_us > HANG_US &&
-	       seen->still_us > 2 * seen->mean_us;
 }
 
 static bool never(const struct outgoing *o)
