@@ -301,7 +301,7 @@ bool domain_is_strained(const struct domain_facts *f)
 	if (f->source == DOMAIN_MEMORY_MEMFD)
 		return is_all_shared(f);
 	return f->source == DOMAIN_MEMORY_NONE && f->access == DOMAIN_ACCESS_DEFAULT &&
-	       !f->hugepages && !f->own_private && !is_all_shared(f);
+	       !f->own_private && !is_all_shared(f);
 }
 
 static int check_memory(const struct domain_facts *f, struct errtext *err)

@@ -35,6 +35,7 @@
 #include "ram_private.h"
 
 #define TRIES 5
+#define PRIVATE_PAGE_MAX (2 << 20) /* bytes */
 
 struct finder {
 	pid_t pid;
@@ -183,11 +184,11 @@ static int consider_file(struct finder *f, const struct maps *maps, const struct
 			 st.st_nlink == 0, backend);
 }
 
-static int add_private(struct finder *f, const struct ram_backend *backend)
+static int add_private(struct finder *f, const struct ram_backend *backend, uint32_t page_size)
 {
 	struct ram_block block = {
 		.size = backend->size,
-		.page_size = RAM_PAGE_SIZE,
+		.page_size = page_size,
 		.qemu_addr = backend->addr,
 		.private_to = f->pid,
 		.sent_by_qemu = true,
@@ -202,17 +203,37 @@ static int add_private(struct finder *f, const struct ram_backend *backend)
 	return ram_map_add(f->map, &block, f->err);
 }
 
-/* JIT code is executable, stacks and heap have a name in brackets, huge pages and files another. */
+/* Bytes of a page of private memory, or of a file of huge pages that is mapped privately; 0: it is
+ * another file. Of 1 GiB pages the tracker cannot tell which have content. */
+static uint32_t private_page_size(const struct finder *f, const struct maps_entry *e)
+{
+	char path[64];
+	_cleanup_close_ int fd = -1;
+	struct statfs fs;
+
+	if (!e->path[0])
+		return RAM_PAGE_SIZE;
+	snprintf(path, sizeof(path), "map_files/%" PRIx64 "-%" PRIx64, e->start, e->first_end);
+	fd = openat(f->proc_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != HUGETLBFS_MAGIC ||
+	    fs.f_bsize > PRIVATE_PAGE_MAX)
+		return 0;
+	return (uint32_t)fs.f_bsize;
+}
+
+/* JIT code is executable, stacks and heap have a name in brackets, files another. */
 static int consider_private(struct finder *f, const struct maps_entry *e)
 {
 	uint64_t at = e->start;
 	const struct ram_backend *backend = NULL;
+	uint32_t page_size;
 	int ret = 0;
 
 	if (e->executable || e->path[0] == '[' || e->end - e->start < RAM_FIND_PRIVATE_MIN)
 		return 0;
-	while (ret == 0 && !e->path[0] && (backend = ram_backends_within(f->known, at, e->end))) {
-		ret = add_private(f, backend);
+	page_size = private_page_size(f, e);
+	while (ret == 0 && page_size && (backend = ram_backends_within(f->known, at, e->end))) {
+		ret = add_private(f, backend, page_size);
 		at = backend->addr + backend->size;
 	}
 	if (at == e->start)
@@ -358,8 +379,8 @@ static int check_known(const struct finder *f)
 		if (!block || block->size != backend->size)
 			return errtext_set(f->err, -ENOTSUP,
 					   "memory backend %s of process %d (%llu MiB) is of a "
-					   "kind that cannot be moved: private huge pages, or a "
-					   "file that is mapped privately; share it: "
+					   "kind that cannot be moved: a file that is mapped "
+					   "privately, or private pages of 1 GiB; share it: "
 					   "<memoryBacking><access mode='shared'/>"
 					   "</memoryBacking>",
 					   backend->name, f->pid,

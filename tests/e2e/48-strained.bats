@@ -238,6 +238,20 @@ resident() {
 	"$TESTBED" destroy nodes
 }
 
+@test "private huge pages: made ready by default, or private there and back" {
+	guest huge --memory 256 --fill 64 --period 2 --dirty 32 --rate 50 --private-hugepages
+	[ "$(reason_for a huge)" = Strained ]
+	"$TESTBED" memory-dir b disk # no matter to them
+	cross a huge --keep-private --verify
+	is_private b huge
+	cross b huge --keep-private --verify
+	is_private a huge
+	cross a huge --verify
+	[ "$(reason_for b huge)" = Ready ]
+	"$TESTBED" wait-verified huge 60
+	"$TESTBED" destroy huge
+}
+
 @test "whatever breaks, a guest that would stay private runs on at the source" {
 	guest frail --memory 256 --fill 64 --period 2 --dirty 32 --rate 20 --private
 	"$TESTBED" memory-dir b disk

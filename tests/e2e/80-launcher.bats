@@ -125,6 +125,40 @@ recover() {
 	no_trace "$output" pod
 }
 
+# charged HOST NAME: MiB of memory that its launcher's cgroup is charged with; nothing where the machine gives no cgroup.
+charged() {
+	local launcher path
+	launcher=$("$TESTBED" launcher "$1" "$2")
+	path=$(awk -F: '$2 ~ /(^|,)memory(,|$)/ || $2 == "" { print $3; exit }' "/proc/$launcher/cgroup")
+	cat "/sys/fs/cgroup/memory$path/memory.usage_in_bytes" "/sys/fs/cgroup$path/memory.current" 2>/dev/null |
+		awk '{ print int($1 / 1048576) }'
+}
+
+@test "an ordinary guest, with private memory: it stays so, and is charged to its launcher" {
+	local from to mib
+	"$TESTBED" destroy plain >/dev/null 2>&1 || true
+	"$TESTBED" guest --name plain --launcher --private --memory 256 --fill 64 --period 2 --dirty 16 --rate 20
+	from=$("$TESTBED" launcher a plain)
+	to=$("$TESTBED" launcher b plain)
+	run "$TESTBED" exec a "$DRAY" check --json --launcher "$from" plain
+	[ "$status" -eq 0 ]
+	receive b --launcher "$to" --once
+	migrate a plain --launcher "$from" --keep-private --verify
+	[ "$status" -eq 0 ]
+	lives_on b plain
+	[[ $(virsh_of b plain dumpxml plain) != *"access mode='shared'"* ]]
+	mib=$(charged b plain)
+	echo "charged: $mib MiB" >&3
+	[[ -z $mib || $mib -gt 100 ]]
+	receive a --launcher "$from" --once
+	migrate b plain --launcher "$to"
+	[ "$status" -eq 0 ]
+	lives_on a plain
+	[[ $(virsh_of a plain dumpxml plain) == *"access mode='shared'"* ]] # its directory is on tmpfs
+	"$TESTBED" wait-verified plain 60
+	"$TESTBED" destroy plain
+}
+
 # Nobody else is left to say that the guest has ended. It is the last case, as the guest is lost.
 @test "the destination's launcher vanishes in post-copy: its receiver knows, and the guard at the source ends" {
 	start --bandwidth 24Mi --post-copy --completion-timeout-per-gib 3 # so that most is still to come

@@ -399,6 +399,41 @@ Test(ram_find, private_memory_that_is_known)
 	guest_end(&g);
 }
 
+static void map_private_huge(const struct guest *g)
+{
+	int fd = memfd_create("huge", MFD_HUGETLB);
+	char *p;
+
+	(void)g;
+	if (fd < 0 || ftruncate(fd, 32 * MIB) < 0)
+		_exit(2);
+	p = mmap(NULL, 32 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, fd, 0);
+	if (p == MAP_FAILED)
+		_exit(3);
+	p[4 * MIB] = 1;
+}
+
+Test(ram_find, private_huge_pages_that_are_known)
+{
+	struct ram_backends known;
+	struct errtext err = {0};
+	struct ram_map map = {0};
+	struct guest g;
+
+	if (free_huge_pages() < 16)
+		cr_skip_test("no pool of huge pages");
+	guest_start(&g, map_private_huge);
+	known = backend("pc.ram", 32 * MIB, address_of(g.pid, "/memfd:huge", 32 * MIB));
+	cr_assert_neq(known.item[0].addr, 0);
+	cr_assert_eq(ram_find_known(g.pid, false, &known, &map, &err), 0, "%s", err.text);
+	cr_assert_eq(map.count, 1);
+	cr_assert_eq(map.blocks[0].private_to, g.pid);
+	cr_assert_eq(map.blocks[0].page_size, 2 * MIB);
+	cr_assert_eq(map.blocks[0].allocated, 2 * MIB);
+	ram_map_destroy(&map);
+	guest_end(&g);
+}
+
 Test(ram_find, a_memfd_that_is_known)
 {
 	struct ram_backends known;

@@ -26,12 +26,23 @@ static int refuse_older(struct outgoing *o)
 			     "dray there");
 }
 
+/* Huge pages have a place of their own. */
+static bool needs_memory_dir(const struct ram_map *ram)
+{
+	for (unsigned int i = 0; i < ram->count; i++)
+		if (ram->blocks[i].page_size == RAM_PAGE_SIZE)
+			return true;
+	return false;
+}
+
 /* A destination that has said nothing is an older one, which knows shared files only. */
 int outgoing_strain_choose(struct outgoing *o)
 {
+	bool stays = o->opt->keep_private ||
+		     (o->peer.no_shared_files && needs_memory_dir(&o->guest.ram));
 	char text[WIRE_TEXT_MAX + 64];
 
-	if (!o->guest.arrives_shared || (!o->opt->keep_private && !o->peer.no_shared_files))
+	if (!o->guest.arrives_shared || !stays)
 		return 0;
 	if (!(o->peer.features & WIRE_FEATURE_BACKING))
 		return refuse_older(o);

@@ -73,7 +73,7 @@ options_read() {
 			GUEST[${1#--}]=$2
 			shift
 			;;
-		--hugepages | --private | --memfd | --memfd-hugepages | --ondisk) GUEST[ram]=${1#--} ;;
+		--hugepages | --private | --private-hugepages | --memfd | --memfd-hugepages | --ondisk) GUEST[ram]=${1#--} ;;
 		--discard) GUEST[discard]='<discard/>' ;;
 		--reporting) GUEST[reporting]=on ;;
 		--no-balloon) GUEST[balloon]=none ;;
@@ -108,7 +108,7 @@ options_check() {
 	[[ ${GUEST[ram]} != *hugepages ]] || ((GUEST[memory] % (2 * (GUEST[numa] > 1 ? GUEST[numa] : 1)) == 0)) ||
 		die "guest $name: --memory ${GUEST[memory]}: not a whole number of 2 MiB pages in each node"
 	[[ -z ${GUEST[launcher]} || (-z ${GUEST[monitor]} && ${GUEST[ram]} != @(*hugepages|ondisk)) ]] ||
-		die "guest $name: --launcher goes with none of --hugepages, --memfd-hugepages, --ondisk and --monitor"
+		die "guest $name: --launcher goes with no huge pages, and not with --ondisk or --monitor"
 	disk_option_read
 }
 
@@ -131,13 +131,15 @@ disk_option_read() {
 # ---- XML ---------------------------------------------------------------------------------------------------
 
 xml_memory() {
+	local shared="<access mode='shared'/>${GUEST[discard]}"
+	[[ ${GUEST[ram]} != private-* ]] || shared=
 	case ${GUEST[ram]} in
 	private) return ;;
 	file | ondisk) printf "<source type='file'/>" ;;
 	memfd) printf "<source type='memfd'/>" ;;
-	hugepages) printf "<hugepages><page size='2' unit='MiB'/></hugepages>" ;;
+	hugepages | private-hugepages) printf "<hugepages><page size='2' unit='MiB'/></hugepages>" ;;
 	memfd-hugepages) printf "<hugepages><page size='2' unit='MiB'/></hugepages><source type='memfd'/>" ;;
-	esac | sed "s|.*|  <memoryBacking>&<access mode='shared'/>${GUEST[discard]}</memoryBacking>|"
+	esac | sed "s|.*|  <memoryBacking>&$shared</memoryBacking>|"
 }
 
 # Memory that could be plugged into node 0, and is not.
