@@ -107,6 +107,28 @@ fresh() {
 	there_and_back Strained Ready --private --disk "$DISK:none"
 }
 
+# kept_private OPTIONS...: it stays private, and is strained each time.
+kept_private() {
+	fresh --private "$@"
+	cross a Strained PreCopy --verify --keep-private
+	cross b Strained PreCopy --verify --keep-private
+	"$TESTBED" wait-verified kind 60
+	"$TESTBED" witness kind | jq -e '.corrupt == 0'
+	"$TESTBED" destroy kind
+}
+
+@test "private, and kept so" {
+	kept_private
+}
+
+@test "private, and kept so, disk through the page cache" {
+	kept_private --disk "$DISK:writeback"
+}
+
+@test "private, and kept so, disk past the page cache" {
+	kept_private --disk "$DISK:none"
+}
+
 @test "memfd" {
 	there_and_back Strained Strained --memfd
 }

@@ -55,12 +55,12 @@ move() {
 	RX_PID=
 }
 
-# moves OPTIONS...: of the guest, there and back, all of them, each in a mode of its own; compared with the third pair.
+# moves OPTIONS...: of the guest, there and back, with these; each in a mode of its own; compared with the third pair.
 moves() {
 	local count at=a mode
 	for ((count = 1; count <= SOAK_MOVES; count++)); do
-		mode=()
-		((count % 4 < 2)) || mode=(--post-copy=now)
+		mode=("$@")
+		((count % 4 < 2)) || mode+=(--post-copy=now)
 		((count % 10)) || mode+=(--verify)
 		move "$at" "${mode[@]}"
 		at=$(other "$at")
@@ -85,4 +85,9 @@ moves() {
 @test "a memfd, strained each time" {
 	guest moved --memory 256 --fill 48 --period 2 --dirty 24 --rate 20 --machine pc-i440fx-7.2 --memfd
 	moves
+}
+
+@test "private memory that stays so" {
+	guest moved --memory 256 --fill 48 --period 2 --dirty 24 --rate 20 --machine pc-i440fx-7.2 --private
+	moves --keep-private
 }

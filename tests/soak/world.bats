@@ -8,6 +8,7 @@
 # SOAK_RUNS    how many (100)
 # SOAK_SEED    of the disturbances' order and moments; printed (the time of day)
 # SOAK_ONLY    only these disturbances
+# SOAK_KIND    the guest's memory: file, or what is strained each time: memfd, kept (private, and stays so) (file)
 
 bats_require_minimum_version 1.5.0
 GUEST=world
@@ -15,9 +16,17 @@ load ../e2e/e2e
 load ../e2e/postcopy
 
 : "${SOAK_RUNS:=100}"
-readonly MEMORY=(--memory 256 --fill 48 --dirty 16 --rate 8 --period 1 --monitor)
-readonly PLAIN=(--bandwidth 24Mi)
-readonly POSTCOPY=(--bandwidth 24Mi --post-copy --completion-timeout-per-gib 4)
+: "${SOAK_KIND:=file}"
+declare -ga MEMORY=(--memory 256 --fill 48 --dirty 16 --rate 8 --period 1 --monitor) KIND=()
+case $SOAK_KIND in
+file) ;;
+memfd) MEMORY+=(--memfd) ;;
+kept) MEMORY+=(--private) KIND=(--keep-private) ;;
+*) echo "SOAK_KIND=$SOAK_KIND: it must be file, memfd or kept" >&2 && exit 1 ;;
+esac
+readonly MEMORY KIND
+readonly PLAIN=(--bandwidth 24Mi "${KIND[@]}")
+readonly POSTCOPY=(--bandwidth 24Mi --post-copy --completion-timeout-per-gib 4 "${KIND[@]}")
 readonly END_S=150
 readonly FAKETIME=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1
 declare -ga DISTURBANCES
@@ -297,7 +306,7 @@ next_works() {
 	quiet umount_full b
 	BATS_TEST_COMPLETED=1 stop_receive
 	receive "$(other "$AT")" || return
-	migrate "$AT" world >/dev/null
+	migrate "$AT" world "${KIND[@]}" >/dev/null
 	((status == 0)) || wrong "the next migration: exit $status, $(field reason)" || return
 	lives_on "$(other "$AT")" world || wrong "the next migration: it is at $(where_is world)" || return
 	AT=$(other "$AT")
