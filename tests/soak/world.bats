@@ -305,7 +305,7 @@ next_works() {
 	quiet umount_full a
 	quiet umount_full b
 	BATS_TEST_COMPLETED=1 stop_receive
-	receive "$(other "$AT")" || return
+	receive "$(other "$AT")" --allow qemu-arguments || return
 	migrate "$AT" world "${KIND[@]}" >/dev/null
 	((status == 0)) || wrong "the next migration: exit $status, $(field reason)" || return
 	lives_on "$(other "$AT")" world || wrong "the next migration: it is at $(where_is world)" || return
@@ -322,7 +322,7 @@ run_one() {
 	[[ $3 == source ]] || from=$TO
 	printf '+0\n' >"$WORK/clock"
 	if declare -F "before_$WHAT" >/dev/null; then "before_$WHAT"; fi
-	receive "$TO" || return
+	receive "$TO" --allow qemu-arguments || return
 	if [[ $WHAT == clock ]]; then
 		LD_PRELOAD=$FAKETIME FAKETIME_TIMESTAMP_FILE=$WORK/clock FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 \
 			migrate_start "$AT" world "${options[@]}"
