@@ -16,9 +16,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 #include "cleanup.h"
+#include "failure_point.h"
 #include "kernel_abi.h"
 
 #define REGIONS 512
+/* Of an entry of /proc/PID/pagemap. */
+#define PAGEMAP_PRESENT (1ull << 63)
+#define PAGEMAP_SWAPPED (1ull << 62)
 #define WIPE_PAGES 16u
 
 static int failed(const struct ram_block *b, int ret, struct errtext *err)
@@ -89,6 +93,12 @@ struct look {
 	void *opaque;
 };
 
+static void tell(const struct look *l, uint64_t first, uint64_t count)
+{
+	if (count)
+		l->found(l->opaque, first, count);
+}
+
 /* What has a page of its own, here or in swap: not those that read as zero without one. */
 static int next_regions(const struct look *l, uint64_t *at, uint64_t end)
 {
@@ -109,11 +119,35 @@ static int next_regions(const struct look *l, uint64_t *at, uint64_t end)
 	if (n < 0 || arg.walk_end <= *at)
 		return n < 0 ? -errno : -EIO;
 	for (int i = 0; i < n; i++)
-		l->found(l->opaque, (regions[i].start - l->block->qemu_addr) >> RAM_PAGE_SHIFT,
-			 (regions[i].end - regions[i].start) >> RAM_PAGE_SHIFT);
+		tell(l, (regions[i].start - l->block->qemu_addr) >> RAM_PAGE_SHIFT,
+		     (regions[i].end - regions[i].start) >> RAM_PAGE_SHIFT);
 	*at = arg.walk_end;
 	if (n && regions[n - 1].end > *at) /* see tracker_first */
 		*at = regions[n - 1].end;
+	return 0;
+}
+
+/* Before Linux 6.7 page by page: an entry a page (Documentation/admin-guide/mm/pagemap.rst), by
+ * which one that only reads as zero is taken for one of its own. */
+static int next_entries(const struct look *l, uint64_t *at, uint64_t end)
+{
+	uint64_t entries[REGIONS], first = (*at - l->block->qemu_addr) >> RAM_PAGE_SHIFT;
+	uint64_t left = (end - *at) >> RAM_PAGE_SHIFT, n = left < REGIONS ? left : REGIONS;
+	uint64_t run = 0;
+	ssize_t got = pread(l->pagemap, entries, n * sizeof(*entries),
+			    (off_t)((*at >> RAM_PAGE_SHIFT) * sizeof(*entries)));
+
+	if (got != (ssize_t)(n * sizeof(*entries)))
+		return got < 0 ? -errno : -EIO;
+	for (uint64_t i = 0; i < n; i++) {
+		bool own = entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED);
+
+		if (!own)
+			tell(l, first + i - run, run);
+		run = own ? run + 1 : 0;
+	}
+	tell(l, first + n - run, run);
+	*at += n << RAM_PAGE_SHIFT;
 	return 0;
 }
 
@@ -122,15 +156,21 @@ int ram_private_look(const struct ram_block *b, ram_private_found_fn *found, voi
 	uint64_t at = b->qemu_addr, end = at + b->size;
 	_cleanup_close_ int pagemap = -1;
 	struct look look = {b, -1, found, opaque};
+	int (*next)(const struct look *l, uint64_t *at, uint64_t end) = next_regions;
 	char path[64];
-	int ret = 0;
+	int ret;
 
 	snprintf(path, sizeof(path), "/proc/%d/pagemap", b->private_to);
 	look.pagemap = pagemap = open(path, O_RDONLY | O_CLOEXEC);
 	if (pagemap < 0)
 		return -errno;
+	ret = failure_point("pagemap-scan") < 0 ? -ENOTTY : next_regions(&look, &at, end);
+	if (ret == -ENOTTY) {
+		next = next_entries;
+		ret = 0;
+	}
 	while (at < end && ret == 0)
-		ret = next_regions(&look, &at, end);
+		ret = next(&look, &at, end);
 	return ret;
 }
 

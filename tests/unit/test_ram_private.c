@@ -122,6 +122,35 @@ Test(ram_private, what_has_memory_is_told_in_runs)
 	teardown();
 }
 
+static void add_pages(void *opaque, uint64_t first, uint64_t count)
+{
+	uint64_t *end = opaque;
+
+	cr_assert_geq(first, *end, "in order, each once");
+	*end = first + count;
+}
+
+/* As on a kernel without PAGEMAP_SCAN; at the end of what is read in one go, and past it. */
+Test(ram_private, what_has_memory_is_found_page_by_page)
+{
+	uint64_t runs = 0, end = 0;
+
+	setenv("DRAY_FAULT", "pagemap-scan=fail", 1);
+	setup();
+	cr_assert_eq(ram_private_look(block, add_run, &runs), 0);
+	cr_assert_eq(runs, PAGES / 2);
+	teardown();
+	guest_ram_add_private(&ram, "pc.ram", 8 << 20);
+	block = &ram.blocks[0];
+	madvise(guest_page(block, 0), block->size, MADV_NOHUGEPAGE);
+	for (uint64_t i = 500; i < 1100; i++)
+		guest_page(block, i)[0] = 1;
+	cr_assert_eq(ram_private_look(block, add_pages, &end), 0);
+	cr_assert_eq(end, 1100);
+	cr_assert_eq(ram_private_allocated(block), 600 << RAM_PAGE_SHIFT);
+	teardown();
+}
+
 /* Another process than this one: a copy of it, which ends when it is told to. */
 static pid_t start_other(void)
 {
