@@ -220,7 +220,9 @@ Test(disk_flight, of_another_disk_only_ends_are_known)
 	change(&f, 1, 200000, 0);
 	cr_assert_eq(look(&f, false).state, DISK_FLIGHT_SLOW);
 	cr_assert_eq(look(&f, true).state, DISK_FLIGHT_SLOW, "as it was seen last");
+	pthread_mutex_lock(&f.lock);
 	cr_assert_eq(f.asked, 0);
+	pthread_mutex_unlock(&f.lock);
 	teardown(&f);
 }
 
@@ -230,7 +232,9 @@ Test(disk_flight, of_a_qemu_without_the_question)
 	struct fake f;
 
 	setup(&f, VB, NULL);
+	pthread_mutex_lock(&f.lock);
 	f.no_virtio = true;
+	pthread_mutex_unlock(&f.lock);
 	cr_assert_eq(look(&f, true).state, DISK_FLIGHT_UNKNOWN);
 	teardown(&f);
 }
@@ -240,9 +244,11 @@ Test(disk_flight, the_worst_disk_counts)
 	struct fake f;
 
 	setup(&f, VB, NULL);
+	pthread_mutex_lock(&f.lock);
 	f.disks[1] = (struct disk){"sd", VS "/vs.0", 10, 10000};
 	f.count = 2;
 	f.scsi[0] = 1;
+	pthread_mutex_unlock(&f.lock);
 	cr_assert_eq(look(&f, true).state, DISK_FLIGHT_STILL);
 	change(&f, 5, 100, 2);
 	cr_assert_eq(look(&f, false).state, DISK_FLIGHT_STILL, "one moves, the other does not");
@@ -274,7 +280,9 @@ Test(disk_flight, qemu_does_not_answer)
 	struct fake f;
 
 	setup(&f, VB, NULL);
+	pthread_mutex_lock(&f.lock);
 	f.mute = true;
+	pthread_mutex_unlock(&f.lock);
 	cr_assert_eq(disk_flight_look(f.flight, f.qmp, true, 10, &view, &err), -ETIMEDOUT);
 	pthread_mutex_lock(&f.lock);
 	f.mute = false;

@@ -332,10 +332,19 @@ struct reader {
 
 struct storage {
 	const struct ram_map *ram;
+	uint8_t *device[2]; /* by which it writes a block: neither the guest's mapping nor dray's */
 	struct reader reader[READERS];
 	atomic_bool stop;
 	uint64_t choice; /* of whoever quiesces */
 };
+
+/* Of its own: two that write one page at the same time are another matter. */
+static uint64_t choose_page(const struct reader *r, const struct ram_block *b, uint64_t *state)
+{
+	uint64_t index = (uint64_t)(r - r->storage->reader);
+
+	return guest_random(state) % (ram_block_pages(b) / READERS) * READERS + index;
+}
 
 /* A read is in flight for as long as it takes the others to do something. */
 static void *reader_main(void *arg)
@@ -345,8 +354,9 @@ static void *reader_main(void *arg)
 
 	while (!atomic_load(&r->storage->stop)) {
 		const struct ram_map *ram = r->storage->ram;
-		const struct ram_block *b = &ram->blocks[guest_random(&state) % ram->count];
-		uint64_t page = guest_random(&state) % ram_block_pages(b);
+		uint64_t block = guest_random(&state) % ram->count;
+		const struct ram_block *b = &ram->blocks[block];
+		uint64_t page = choose_page(r, b, &state);
 		volatile uint8_t *at = guest_page(b, page);
 
 		atomic_fetch_add(&r->begun, 1);
@@ -354,10 +364,10 @@ static void *reader_main(void *arg)
 		for (uint64_t i = guest_random(&state) % 300; i > 0; i--)
 			sched_yield();
 		/* Few contents, so that one comes again. */
-		guest_fill(b->map + (page << RAM_PAGE_SHIFT), 1 + state % 3);
+		guest_fill(r->storage->device[block] + (page << RAM_PAGE_SHIFT), 1 + state % 3);
 		atomic_fetch_add(&r->landed, 1);
 		if (state % 4 == 0)
-			guest_write(b, guest_random(&state) % ram_block_pages(b), 1 + state % 3);
+			guest_write(b, choose_page(r, b, &state), 1 + state % 3);
 	}
 	return NULL;
 }
@@ -422,10 +432,15 @@ ParameterizedTest(struct mix *mix, suspects, all_is_equal_however_much_is_read)
 		m.quiesce = wait_at_times;
 		m.test = &storage;
 		storage.ram = &m.from;
+		for (unsigned int b = 0; b < 2; b++)
+			storage.device[b] =
+				guest_ram_mmap(m.from.blocks[b].fd, m.from.blocks[b].size);
 		migration_start(&m);
 		run_readers(&m, &storage, 8);
 		migration_round(&m, SOURCE_ROUND_LAST);
 		migration_expect_equal(&m);
+		for (unsigned int b = 0; b < 2; b++)
+			munmap(storage.device[b], m.from.blocks[b].size);
 		migration_end(&m);
 	}
 }
