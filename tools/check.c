@@ -11,7 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cleanup.h"
 #include "commands.h"
+#include "domain_backing.h"
 #include "domain_conditions.h"
 #include "exit_status.h"
 #include "guest_check.h"
@@ -30,18 +32,23 @@ enum { /* options without a letter; below those of settings_options.h */
        OPT_SOCKET,
        OPT_LAUNCHER,
        OPT_DESTINATION,
+       OPT_XML,
 };
 
 struct arguments {
 	struct outgoing_options out; /* domain, destination (NULL: none), libvirt_socket, ... */
 	struct settings_input settings;
-	bool json;
+	bool json, xml;
 	pid_t launcher;
 	char launcher_socket[LIBVIRT_SOCKET_SIZE];
 };
 
 static const struct argp_option options[] = {
 	{"json", OPT_JSON, NULL, 0, "JSON on standard output", 1},
+	{"xml", OPT_XML, NULL, 0,
+	 "Print what makes the guest ready from its start, for its libvirt definition, and nothing "
+	 "else",
+	 1},
 	{"libvirt-socket", OPT_SOCKET, "PATH", 0, "This host's libvirt daemon", 1},
 	{"launcher", OPT_LAUNCHER, "PID", 0, LAUNCHER_ARGUMENTS_HELP, 1},
 	{"destination", OPT_DESTINATION, "HOST[:PORT]", 0,
@@ -135,6 +142,48 @@ static void print_text(const char *domain, int ret, const struct guest_facts *f)
 		       f->ram.blocks[i].page_size >> 10);
 }
 
+/* ---- the XML ---- */
+
+static void cleanup_host(struct host **host)
+{
+	host_close(*host);
+}
+
+static int read_definition(const struct outgoing_options *out, char **xml, struct errtext *err)
+{
+	_cleanup_(cleanup_host) struct host *host = NULL;
+	struct domain_info info;
+	char socket[LIBVIRT_SOCKET_SIZE];
+	int ret = host_socket_path(out->libvirt_socket, socket, err);
+
+	if (ret == 0)
+		ret = host_library_init(err);
+	if (ret == 0)
+		ret = host_open(socket, &host, err);
+	if (ret == 0)
+		ret = host_find(host, out->domain, &info, err);
+	if (ret == 0)
+		ret = host_domain_xml(host, info.uuid, info.persistent, xml, err);
+	return ret;
+}
+
+/* Returns the exit status. */
+static int print_xml(const struct outgoing_options *out, struct errtext *err)
+{
+	_cleanup_free_ char *xml = NULL, *backing = NULL;
+
+	if (read_definition(out, &xml, err) == 0)
+		backing = domain_backing_for(xml, err);
+	if (!backing) {
+		fprintf(stderr, "dray: %s\n", err->text);
+		return EXIT_REFUSED;
+	}
+	printf("<!-- in place of the domain's <memoryBacking>; memory_backing_dir in qemu.conf on "
+	       "tmpfs; shut the guest down and start it -->\n%s\n",
+	       backing);
+	return 0;
+}
+
 /* ---- the command ---- */
 
 static int check(const struct outgoing_options *out, struct host **host, struct guest_facts *facts,
@@ -218,6 +267,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_JSON:
 		a->json = true;
 		break;
+	case OPT_XML:
+		a->xml = true;
+		break;
 	case OPT_SOCKET:
 		a->out.libvirt_socket = arg;
 		break;
@@ -280,6 +332,8 @@ int command_check(int argc, char **argv)
 	if (a.out.destination)
 		signals_block();
 	ret = launcher_arguments_enter(a.launcher, &a.out.libvirt_socket, a.launcher_socket, &err);
+	if (a.xml && ret == 0)
+		return print_xml(&a.out, &err);
 	if (ret == 0)
 		ret = check(&a.out, &host, &facts, &err);
 	if (ret < 0 && conditions_count(&facts.conditions, NULL, CONDITION_FALSE) == 0)

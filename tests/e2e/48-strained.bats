@@ -58,6 +58,19 @@ permitted_downtime() {
 	"$TESTBED" destroy private
 }
 
+@test "check --xml: with what it prints the guest is ready from its start" {
+	guest told --memory 256 --fill 32 --period 2 --dirty 16 --rate 10 --private
+	[ "$(reason_for a told)" = Strained ]
+	"$TESTBED" exec a "$DRAY" check --xml told >"$BATS_TEST_TMPDIR/backing"
+	virsh_of a told dumpxml --inactive told >"$BATS_TEST_TMPDIR/xml"
+	virsh_of a told destroy told
+	sed -i "/<\/memory>/r $BATS_TEST_TMPDIR/backing" "$BATS_TEST_TMPDIR/xml"
+	virsh_of a told define "$BATS_TEST_TMPDIR/xml"
+	virsh_of a told start told
+	[ "$(reason_for a told)" = Ready ]
+	"$TESTBED" destroy told
+}
+
 @test "NUMA nodes of private memory, and a cap that QEMU's own pass does not know" {
 	guest nodes --memory 256 --numa 2 --fill 32 --period 2 --dirty 16 --rate 10 --private
 	cross a nodes --bandwidth 100Mi --verify
