@@ -107,9 +107,21 @@ fresh() {
 	there_and_back Strained Ready --private --disk "$DISK:none"
 }
 
+@test "private huge pages" {
+	there_and_back Strained Ready --private-hugepages
+}
+
+@test "private huge pages, disk through the page cache" {
+	there_and_back Strained Ready --private-hugepages --disk "$DISK:writeback"
+}
+
+@test "private huge pages, disk past the page cache" {
+	there_and_back Strained Ready --private-hugepages --disk "$DISK:none"
+}
+
 # kept_private OPTIONS...: it stays private, and is strained each time.
 kept_private() {
-	fresh --private "$@"
+	fresh "$@"
 	cross a Strained PreCopy --verify --keep-private
 	cross b Strained PreCopy --verify --keep-private
 	"$TESTBED" wait-verified kind 60
@@ -118,15 +130,19 @@ kept_private() {
 }
 
 @test "private, and kept so" {
-	kept_private
+	kept_private --private
 }
 
 @test "private, and kept so, disk through the page cache" {
-	kept_private --disk "$DISK:writeback"
+	kept_private --private --disk "$DISK:writeback"
 }
 
 @test "private, and kept so, disk past the page cache" {
-	kept_private --disk "$DISK:none"
+	kept_private --private --disk "$DISK:none"
+}
+
+@test "private huge pages, and kept so" {
+	kept_private --private-hugepages
 }
 
 @test "memfd" {
