@@ -3,6 +3,7 @@
 #include "gate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ struct gate {
 	pthread_mutex_t lock; /* also orders writes to the server; holders may block on it */
 	/* under lock */
 	struct held perform, confirm;
+	bool all_confirms;
 
 	pthread_mutex_t ends_lock; /* holders never block: a cut always gets through */
 	/* under ends_lock; the descriptors stay as they are once both threads run */
@@ -83,12 +85,14 @@ static bool is_cut(struct gate *g)
 	return cut;
 }
 
-/* Where calls of this kind are held, or NULL. */
+/* Where calls of this kind are held, or NULL. Under lock. */
 static struct held *held_for(struct gate *g, enum libvirt_rpc_call call)
 {
 	switch (call) {
 	case LIBVIRT_RPC_PERFORM:
 		return &g->perform;
+	case LIBVIRT_RPC_CONFIRM:
+		return g->all_confirms ? &g->confirm : NULL;
 	case LIBVIRT_RPC_CONFIRM_CANCELLED:
 		return &g->confirm;
 	default:
@@ -100,10 +104,12 @@ static struct held *held_for(struct gate *g, enum libvirt_rpc_call call)
 static bool forward(struct gate *g, uint8_t *message, size_t len)
 {
 	_cleanup_free_ uint8_t *mine = message;
-	struct held *held = held_for(g, libvirt_rpc_classify(message, len));
+	enum libvirt_rpc_call call = libvirt_rpc_classify(message, len);
+	struct held *held;
 	bool parked, ok;
 
 	pthread_mutex_lock(&g->lock);
+	held = held_for(g, call);
 	parked = held && !held->may_pass;
 	if (held && held->may_pass)
 		held->passed = true;
@@ -113,7 +119,7 @@ static bool forward(struct gate *g, uint8_t *message, size_t len)
 	if (parked && ok && held == &g->perform)
 		g->opt.perform_held(g->opt.opaque);
 	else if (parked && ok)
-		g->opt.confirm_held(g->opt.opaque);
+		g->opt.confirm_held(g->opt.opaque, call == LIBVIRT_RPC_CONFIRM_CANCELLED);
 	return ok;
 }
 
@@ -236,14 +242,16 @@ void gate_open(struct gate *g)
 	pthread_mutex_unlock(&g->lock);
 }
 
-bool gate_forbid(struct gate *g)
+bool gate_forbid(struct gate *g, bool all)
 {
 	bool in_time;
 
 	pthread_mutex_lock(&g->lock);
 	in_time = !g->confirm.passed && !is_cut(g);
-	if (in_time)
+	if (in_time) {
 		g->confirm.may_pass = false;
+		g->all_confirms = all;
+	}
 	pthread_mutex_unlock(&g->lock);
 	return in_time;
 }
@@ -253,6 +261,19 @@ void gate_permit(struct gate *g)
 	pthread_mutex_lock(&g->lock);
 	let_pass(g, &g->confirm);
 	pthread_mutex_unlock(&g->lock);
+}
+
+int gate_share(struct gate *g, int *fd)
+{
+	int ret = -ENOTCONN;
+
+	pthread_mutex_lock(&g->ends_lock);
+	if (g->server_fd >= 0 && !g->cut) {
+		*fd = fcntl(g->server_fd, F_DUPFD_CLOEXEC, 0);
+		ret = *fd < 0 ? -errno : 0;
+	}
+	pthread_mutex_unlock(&g->ends_lock);
+	return ret;
 }
 
 void gate_cut(struct gate *g)

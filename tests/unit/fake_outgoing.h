@@ -256,7 +256,7 @@ static inline void world_job_fails(uint64_t arg)
 		world.given_up_there = true;
 	if (world.forbidden && !world.permitted) {
 		world.confirming = true;
-		world.gate.confirm_held(world.gate.opaque);
+		world.gate.confirm_held(world.gate.opaque, true);
 	} else {
 		world_confirms(arg);
 	}

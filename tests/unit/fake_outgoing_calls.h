@@ -478,9 +478,10 @@ static inline void world_gate_open(struct gate *g)
 		world_stops_soon();
 }
 
-static inline bool world_gate_forbid(struct gate *g)
+static inline bool world_gate_forbid(struct gate *g, bool all)
 {
 	(void)g;
+	(void)all;
 	world_note("forbid");
 	if (world_fails("gate forbid", NULL))
 		return false;

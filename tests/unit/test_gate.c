@@ -30,6 +30,7 @@ struct fixture {
 	pthread_cond_t changed;
 	/* under lock */
 	unsigned int performs, confirms; /* held, as told */
+	bool cancelled;			 /* the last Confirm of these */
 };
 
 static void count_up(struct fixture *f, unsigned int *what)
@@ -47,10 +48,13 @@ static void on_perform(void *opaque)
 	count_up(f, &f->performs);
 }
 
-static void on_confirm(void *opaque)
+static void on_confirm(void *opaque, bool cancelled)
 {
 	struct fixture *f = opaque;
 
+	pthread_mutex_lock(&f->lock);
+	f->cancelled = cancelled;
+	pthread_mutex_unlock(&f->lock);
 	count_up(f, &f->confirms);
 }
 
@@ -278,7 +282,7 @@ Test(gate, confirm_passes_while_not_forbidden)
 	call(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 1);
 	expect(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 1);
 	cr_assert_eq(f.confirms, 0);
-	cr_assert_not(gate_forbid(f.gate), "one has passed already");
+	cr_assert_not(gate_forbid(f.gate, false), "one has passed already");
 	teardown(&f);
 }
 
@@ -287,13 +291,14 @@ Test(gate, cancelled_confirm_waits_once_forbidden)
 	struct fixture f;
 
 	setup(&f);
-	cr_assert(gate_forbid(f.gate));
+	cr_assert(gate_forbid(f.gate, false));
 	call(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 1);
 	await_one(&f, &f.confirms);
+	cr_assert(f.cancelled);
 	expect_nothing_before(&f, 2);
 	gate_permit(f.gate);
 	expect(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 1);
-	cr_assert_not(gate_forbid(f.gate));
+	cr_assert_not(gate_forbid(f.gate, false));
 	teardown(&f);
 }
 
@@ -304,10 +309,10 @@ Test(gate, confirm_of_success_always_passes)
 	setup(&f);
 	call(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 0);
 	expect(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 0);
-	cr_assert(gate_forbid(f.gate));
+	cr_assert(gate_forbid(f.gate, false));
 	call(&f, LIBVIRT_CONFIRM3, 2, 0);
 	expect(&f, LIBVIRT_CONFIRM3, 2, 0);
-	cr_assert(gate_forbid(f.gate), "nothing was cancelled");
+	cr_assert(gate_forbid(f.gate, false), "nothing was cancelled");
 	teardown(&f);
 }
 
@@ -316,7 +321,7 @@ Test(gate, permit_before_it_comes)
 	struct fixture f;
 
 	setup(&f);
-	cr_assert(gate_forbid(f.gate));
+	cr_assert(gate_forbid(f.gate, false));
 	gate_permit(f.gate);
 	call(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 1);
 	expect(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 1);
@@ -328,13 +333,66 @@ Test(gate, a_second_cancelled_confirm_does_not_slip_past_the_first)
 	struct fixture f;
 
 	setup(&f);
-	cr_assert(gate_forbid(f.gate));
+	cr_assert(gate_forbid(f.gate, false));
 	call(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 1);
 	call(&f, LIBVIRT_CONFIRM3_PARAMS, 2, 1);
 	expect_nothing_before(&f, 3);
 	gate_permit(f.gate);
 	expect(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 1);
 	expect(&f, LIBVIRT_CONFIRM3_PARAMS, 2, 1);
+	teardown(&f);
+}
+
+Test(gate, every_confirm_waits_if_all_are_to)
+{
+	struct fixture f;
+
+	setup(&f);
+	cr_assert(gate_forbid(f.gate, true));
+	call(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 0);
+	await_one(&f, &f.confirms);
+	cr_assert_not(f.cancelled);
+	expect_nothing_before(&f, 2);
+	call(&f, LIBVIRT_CONFIRM3_PARAMS, 3, 1);
+	expect_nothing_before(&f, 4);
+	cr_assert_eq(f.confirms, 2);
+	cr_assert(f.cancelled);
+	gate_permit(f.gate);
+	expect(&f, LIBVIRT_CONFIRM3_PARAMS, 1, 0);
+	expect(&f, LIBVIRT_CONFIRM3_PARAMS, 3, 1);
+	teardown(&f);
+}
+
+/* ---- the connection, shared ---- */
+
+Test(gate, what_is_shared_is_the_connection_itself)
+{
+	struct libvirt_message m = libvirt_call(OTHER, 2, 40, 0);
+	struct fixture f;
+	int fd = -1;
+
+	setup(&f);
+	expect_nothing_before(&f, 1);
+	cr_assert_eq(gate_share(f.gate, &fd), 0);
+	write_all(fd, m.bytes, m.len);
+	expect(&f, OTHER, 2, 0);
+	close(fd);
+	expect_nothing_before(&f, 3);
+	teardown(&f);
+}
+
+Test(gate, what_is_cut_or_not_there_is_not_shared)
+{
+	struct fixture f;
+	int fd = -1;
+
+	setup_alone(&f);
+	cr_assert_eq(gate_share(f.gate, &fd), -ENOTCONN);
+	teardown(&f);
+	setup(&f);
+	gate_cut(f.gate);
+	cr_assert_eq(gate_share(f.gate, &fd), -ENOTCONN);
+	cr_assert_eq(fd, -1);
 	teardown(&f);
 }
 
@@ -351,7 +409,7 @@ Test(gate, cut_ends_both_sides_with_a_call_held)
 	expect_closed(f.client);
 	expect_closed(f.daemon);
 	gate_open(f.gate);
-	cr_assert_not(gate_forbid(f.gate), "the daemon has seen its client go");
+	cr_assert_not(gate_forbid(f.gate, false), "the daemon has seen its client go");
 	teardown(&f);
 }
 

@@ -159,7 +159,7 @@ int outgoing_handover_commit(struct outgoing *o)
 		o->cancelled = true;
 		return outgoing_fail(o, -ECANCELED, "cancelled");
 	}
-	if (!o->world->gate.forbid(o->libvirt.gate))
+	if (!o->world->gate.forbid(o->libvirt.gate, false))
 		return outgoing_fail(o, -EPROTO, "libvirt is already resuming the guest here");
 	ret = outgoing_place_hand_over(o);
 	if (ret < 0) {

@@ -45,11 +45,11 @@ static void on_perform_held(void *opaque)
 	mailbox_note(o->mail.box, MAIL_PERFORM_HELD, 0, NULL);
 }
 
-static void on_confirm_held(void *opaque)
+static void on_confirm_held(void *opaque, bool cancelled)
 {
 	struct outgoing *o = opaque;
 
-	mailbox_note(o->mail.box, MAIL_CONFIRM_HELD, 0, NULL);
+	mailbox_note(o->mail.box, MAIL_CONFIRM_HELD, cancelled, NULL);
 }
 
 static void on_qemu_stream_end(void *opaque, int result, const char *text)

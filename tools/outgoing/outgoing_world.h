@@ -93,7 +93,7 @@ struct outgoing_world {
 		int (*new)(const struct gate_options *options, struct gate **out,
 			   struct errtext *err);
 		void (*open)(struct gate *g);
-		bool (*forbid)(struct gate *g);
+		bool (*forbid)(struct gate *g, bool all);
 		void (*permit)(struct gate *g);
 		void (*cut)(struct gate *g);
 		void (*destroy)(struct gate *g);
