@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ram_kept.h"
 #include "ram_room.h"
 
 struct frame_writer {
@@ -22,6 +23,8 @@ struct frame_writer {
 	uint8_t *copies[2];
 	unsigned int copies_next;
 };
+
+_Static_assert(WIRE_FRAME_PAGES_MAX <= WIRE_RUN_PAGES_MAX, "frame_writer_add_kept adds one run");
 
 static uint32_t pages_max(const struct byte_stream *stream)
 {
@@ -201,6 +204,18 @@ int frame_writer_add_copy(struct frame_writer *w, unsigned int block, uint64_t p
 		memcpy(w->copies[w->copies_next % 2] + ((size_t)(w->pages - 1) << RAM_PAGE_SHIFT),
 		       content, RAM_PAGE_SIZE);
 	return ret;
+}
+
+/* So many fit a run, and a frame: they are the last ones of the present frame. */
+int frame_writer_add_kept(struct frame_writer *w, unsigned int block, uint64_t first,
+			  uint32_t count, struct errtext *err)
+{
+	int ret = add(w, WIRE_FRAME_PAGES, block, first, count, true, err);
+	size_t at = (size_t)(w->pages - count) << RAM_PAGE_SHIFT;
+
+	return ret < 0 ? ret
+		       : ram_kept_read(&w->ram->blocks[block], first, count,
+				       w->copies[w->copies_next % 2] + at, err);
 }
 
 int frame_writer_drain(struct frame_writer *w, struct errtext *err)

@@ -33,6 +33,11 @@ int frame_writer_add(struct frame_writer *w, enum wire_frame_type type, unsigned
 /* Add one page as PAGES, with this content, which is copied: so always of a private block. */
 int frame_writer_add_copy(struct frame_writer *w, unsigned int block, uint64_t page,
 			  const uint8_t *content, struct errtext *err);
+/* Add pages of a private block that was handed over as PAGES, at most WIRE_FRAME_PAGES_MAX; they
+ * are read now. -EUCLEAN, with a text, if they cannot be (ram_kept.h): what is pending is not to be
+ * sent then. */
+int frame_writer_add_kept(struct frame_writer *w, unsigned int block, uint64_t first,
+			  uint32_t count, struct errtext *err);
 /* Send what is pending and wait until nothing uses guest RAM any more. */
 int frame_writer_drain(struct frame_writer *w, struct errtext *err);
 /* The same with a SYNC frame at the end. */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The source in post-copy: serves pages from our own mapping of guest RAM.
+// The source in post-copy: serves pages of guest RAM that was handed over.
 //
 // Whoever is about to send a page clears its bit in `unsent` first; of several exactly one finds it
 // set. A request is answered whatever its bit says: if a push has the page already it may be
@@ -176,6 +176,8 @@ static int add_pages(struct page_server *s, struct frame_writer *w, unsigned int
 {
 	if (zero)
 		count_up(&s->zero, count);
+	else if (ram_block_is_private(&s->opt.ram->blocks[block]))
+		return frame_writer_add_kept(w, block, first, (uint32_t)count, err);
 	return frame_writer_add(w, zero ? WIRE_FRAME_ZERO : WIRE_FRAME_PAGES, block, first, count,
 				err);
 }

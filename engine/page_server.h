@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The source in post-copy: serves pages from our own mapping of guest RAM. QEMU may have gone.
+// The source in post-copy: serves pages from our own mapping of guest RAM, QEMU may have gone; or,
+// if its memory is private, out of QEMU, which stands still.
 //
 // Threads, each with a connection of its own:
 //   page_server_serve  answers what the destination's guest waits for, at once, and right behind it
@@ -22,7 +23,7 @@
 struct page_server;
 
 struct page_server_options {
-	const struct ram_map *ram;	 /* borrowed, mapped readable; nobody writes it any more,
+	const struct ram_map *ram;	 /* borrowed, mapped or private; nobody writes it any more,
 					  * which is seen to: ram_kept.h */
 	const uint32_t *peer_page_sizes; /* bytes, one a block: the destination's pages, which come
 					  * in one piece. Borrowed during the call; NULL: as ours */

@@ -21,6 +21,7 @@
 #include "hole.h"
 #include "kernel_abi.h"
 #include "ram_access.h"
+#include "ram_private.h"
 #include "zero.h"
 
 static int blocks_of(const struct ram_block *b, uint64_t *blocks, struct errtext *err)
@@ -85,14 +86,17 @@ static int choose(struct ram_block *b, uint64_t most, struct errtext *err)
 	return 0;
 }
 
-/* Huge pages are never dropped. */
+/* Huge pages are never dropped, nor are QEMU's own. */
 int ram_kept_choose(struct ram_map *ram, struct errtext *err)
 {
 	int ret = 0;
 
-	for (unsigned int i = 0; i < ram->count && ret == 0; i++)
-		if (ram->blocks[i].page_size == RAM_PAGE_SIZE)
-			ret = choose(&ram->blocks[i], UINT64_MAX, err);
+	for (unsigned int i = 0; i < ram->count && ret == 0; i++) {
+		struct ram_block *b = &ram->blocks[i];
+
+		if (b->page_size == RAM_PAGE_SIZE && !ram_block_is_private(b))
+			ret = choose(b, UINT64_MAX, err);
+	}
 	return ret;
 }
 
@@ -112,6 +116,8 @@ int ram_kept_note(struct ram_map *ram, struct errtext *err)
 	for (unsigned int i = 0; i < ram->count && ret == 0; i++) {
 		struct ram_block *b = &ram->blocks[i];
 
+		if (ram_block_is_private(b))
+			continue;
 		/* The guest may have given it back meanwhile, as by a balloon. */
 		if (b->sentinel && !has_sentinel(b))
 			ret = choose(b, STOPPED_PAGES, err);
@@ -121,11 +127,54 @@ int ram_kept_note(struct ram_map *ram, struct errtext *err)
 	return ret;
 }
 
+/* ---- private memory ---- */
+
+static int check_private(const struct ram_block *b, struct errtext *err)
+{
+	if (!ram_private_has_ended(b))
+		return 0;
+	return errtext_set(err, -EUCLEAN,
+			   "RAM block %s: QEMU on the source, process %d, which alone had this "
+			   "memory, was ended before all of it had gone",
+			   b->name, b->private_to);
+}
+
+int ram_kept_read(const struct ram_block *b, uint64_t first, uint64_t count, uint8_t *out,
+		  struct errtext *err)
+{
+	struct errtext why = {0};
+	int ret = ram_private_read_range(b, first, count, out, &why);
+
+	if (check_private(b, err) < 0)
+		return -EUCLEAN;
+	if (ret < 0)
+		errtext_set(err, 0, "%s", why.text);
+	return ret == -EFAULT || ret == -ESRCH ? -EUCLEAN : ret;
+}
+
+/* Most pages show by their first bytes that they are not zero. */
+static int look_for_private_zero(const struct ram_block *b, uint64_t first, uint64_t count,
+				 bool *zero, struct errtext *err)
+{
+	uint8_t page[RAM_PAGE_SIZE] __attribute__((aligned(8)));
+	int ret = 0;
+
+	*zero = true;
+	for (uint64_t i = 0; i < count && *zero && ret == 0; i++) {
+		ret = ram_kept_read(b, first + i, 1, page, err);
+		*zero = ret == 0 && zero_page(page);
+	}
+	return ret;
+}
+
 int ram_kept_check(const struct ram_block *b, struct errtext *err)
 {
 	uint64_t now = 0;
-	int ret = b->kept ? blocks_of(b, &now, err) : 0;
+	int ret;
 
+	if (ram_block_is_private(b))
+		return check_private(b, err);
+	ret = b->kept ? blocks_of(b, &now, err) : 0;
 	if (ret < 0 || !b->kept || now >= b->kept || has_sentinel(b))
 		return ret;
 	return errtext_set(err, -EUCLEAN,
@@ -195,8 +244,11 @@ int ram_kept_zero(const struct ram_block *b, uint64_t first, uint64_t count, boo
 		  struct errtext *err)
 {
 	struct look look = {.block = b, .first = first, .count = count};
-	int ret = run_look(&look, look_for_zero, err);
+	int ret;
 
+	if (ram_block_is_private(b))
+		return look_for_private_zero(b, first, count, zero, err);
+	ret = run_look(&look, look_for_zero, err);
 	*zero = look.zero;
 	return ret == 0 && look.zero ? ram_kept_check(b, err) : ret;
 }
@@ -208,7 +260,8 @@ int ram_kept_explain(const struct ram_block *b, uint64_t first, uint64_t count, 
 	struct look look = {.block = b, .first = first, .count = count};
 	struct errtext text = {0};
 
-	if (why != -EFAULT || run_look(&look, load_each, &text) != -EUCLEAN)
+	if (why != -EFAULT || ram_block_is_private(b) ||
+	    run_look(&look, load_each, &text) != -EUCLEAN)
 		return why;
 	*err = text;
 	return -EUCLEAN;
@@ -252,11 +305,12 @@ int ram_kept_seal(const struct ram_map *ram, int *fd, struct errtext *err)
 		return errtext_set(err, -errno, "no userfaultfd to seal guest RAM: %s",
 				   strerror(errno));
 	for (unsigned int i = 0; i < ram->count; i++) {
-		int ret = seal_block(uffd, &ram->blocks[i]);
+		const struct ram_block *b = &ram->blocks[i];
+		int ret = ram_block_is_private(b) ? 0 : seal_block(uffd, b);
 
 		if (ret < 0)
-			return errtext_set(err, ret, "RAM block %s: cannot be sealed: %s",
-					   ram->blocks[i].name, strerror(-ret));
+			return errtext_set(err, ret, "RAM block %s: cannot be sealed: %s", b->name,
+					   strerror(-ret));
 	}
 	*fd = steal_fd(&uffd);
 	return 0;

@@ -16,6 +16,9 @@
 // remembered, the first of the file: whoever empties a file begins at its start, and a page that
 // was ever written stays. As long as that is there, fewer blocks are no loss.
 //
+// Private memory lives in QEMU alone, which stands still and is kept from ending (gate.h). It is
+// copied out of the process, and an error in place of a page says that QEMU has ended all the same.
+//
 // Rejected: the file's time of change, which QEMU moves by its last writes; a hash of each page,
 // which has to be made while the guest stands still.
 //
@@ -32,19 +35,24 @@
 int ram_kept_choose(struct ram_map *ram, struct errtext *err);
 /* The guest stands still: note what its files hold, in each block's `kept`. */
 int ram_kept_note(struct ram_map *ram, struct errtext *err);
-/* -EUCLEAN, with a text, if the file has lost content. */
+/* -EUCLEAN, with a text, if the file has lost content, or QEMU, whose private memory it is, has
+ * ended. */
 int ram_kept_check(const struct ram_block *b, struct errtext *err);
 
 /* Pages that leave in one piece: are all of them zero? -EUCLEAN, with a text: the file has lost
  * pages, or one of these cannot be read, now or later. */
 int ram_kept_zero(const struct ram_block *b, uint64_t first, uint64_t count, bool *zero,
 		  struct errtext *err);
+/* Copy pages of a private block to `out`. -EUCLEAN, with a text: QEMU has ended, or one of them
+ * cannot be had, now or later. */
+int ram_kept_read(const struct ram_block *b, uint64_t first, uint64_t count, uint8_t *out,
+		  struct errtext *err);
 /* A stream that was given these pages has failed by `why`, which *err tells. If that is because one
  * of them cannot be read, now or later: -EUCLEAN, and *err tells that instead. Else `why`. */
 int ram_kept_explain(const struct ram_block *b, uint64_t first, uint64_t count, int why,
 		     struct errtext *err);
 
-/* Put others in place of the blocks' mappings, at the same addresses, by which holes cannot be read
- * (ram_access and the kernel's own accesses fail), for as long as *fd is open, which is the
- * caller's. Nobody may use the blocks meanwhile; they become read-only. */
+/* Put others in place of the mappings of the blocks that have files, at the same addresses, by
+ * which holes cannot be read (ram_access and the kernel's own accesses fail), for as long as *fd is
+ * open, which is the caller's. Nobody may use the blocks meanwhile; they become read-only. */
 int ram_kept_seal(const struct ram_map *ram, int *fd, struct errtext *err);

@@ -26,7 +26,7 @@ struct ram_block {
 	/* Local side only; not on the wire. */
 	uint64_t qemu_addr;	  /* where QEMU has it mapped */
 	pid_t private_to;	  /* the process whose private memory it is: then it has neither
-				   * file nor mapping; 0: none */
+				   * file nor mapping, and fd is the pidfd; 0: none */
 	bool sent_by_qemu;	  /* x-ignore-shared does not make QEMU leave it out of its own
 				   * migration: private memory, or a memfd */
 	int fd;			  /* the file, or -1; owned */

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -84,6 +85,13 @@ int ram_private_read_range(const struct ram_block *b, uint64_t first, uint64_t c
 				    len};
 
 	return copy(b, &piece, 1, out, len, err);
+}
+
+bool ram_private_has_ended(const struct ram_block *b)
+{
+	struct pollfd p = {.fd = b->fd, .events = POLLIN};
+
+	return b->fd < 0 || poll(&p, 1, 0) > 0;
 }
 
 struct look {

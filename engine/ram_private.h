@@ -4,12 +4,13 @@
 //
 // The kernel copies (process_vm_readv(2)), so a page that cannot be had is an error, not a signal.
 // Reading gives a page that was never touched the kernel's one page of zeroes, and costs no memory.
-// A process id may belong to another process once QEMU has gone: the caller holds QEMU's pidfd, and
-// what was read from a process that has ended meanwhile is of no use to it anyway.
+// A process id may belong to another process once QEMU has gone. The block has QEMU's pidfd: who
+// must not take another's memory for QEMU's asks afterwards whether QEMU still lives.
 //
 // Any thread.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "errtext.h"
 #include "ram_map.h"
@@ -24,6 +25,8 @@ int ram_private_read(const struct ram_block *b, const uint64_t *page, unsigned i
 /* The same for `count` pages from `first`, any number of them. */
 int ram_private_read_range(const struct ram_block *b, uint64_t first, uint64_t count, uint8_t *out,
 			   struct errtext *err);
+/* Has its process ended, or was it never held (no pidfd)? What was read before is good if not. */
+bool ram_private_has_ended(const struct ram_block *b);
 /* Bytes of the block that have memory of their own; all of them if that cannot be told. */
 uint64_t ram_private_allocated(const struct ram_block *b);
 /* Tells found() of all its pages that have memory of their own, in runs, in order. Negative errno:

@@ -31,6 +31,7 @@
 #include <linux/magic.h>
 #include "cleanup.h"
 #include "maps.h"
+#include "process.h"
 #include "ram_name.h"
 #include "ram_private.h"
 
@@ -186,6 +187,8 @@ static int consider_file(struct finder *f, const struct maps *maps, const struct
 
 static int add_private(struct finder *f, const struct ram_backend *backend, uint32_t page_size)
 {
+	_cleanup_close_ int pidfd = -1;
+	int ret;
 	struct ram_block block = {
 		.size = backend->size,
 		.page_size = page_size,
@@ -199,8 +202,15 @@ static int add_private(struct finder *f, const struct ram_backend *backend, uint
 	if (!f->map)
 		return 0;
 	strcpy(block.name, backend->name);
+	ret = process_hold(f->pid, &pidfd, f->err);
+	if (ret < 0)
+		return ret;
+	block.fd = pidfd;
 	block.allocated = ram_private_allocated(&block);
-	return ram_map_add(f->map, &block, f->err);
+	ret = ram_map_add(f->map, &block, f->err);
+	if (ret == 0)
+		pidfd = -1;
+	return ret;
 }
 
 /* Bytes of a page of private memory, or of a file of huge pages that is mapped privately; 0: it is

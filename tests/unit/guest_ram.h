@@ -63,8 +63,10 @@ static inline void guest_ram_add(struct ram_map *map, const char *name, uint64_t
 /* An empty block of memory private to this process. */
 static inline void guest_ram_add_private(struct ram_map *map, const char *name, uint64_t size)
 {
-	struct ram_block b = {
-		.size = size, .page_size = RAM_PAGE_SIZE, .fd = -1, .private_to = getpid()};
+	struct ram_block b = {.size = size,
+			      .page_size = RAM_PAGE_SIZE,
+			      .fd = (int)syscall(SYS_pidfd_open, getpid(), 0),
+			      .private_to = getpid()};
 	struct errtext err = {0};
 	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 

@@ -34,6 +34,21 @@ static void setup(struct fixture *f, struct page_server_options opt)
 	cr_assert_eq(page_server_new(&opt, &f->server, &err), 0, "%s", err.text);
 }
 
+/* The same in private memory. */
+static void setup_private(struct fixture *f, struct page_server_options opt)
+{
+	struct errtext err = {0};
+
+	*f = (struct fixture){0};
+	guest_ram_add_private(&f->ram, "pc.ram", 1024ull << RAM_PAGE_SHIFT);
+	f->b = &f->ram.blocks[0];
+	for (uint64_t page = 0; page < PAGES; page++)
+		guest_write(f->b, page, page + 1);
+	opt.ram = &f->ram;
+	opt.round = POSTCOPY_ROUND;
+	cr_assert_eq(page_server_new(&opt, &f->server, &err), 0, "%s", err.text);
+}
+
 static void teardown(struct fixture *f)
 {
 	page_server_destroy(f->server);
@@ -114,6 +129,43 @@ static int disconnect(struct client *c)
 	pthread_join(c->thread, NULL);
 	c->streams[0]->ops->destroy(c->streams[0]);
 	return c->result;
+}
+
+Test(page_server, answers_out_of_private_memory)
+{
+	struct wire_frame reply;
+	struct client c;
+	struct fixture f;
+
+	setup_private(&f, (struct page_server_options){.no_prefetch = true});
+	page_server_owe_run(f.server, 0, &(struct wire_run){0, 10});
+	connect_client(&c, &f);
+	ask_page(&c, &f, 5);
+	ask_page(&c, &f, 999);
+	ask(&c, &f, 1001, 1, &reply);
+	cr_assert_eq(reply.type, WIRE_FRAME_ZERO);
+	cr_assert_eq(disconnect(&c), 0, "%s", c.err.text);
+	teardown(&f);
+}
+
+Test(page_server, a_private_page_that_cannot_be_had_is_not_answered)
+{
+	struct wire_page_request r = {0, 5, 1, 7};
+	uint8_t request[WIRE_PAGE_REQUEST_SIZE];
+	struct client c;
+	struct fixture f;
+
+	setup_private(&f, (struct page_server_options){.no_prefetch = true});
+	cr_assert_eq(munmap(guest_page(f.b, 5), RAM_PAGE_SIZE), 0);
+	connect_client(&c, &f);
+	wire_page_request_encode(&r, request);
+	send_bytes(&c, request, sizeof(request));
+	pthread_join(c.thread, NULL);
+	cr_assert_eq(c.result, -EUCLEAN);
+	cr_assert(strstr(c.err.text, "a page cannot be had"), "%s", c.err.text);
+	c.streams[0]->ops->destroy(c.streams[0]);
+	c.streams[1]->ops->destroy(c.streams[1]);
+	teardown(&f);
 }
 
 Test(page_server, answers_with_the_page_whoever_had_it)
@@ -277,13 +329,13 @@ static void end_pusher(struct pusher *p)
 }
 
 /* From a set, by two threads; two pages of three, and some that are zero. */
-Test(page_server, each_page_is_pushed_once)
+static void push_each_page_once(void (*set_up)(struct fixture *f, struct page_server_options opt))
 {
 	static struct pusher pushers[2];
 	struct bitmap stale;
 	struct fixture f;
 
-	setup(&f, (struct page_server_options){.grace_us = 1});
+	set_up(&f, (struct page_server_options){.grace_us = 1});
 	cr_assert_eq(bitmap_init(&stale, 1024), 0);
 	for (uint64_t page = 0; page < 1023; page += 3)
 		bitmap_set(&stale, page, 2);
@@ -300,6 +352,16 @@ Test(page_server, each_page_is_pushed_once)
 			     bitmap_test(&stale, page));
 	bitmap_destroy(&stale);
 	teardown(&f);
+}
+
+Test(page_server, each_page_is_pushed_once)
+{
+	push_each_page_once(setup);
+}
+
+Test(page_server, each_private_page_is_pushed_once)
+{
+	push_each_page_once(setup_private);
 }
 
 Test(page_server, push_goes_on_behind_the_last_page_asked_for)

@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <sys/wait.h>
 #include "guest_ram.h"
 #include "ram_access.h"
 
@@ -227,5 +228,78 @@ Test(ram_kept, what_was_emptied_is_not_called_unreadable)
 	cr_assert_eq(is_zero(0, &zero, &err), 0, "%s", err.text);
 	cr_assert_eq(is_zero(1, &zero, &err), -EUCLEAN);
 	cr_assert(strstr(err.text, "was emptied on the source"), "%s", err.text);
+	teardown();
+}
+
+/* ---- private memory ---- */
+
+static void setup_private(void)
+{
+	struct errtext err = {0};
+
+	ram = (struct ram_map){0};
+	guest_ram_add_private(&ram, "pc.ram", UNITS << RAM_PAGE_SHIFT);
+	b = &ram.blocks[0];
+	for (unsigned int i = 0; i < UNITS - 1; i++)
+		guest_write(b, i, i + 1);
+	cr_assert_eq(ram_kept_choose(&ram, &err), 0, "%s", err.text);
+	cr_assert_eq(ram_kept_note(&ram, &err), 0, "%s", err.text);
+	cr_assert_eq(ram_kept_seal(&ram, &seal, &err), 0, "%s", err.text);
+}
+
+static bool reads_as_zero(uint64_t first, uint64_t count)
+{
+	struct errtext err = {0};
+	bool zero;
+
+	cr_assert_eq(ram_kept_zero(b, first, count, &zero, &err), 0, "%s", err.text);
+	return zero;
+}
+
+Test(ram_kept, private_memory_is_copied)
+{
+	static uint8_t out[UNITS << RAM_PAGE_SHIFT];
+
+	setup_private();
+	cr_assert(reads_as_zero(3, 1));
+	cr_assert_not(reads_as_zero(2, 1) || reads_as_zero(2, 2));
+	cr_assert_eq(ram_kept_read(b, 0, UNITS, out, NULL), 0);
+	cr_assert_arr_eq(out, guest_page(b, 0), sizeof(out));
+	cr_assert_eq(ram_kept_check(b, NULL), 0);
+	teardown();
+}
+
+/* The number may be another process's by then. */
+Test(ram_kept, of_a_qemu_that_has_ended_nothing_is_taken)
+{
+	uint8_t out[RAM_PAGE_SIZE];
+	struct errtext err = {0};
+	pid_t pid = fork();
+	bool zero;
+
+	if (pid == 0)
+		_exit(0);
+	setup_private();
+	close(b->fd);
+	b->fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	cr_assert_geq(b->fd, 0);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	cr_assert_eq(ram_kept_check(b, &err), -EUCLEAN);
+	cr_assert(strstr(err.text, "was ended before all of it had gone"), "%s", err.text);
+	cr_assert_eq(ram_kept_read(b, 0, 1, out, NULL), -EUCLEAN, "it could be read");
+	cr_assert_eq(ram_kept_zero(b, 3, 1, &zero, NULL), -EUCLEAN);
+	teardown();
+}
+
+Test(ram_kept, a_private_page_that_cannot_be_had)
+{
+	uint8_t out[RAM_PAGE_SIZE];
+	struct errtext err = {0};
+
+	setup_private();
+	cr_assert_eq(munmap(guest_page(b, 1), RAM_PAGE_SIZE), 0);
+	cr_assert_eq(ram_kept_read(b, 1, 1, out, &err), -EUCLEAN);
+	cr_assert(strstr(err.text, "a page cannot be had"), "%s", err.text);
+	cr_assert_eq(ram_kept_read(b, 2, 1, out, NULL), 0);
 	teardown();
 }
