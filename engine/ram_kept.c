@@ -129,10 +129,8 @@ int ram_kept_note(struct ram_map *ram, struct errtext *err)
 
 /* ---- private memory ---- */
 
-static int check_private(const struct ram_block *b, struct errtext *err)
+static int gone(const struct ram_block *b, struct errtext *err)
 {
-	if (!ram_private_has_ended(b))
-		return 0;
 	return errtext_set(err, -EUCLEAN,
 			   "RAM block %s: QEMU on the source, process %d, which alone had this "
 			   "memory, was ended before all of it had gone",
@@ -145,11 +143,12 @@ int ram_kept_read(const struct ram_block *b, uint64_t first, uint64_t count, uin
 	struct errtext why = {0};
 	int ret = ram_private_read_range(b, first, count, out, &why);
 
-	if (check_private(b, err) < 0)
-		return -EUCLEAN;
+	/* Its memory goes a moment before it does. */
+	if (ret == -ESRCH || ram_private_has_ended(b))
+		return gone(b, err);
 	if (ret < 0)
 		errtext_set(err, 0, "%s", why.text);
-	return ret == -EFAULT || ret == -ESRCH ? -EUCLEAN : ret;
+	return ret == -EFAULT ? -EUCLEAN : ret;
 }
 
 /* Most pages show by their first bytes that they are not zero. */
@@ -173,7 +172,7 @@ int ram_kept_check(const struct ram_block *b, struct errtext *err)
 	int ret;
 
 	if (ram_block_is_private(b))
-		return check_private(b, err);
+		return ram_private_has_ended(b) ? gone(b, err) : 0;
 	ret = b->kept ? blocks_of(b, &now, err) : 0;
 	if (ret < 0 || !b->kept || now >= b->kept || has_sentinel(b))
 		return ret;

@@ -13,6 +13,10 @@
 #define REMOTE_PROGRAM 0x20008086u
 #define KEEPALIVE_PROGRAM 0x6b656570u
 #define TYPE_CALL 0u
+#define TYPE_MESSAGE 2u
+#define KEEPALIVE_VERSION 1u
+#define KEEPALIVE_PING 1u
+#define KEEPALIVE_PONG 2u
 #define FIRST_SIZE 16384
 
 enum { /* remote_protocol.x */
@@ -89,6 +93,23 @@ enum libvirt_rpc_call libvirt_rpc_classify(const uint8_t *message, size_t len)
 uint32_t libvirt_rpc_procedure(const uint8_t *message, size_t len)
 {
 	return len < LIBVIRT_RPC_HEADER_SIZE ? 0 : word_at(message + 12);
+}
+
+/* Length, program, version, procedure, type, serial, status. */
+bool libvirt_rpc_pong(const uint8_t *message, size_t len, uint8_t pong[LIBVIRT_RPC_HEADER_SIZE])
+{
+	const uint32_t words[] = {htobe32(LIBVIRT_RPC_HEADER_SIZE),
+				  htobe32(KEEPALIVE_PROGRAM),
+				  htobe32(KEEPALIVE_VERSION),
+				  htobe32(KEEPALIVE_PONG),
+				  htobe32(TYPE_MESSAGE),
+				  0,
+				  0};
+
+	_Static_assert(sizeof(words) == LIBVIRT_RPC_HEADER_SIZE, "a whole header");
+	memcpy(pong, words, sizeof(words));
+	return libvirt_rpc_classify(message, len) == LIBVIRT_RPC_KEEPALIVE &&
+	       libvirt_rpc_procedure(message, len) == KEEPALIVE_PING;
 }
 
 static bool read_full(int fd, uint8_t *buf, size_t len)

@@ -34,6 +34,8 @@ uint32_t libvirt_rpc_length(const uint8_t word[4]);
 enum libvirt_rpc_call libvirt_rpc_classify(const uint8_t *message, size_t len);
 /* The number of the procedure that a message is about, for texts; 0: it has none. */
 uint32_t libvirt_rpc_procedure(const uint8_t *message, size_t len);
+/* If it is the daemon's ping: what answers it. */
+bool libvirt_rpc_pong(const uint8_t *message, size_t len, uint8_t pong[LIBVIRT_RPC_HEADER_SIZE]);
 /* The next whole message from a socket, the caller's; NULL at the end, or if it is out of bounds,
  * or there is no memory. It grows as it comes: a length alone makes nobody allocate. Blocks. */
 uint8_t *libvirt_rpc_read(int fd, size_t *len);

@@ -30,6 +30,14 @@ bool process_has_ended(int pidfd)
 	return poll(&p, 1, 0) > 0;
 }
 
+int process_signal(int pidfd, int signal, struct errtext *err)
+{
+	if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0) == 0)
+		return 0;
+	return errtext_set(err, -errno, "cannot send a process signal %d: %s", signal,
+			   strerror(errno));
+}
+
 int process_open(pid_t pid, int *pidfd, int *proc_fd, struct errtext *err)
 {
 	char path[32];

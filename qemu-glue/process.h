@@ -17,6 +17,9 @@ int process_hold(pid_t pid, int *pidfd, struct errtext *err);
 /* Has it ended, whether or not anybody has asked for its status yet? */
 bool process_has_ended(int pidfd);
 
+/* Send it a signal. -ESRCH: it has ended. */
+int process_signal(int pidfd, int signal, struct errtext *err);
+
 /* When it was started, in clock ticks since boot: with the id, which may be reused, this names a
  * process for good. -ESRCH: no such process, or it has ended and nobody has asked for its status
  * yet. */

@@ -57,15 +57,30 @@ static int describe_block(const struct ram_block *block, struct ram_keep_block *
 	return 0;
 }
 
+static int describe_private(const struct ram_block *block, struct ram_keep_block *k,
+			    struct errtext *err)
+{
+	*k = (struct ram_keep_block){
+		.size = block->size,
+		.page_size = block->page_size,
+		.fd = -1,
+		.private_to = block->private_to,
+		.addr = block->qemu_addr,
+	};
+	memcpy(k->name, block->name, sizeof(k->name));
+	return process_started(k->private_to, &k->started, err);
+}
+
 int ram_keep_describe(const struct ram_map *map, struct ram_keep *keep, struct errtext *err)
 {
 	int ret = allocate(keep, map->count, err);
-	unsigned int kept = 0;
 
-	for (unsigned int i = 0; ret == 0 && i < map->count; i++)
-		if (!ram_block_is_private(&map->blocks[i]))
-			ret = describe_block(&map->blocks[i], &keep->blocks[kept++], err);
-	keep->count = kept;
+	for (unsigned int i = 0; ret == 0 && i < map->count; i++) {
+		const struct ram_block *b = &map->blocks[i];
+
+		ret = ram_block_is_private(b) ? describe_private(b, &keep->blocks[i], err)
+					      : describe_block(b, &keep->blocks[i], err);
+	}
 	if (ret < 0)
 		ram_keep_destroy(keep);
 	return ret;
@@ -95,7 +110,9 @@ int ram_keep_inherit(const struct ram_keep *keep, posix_spawn_file_actions_t *ac
 {
 	for (unsigned int i = 0; i < keep->count; i++) {
 		int fd = keep->blocks[i].fd;
-		int error = posix_spawn_file_actions_adddup2(actions, fd, fd);
+		int error = keep->blocks[i].private_to
+				    ? 0
+				    : posix_spawn_file_actions_adddup2(actions, fd, fd);
 
 		if (error)
 			return -error;
@@ -103,7 +120,43 @@ int ram_keep_inherit(const struct ram_keep *keep, posix_spawn_file_actions_t *ac
 	return 0;
 }
 
+static int hold_qemu(const struct ram_keep_block *k, int *pidfd, struct errtext *err)
+{
+	_cleanup_close_ int held = -1;
+	uint64_t started;
+	int ret = process_hold(k->private_to, &held, err);
+
+	if (ret == 0)
+		ret = process_started(k->private_to, &started, err);
+	if (ret == 0 && started != k->started)
+		ret = errtext_set(err, -ESRCH, "process %d is another one by now", k->private_to);
+	if (ret == 0)
+		*pidfd = steal_fd(&held);
+	return ret;
+}
+
+int ram_keep_hold_qemu(const struct ram_keep *keep, int *pidfd, struct errtext *err)
+{
+	for (unsigned int i = 0; i < keep->count; i++)
+		if (keep->blocks[i].private_to)
+			return hold_qemu(&keep->blocks[i], pidfd, err);
+	return -ENOENT;
+}
+
 /* ---- JSON ---- */
+
+static void where_to_json(const struct ram_keep_block *k, json_object *o)
+{
+	if (k->private_to) {
+		json_object_object_add(o, "pid", json_object_new_int(k->private_to));
+		json_object_object_add(o, "started", json_object_new_uint64(k->started));
+		json_object_object_add(o, "addr", json_object_new_uint64(k->addr));
+		return;
+	}
+	json_object_object_add(o, "fd", json_object_new_int(k->fd));
+	json_object_object_add(o, "dev", json_object_new_uint64(k->dev));
+	json_object_object_add(o, "ino", json_object_new_uint64(k->ino));
+}
 
 json_object *ram_keep_to_json(const struct ram_keep *keep)
 {
@@ -116,9 +169,7 @@ json_object *ram_keep_to_json(const struct ram_keep *keep)
 		json_object_object_add(o, "name", json_object_new_string(k->name));
 		json_object_object_add(o, "size", json_object_new_uint64(k->size));
 		json_object_object_add(o, "page_size", json_object_new_uint64(k->page_size));
-		json_object_object_add(o, "fd", json_object_new_int(k->fd));
-		json_object_object_add(o, "dev", json_object_new_uint64(k->dev));
-		json_object_object_add(o, "ino", json_object_new_uint64(k->ino));
+		where_to_json(k, o);
 		json_object_object_add(o, "kept", json_object_new_uint64(k->kept));
 		json_object_object_add(o, "sentinel", json_object_new_uint64(k->sentinel));
 		json_object_array_add(array, o);
@@ -158,10 +209,41 @@ static bool get_name(json_object *o, char name[RAM_BLOCK_NAME_MAX])
 	return true;
 }
 
+static int parse_private(json_object *o, unsigned int i, struct ram_keep_block *k,
+			 struct errtext *err)
+{
+	uint64_t pid;
+
+	if (!get_number(o, "pid", INT_MAX, &pid) || pid == 0)
+		return bad_entry(i, "pid", err);
+	if (!get_number(o, "started", UINT64_MAX, &k->started))
+		return bad_entry(i, "started", err);
+	if (!get_number(o, "addr", UINT64_MAX, &k->addr))
+		return bad_entry(i, "addr", err);
+	k->private_to = (pid_t)pid;
+	k->fd = -1;
+	return 0;
+}
+
+static int parse_file(json_object *o, unsigned int i, struct ram_keep_block *k, struct errtext *err)
+{
+	uint64_t fd;
+
+	if (!get_number(o, "fd", INT_MAX, &fd))
+		return bad_entry(i, "fd", err);
+	if (!get_number(o, "dev", UINT64_MAX, &k->dev))
+		return bad_entry(i, "dev", err);
+	if (!get_number(o, "ino", UINT64_MAX, &k->ino))
+		return bad_entry(i, "ino", err);
+	k->fd = (int)fd;
+	return 0;
+}
+
 static int parse_block(json_object *o, unsigned int i, struct ram_keep_block *k,
 		       struct errtext *err)
 {
-	uint64_t page_size, fd;
+	uint64_t page_size;
+	int ret;
 
 	if (!json_object_is_type(o, json_type_object) || !get_name(o, k->name))
 		return bad_entry(i, "name", err);
@@ -169,12 +251,10 @@ static int parse_block(json_object *o, unsigned int i, struct ram_keep_block *k,
 		return bad_entry(i, "size", err);
 	if (!get_number(o, "page_size", UINT32_MAX, &page_size))
 		return bad_entry(i, "page_size", err);
-	if (!get_number(o, "fd", INT_MAX, &fd))
-		return bad_entry(i, "fd", err);
-	if (!get_number(o, "dev", UINT64_MAX, &k->dev))
-		return bad_entry(i, "dev", err);
-	if (!get_number(o, "ino", UINT64_MAX, &k->ino))
-		return bad_entry(i, "ino", err);
+	ret = json_object_object_get_ex(o, "pid", NULL) ? parse_private(o, i, k, err)
+							: parse_file(o, i, k, err);
+	if (ret < 0)
+		return ret;
 	if (json_object_object_get_ex(o, "kept", NULL) &&
 	    !get_number(o, "kept", UINT64_MAX, &k->kept))
 		return bad_entry(i, "kept", err);
@@ -182,7 +262,6 @@ static int parse_block(json_object *o, unsigned int i, struct ram_keep_block *k,
 	    !get_number(o, "sentinel", k->size >> RAM_PAGE_SHIFT, &k->sentinel))
 		return bad_entry(i, "sentinel", err);
 	k->page_size = (uint32_t)page_size;
-	k->fd = (int)fd;
 	return 0;
 }
 
@@ -270,13 +349,63 @@ static int reopen_block(const struct ram_keep_block *k, pid_t holder, int proc_f
 	return ret;
 }
 
+/* pidfd: taken over, unless it fails. */
+static int add_private(const struct ram_keep_block *k, int *pidfd, struct ram_map *map,
+		       struct errtext *err)
+{
+	struct ram_block block = {.size = k->size,
+				  .page_size = k->page_size,
+				  .private_to = k->private_to,
+				  .sent_by_qemu = true,
+				  .qemu_addr = k->addr,
+				  .fd = *pidfd};
+	int ret;
+
+	memcpy(block.name, k->name, sizeof(block.name));
+	ret = ram_map_add(map, &block, err);
+	if (ret == 0)
+		*pidfd = -1;
+	return ret;
+}
+
+static int reopen_private(const struct ram_keep_block *k, struct ram_map *map, struct errtext *err)
+{
+	_cleanup_close_ int pidfd = -1;
+	int ret = hold_qemu(k, &pidfd, err);
+
+	return ret < 0 ? ret : add_private(k, &pidfd, map, err);
+}
+
+int ram_reopen_ended(const struct ram_keep *keep, struct ram_map *map, struct errtext *err)
+{
+	pid_t qemu = 0;
+	int ret = 0;
+
+	for (unsigned int i = 0; i < keep->count; i++)
+		qemu = keep->blocks[i].private_to ? keep->blocks[i].private_to : qemu;
+	for (unsigned int i = 0; ret == 0 && i < keep->count; i++) {
+		struct ram_keep_block k = keep->blocks[i];
+		int none = -1;
+
+		k.private_to = qemu;
+		ret = add_private(&k, &none, map, err);
+	}
+	if (ret < 0)
+		ram_map_destroy(map);
+	return ret;
+}
+
 int ram_reopen(pid_t holder, const struct ram_keep *keep, struct ram_map *map, struct errtext *err)
 {
 	_cleanup_close_ int pidfd = -1, proc_fd = -1;
 	int ret = process_open(holder, &pidfd, &proc_fd, err);
 
-	for (unsigned int i = 0; ret == 0 && i < keep->count; i++)
-		ret = reopen_block(&keep->blocks[i], holder, proc_fd, map, err);
+	for (unsigned int i = 0; ret == 0 && i < keep->count; i++) {
+		const struct ram_keep_block *k = &keep->blocks[i];
+
+		ret = k->private_to ? reopen_private(k, map, err)
+				    : reopen_block(k, holder, proc_fd, map, err);
+	}
 	if (ret < 0)
 		ram_map_destroy(map);
 	return ret;

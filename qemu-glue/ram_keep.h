@@ -8,8 +8,9 @@
 //   ram_keep_to_json -> record                           ---> ram_keep_from_json
 //   killed                       /proc/GUARD/fd/N <---------- ram_reopen
 //
-// The holder needs the same descriptors under the same numbers, and no code of its own. Any thread;
-// no shared state.
+// The holder needs the same descriptors under the same numbers, and no code of its own. Private
+// memory nobody can hold but QEMU: what is written down of it is which process that is, and where.
+// Any thread; no shared state.
 #pragma once
 
 #include <json-c/json.h>
@@ -25,7 +26,11 @@ struct ram_keep_block {
 	uint32_t page_size; /* bytes */
 	int fd;		    /* number in the holder */
 	uint64_t dev, ino;  /* of the file */
-	uint64_t kept;	    /* as in ram_block, as sentinel */
+	/* Of private memory, instead of these three: the process, 0: it is not; when that was
+	 * started (process.h); and where it has the memory. */
+	pid_t private_to;
+	uint64_t started, addr;
+	uint64_t kept; /* as in ram_block, as sentinel */
 	uint64_t sentinel;
 };
 
@@ -35,8 +40,8 @@ struct ram_keep {
 };
 
 /* Write down the files of `map` and the numbers under which we have them open. *keep must be empty;
- * ram_keep_destroy. Private memory, which ends with QEMU, is left out. -EBADF: a block has no file
- * open, or as a standard stream. */
+ * ram_keep_destroy. -EBADF: a block has no file open, or as a standard stream; -ESRCH: the process
+ * whose private memory it is has ended. */
 int ram_keep_describe(const struct ram_map *map, struct ram_keep *keep, struct errtext *err);
 /* Write down `kept` and `sentinel` of these blocks; and the reverse, into blocks that were found
  * anew. What the other does not have stays as it is. */
@@ -46,6 +51,9 @@ void ram_keep_recall(const struct ram_keep *keep, struct ram_map *map);
  * exec. 0 or negative errno. */
 int ram_keep_inherit(const struct ram_keep *keep, posix_spawn_file_actions_t *actions);
 void ram_keep_destroy(struct ram_keep *keep);
+/* A pidfd, the caller's, of the process that has the private memory. -ENOENT: there is no private
+ * memory; -ESRCH: that process has ended. */
+int ram_keep_hold_qemu(const struct ram_keep *keep, int *pidfd, struct errtext *err);
 
 /* An array with an object per block: the caller's (json_object_put). */
 json_object *ram_keep_to_json(const struct ram_keep *keep);
@@ -54,6 +62,10 @@ int ram_keep_from_json(json_object *array, struct ram_keep *keep, struct errtext
 
 /* Open and map (shared, read-only) what process `holder` holds; it may be our own. *map must be
  * empty; it is the caller's (ram_map_destroy), and independent of the holder. Its blocks have no
- * qemu_addr. All or nothing. -ESRCH: the holder has gone; -ESTALE: it holds other files than those
- * written down (its id was reused, say). */
+ * qemu_addr, but for private ones, which are QEMU's whoever the holder is. All or nothing. -ESRCH:
+ * the holder, or that QEMU, has gone; -ESTALE: it holds other files than those written down (its id
+ * was reused, say). */
 int ram_reopen(pid_t holder, const struct ram_keep *keep, struct ram_map *map, struct errtext *err);
+/* The same blocks of a QEMU that has ended, with all of its memory: that none of them can be read
+ * is what the destination has to hear (ram_kept.h). */
+int ram_reopen_ended(const struct ram_keep *keep, struct ram_map *map, struct errtext *err);

@@ -5,12 +5,14 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "process.h"
 
 #define SIZE (64u * 4096)
 
@@ -312,4 +314,102 @@ Test(ram_keep, none_and_numbers_at_their_limits)
 	cr_assert_eq(one.blocks[0].dev, ~0ull);
 	cr_assert_eq(one.blocks[0].ino, ~0ull);
 	ram_keep_destroy(&one);
+}
+
+/* ---- private memory ---- */
+
+/* Of a child that lives until it is killed; and a file beside it. */
+static pid_t make_private(struct ram_map *map, uint8_t *content)
+{
+	struct ram_block block = {.name = "ram-node1",
+				  .size = SIZE,
+				  .page_size = 4096,
+				  .fd = -1,
+				  .sent_by_qemu = true};
+	pid_t pid = fork();
+
+	if (pid == 0)
+		for (;;)
+			pause();
+	block.private_to = pid;
+	block.qemu_addr = (uintptr_t)content;
+	*map = (struct ram_map){0};
+	add(map, "pc.ram", unlinked_file());
+	cr_assert_eq(ram_map_add(map, &block, NULL), 0);
+	return pid;
+}
+
+static void end_child(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+Test(ram_keep, private_memory_is_found_in_its_process)
+{
+	static uint8_t content[SIZE] = "private";
+	posix_spawn_file_actions_t actions;
+	struct ram_map map, found = {0};
+	struct errtext err = {0};
+	struct ram_keep keep;
+	pid_t pid = make_private(&map, content);
+	int pidfd = -1;
+
+	describe(&map, &keep);
+	through_text(&keep);
+	posix_spawn_file_actions_init(&actions);
+	cr_assert_eq(ram_keep_inherit(&keep, &actions), 0);
+	posix_spawn_file_actions_destroy(&actions);
+	cr_assert_eq(ram_reopen(getpid(), &keep, &found, &err), 0, "%s", err.text);
+	cr_assert_eq(found.count, 2);
+	cr_assert_not(ram_block_is_private(&found.blocks[0]));
+	cr_assert_eq(found.blocks[1].private_to, pid);
+	cr_assert_eq(found.blocks[1].qemu_addr, (uintptr_t)content);
+	cr_assert_eq(found.blocks[1].map, NULL);
+	cr_assert_eq(process_has_ended(found.blocks[1].fd), false);
+	cr_assert_eq(ram_keep_hold_qemu(&keep, &pidfd, &err), 0, "%s", err.text);
+	end_child(pid);
+	cr_assert(process_has_ended(pidfd) && process_has_ended(found.blocks[1].fd));
+	close(pidfd);
+	ram_map_destroy(&found);
+	ram_map_destroy(&map);
+	ram_keep_destroy(&keep);
+}
+
+Test(ram_keep, private_memory_ends_with_its_process)
+{
+	struct ram_map map, found = {0};
+	struct errtext err = {0};
+	struct ram_keep keep;
+	pid_t pid = make_private(&map, NULL);
+	int pidfd = -1;
+
+	describe(&map, &keep);
+	keep.blocks[1].started++;
+	cr_assert_eq(ram_keep_hold_qemu(&keep, &pidfd, NULL), -ESRCH, "of a process before");
+	keep.blocks[1].started--;
+	end_child(pid);
+	cr_assert_eq(ram_keep_hold_qemu(&keep, &pidfd, NULL), -ESRCH);
+	cr_assert_eq(ram_reopen(getpid(), &keep, &found, &err), -ESRCH, "%s", err.text);
+	cr_assert_eq(found.count, 0);
+	cr_assert_eq(ram_reopen_ended(&keep, &found, NULL), 0);
+	cr_assert_eq(found.count, 2);
+	for (int i = 0; i < 2; i++)
+		cr_assert(found.blocks[i].private_to == pid && found.blocks[i].fd == -1);
+	ram_map_destroy(&found);
+	ram_map_destroy(&map);
+	ram_keep_destroy(&keep);
+}
+
+Test(ram_keep, of_files_no_process_is_known)
+{
+	struct ram_map map;
+	struct ram_keep keep;
+	int pidfd = -1;
+
+	make_map(&map);
+	describe(&map, &keep);
+	cr_assert_eq(ram_keep_hold_qemu(&keep, &pidfd, NULL), -ENOENT);
+	ram_map_destroy(&map);
+	ram_keep_destroy(&keep);
 }
