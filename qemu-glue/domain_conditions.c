@@ -354,7 +354,7 @@ static void judge_ready(const struct domain_facts *f, const struct lane_facts *l
 		conditions_add(
 			out, LANE, CONDITION_TRUE, "Strained",
 			"%s of domain %s can be tracked, and dray strains it out of QEMU's "
-			"own stream%s; post-copy is not possible for it",
+			"own stream%s",
 			f->source == DOMAIN_MEMORY_MEMFD ? "the memfd" : "the private memory",
 			f->name,
 			f->source == DOMAIN_MEMORY_MEMFD

@@ -124,15 +124,6 @@ network_cut() {
 	breaks last-pass network_cut
 	breaks completed migrate_killed
 	"$TESTBED" wait-verified frail 60
-}
-
-@test "post-copy is refused for it, with a word, and it arrives by pre-copy" {
-	receive b --once
-	migrate a frail --post-copy=now
-	[ "$status" -eq 0 ]
-	[ "$(field mode)" = PreCopy ]
-	reason_says 'post-copy is not possible: .*to itself'
-	lives_on b frail
 	"$TESTBED" destroy frail
 }
 

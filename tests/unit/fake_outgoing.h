@@ -84,7 +84,11 @@ static struct world {
 	struct fake_domain *web;
 	bool lives_there, given_up_there, released, lost;
 	enum wire_abort abort_why;
-	bool gate_open, forbidden, permitted, confirming;
+	bool gate_open, forbidden, forbids_all, permitted, confirming;
+	bool arrived; /* the gate holds a Confirm that says so */
+	bool frozen;  /* QEMU, as a process */
+	bool link_over;
+	bool private;	/* QEMU here has the memory to itself */
 	bool replugged; /* its memory is another file each time */
 	int ram_fd;
 	bool strained, garbled; /* QEMU sends the memory; and what nobody knows */
@@ -241,7 +245,8 @@ static inline void world_confirms(uint64_t arg)
 	if (!world.job_runs)
 		return;
 	world.web->info.job = false;
-	if (world.web->info.state == DOMAIN_PAUSED_MIGRATION && !world.deaf_libvirt)
+	if (world.web->info.state == DOMAIN_PAUSED_MIGRATION && !world.deaf_libvirt &&
+	    !world.frozen)
 		world.web->info.state = DOMAIN_RUNNING;
 	world_job_ends(-EIO, "QEMU's migration failed");
 }
@@ -250,7 +255,7 @@ static inline void world_confirms(uint64_t arg)
  * run there any more. */
 static inline void world_job_fails(uint64_t arg)
 {
-	if (!world.job_runs)
+	if (!world.job_runs || world.arrived)
 		return;
 	if (!world.lives_there)
 		world.given_up_there = true;
@@ -279,6 +284,12 @@ static inline void world_job_is_done(uint64_t arg)
 {
 	if (!world.lives_there || world.tunnel_cut || world.confirming) {
 		world_job_fails(arg);
+		return;
+	}
+	if (world.forbids_all && !world.permitted) {
+		if (!world.arrived && world.job_runs)
+			world.gate.confirm_held(world.gate.opaque, false);
+		world.arrived = true;
 		return;
 	}
 	world.web->info.state = DOMAIN_ABSENT;

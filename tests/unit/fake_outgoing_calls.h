@@ -3,6 +3,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -87,8 +88,11 @@ static inline int world_check_guest(struct host *host, const char *domain,
 		cr_assert_eq(ftruncate(world.ram_fd, WORLD_RAM), 0);
 	}
 	ram.fd = fcntl(world.ram_fd, F_DUPFD_CLOEXEC, 3);
-	ram.map = mmap(NULL, WORLD_RAM, PROT_READ, MAP_SHARED, ram.fd, 0);
-	ram.sent_by_qemu = world.strained;
+	if (world.private)
+		ram.private_to = getpid();
+	else
+		ram.map = mmap(NULL, WORLD_RAM, PROT_READ, MAP_SHARED, ram.fd, 0);
+	ram.sent_by_qemu = world.strained || world.private;
 	cr_assert_eq(ram_map_add(&facts->ram, &ram, NULL), 0);
 	return 0;
 }
@@ -121,6 +125,31 @@ static inline int world_hold_process(pid_t pid, int *pidfd, struct errtext *err)
 	if (world_fails("hold QEMU", err))
 		return world.fail_code;
 	*pidfd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return 0;
+}
+
+static inline int world_lend_to_guard(int fd, int lent)
+{
+	cr_assert_eq(fd, world.guard[1]);
+	cr_assert_geq(lent, 0);
+	world_note("lend");
+	return world_fails("lend to guard", NULL) ? world.fail_code : 0;
+}
+
+/* A QEMU that is stopped does not run its guest, whoever asks it to. */
+static inline int world_signal_process(int pidfd, int signal, struct errtext *err)
+{
+	(void)err;
+	cr_assert_geq(pidfd, 0);
+	world_note(signal == SIGSTOP   ? "stop QEMU"
+		   : signal == SIGCONT ? "continue QEMU"
+				       : "kill QEMU");
+	world.frozen = signal == SIGSTOP;
+	if (signal == SIGKILL) {
+		cr_expect(world.link_over, "%s", "its memory has not gone");
+		world.qemu_ended = true;
+		world.web->info.state = DOMAIN_SHUT_OFF;
+	}
 	return 0;
 }
 
@@ -481,10 +510,10 @@ static inline void world_gate_open(struct gate *g)
 static inline bool world_gate_forbid(struct gate *g, bool all)
 {
 	(void)g;
-	(void)all;
-	world_note("forbid");
+	world_note(all ? "forbid all" : "forbid");
 	if (world_fails("gate forbid", NULL))
 		return false;
+	world.forbids_all = all;
 	world.forbidden = true;
 	return true;
 }
@@ -494,10 +523,23 @@ static inline void world_gate_permit(struct gate *g)
 {
 	(void)g;
 	world_note("permit");
-	cr_expect_not(world.lives_there, "the guest may resume here, and runs there");
+	cr_expect_not(world.lives_there && !world.arrived,
+		      "the guest may resume here, and runs there");
 	world.permitted = true;
-	if (world.confirming)
+	cr_expect(!world.arrived || world.link_over, "its memory has not gone");
+	if (world.arrived)
+		world_at(1000, world_job_is_done, 0);
+	else if (world.confirming)
 		world_at(1000, world_confirms, 0);
+}
+
+static inline int world_gate_share(struct gate *g, int *fd)
+{
+	(void)g;
+	if (world_fails("share gate", NULL))
+		return world.fail_code;
+	*fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return 0;
 }
 
 static inline void world_gate_cut(struct gate *g)
@@ -773,6 +815,7 @@ static inline int world_link_serve(struct page_link *l, struct source *source, b
 
 static inline void world_link_changes(uint64_t state)
 {
+	world.link_over |= state == PAGE_LINK_COMPLETE || state == PAGE_LINK_ENDED;
 	if (world.link.changed)
 		world.link.changed(world.link.opaque, (enum page_link_state)state, "link");
 }
@@ -837,6 +880,7 @@ static const struct outgoing_world world_functions = {
 	.other_mappers = world_other_mappers,
 	.hold_process = world_hold_process,
 	.process_has_ended = world_process_has_ended,
+	.signal_process = world_signal_process,
 	.open_monitor = world_open_monitor,
 	.add_monitor = world_add_monitor,
 	.disks = {world_look, world_drain},
@@ -847,12 +891,13 @@ static const struct outgoing_world world_functions = {
 	.remove_record = world_remove_record,
 	.forget_monitor = world_forget_monitor,
 	.start_guard = world_start_guard,
+	.lend_to_guard = world_lend_to_guard,
 	.dial = world_dial,
 	.ask = world_ask,
 	.control = {world_control_new, world_control_send, world_control_set_silence,
 		    world_control_clock, world_control_is_up, world_control_destroy},
 	.gate = {world_gate_new, world_gate_open, world_gate_forbid, world_gate_permit,
-		 world_gate_cut, world_gate_destroy},
+		 world_gate_share, world_gate_cut, world_gate_destroy},
 	.forward = {world_forward_new, world_forward_go, world_forward_hasten, world_forward_cut,
 		    world_forward_bytes, world_forward_destroy},
 	.job = {world_job_start, world_job_join},

@@ -8,6 +8,8 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "fake_host.h"
@@ -35,6 +37,12 @@ struct fake_recovery {
 
 	/* Who has the guest's memory: what trying to open it returns. */
 	int ram_own, ram_keeper, ram_qemu;
+
+	/* QEMU, which has the memory to itself: its pidfd cannot be had; as a process; signals. */
+	int qemu_ret;
+	bool frozen, has_job; /* by which libvirt lets nobody resume it */
+	char signals[64];
+	unsigned int reopened_ended;
 
 	/* The page link: what becomes of it as soon as it is made; BROKEN: nothing. */
 	enum page_link_state link_end;
@@ -85,6 +93,47 @@ static inline int fake_find_ram(pid_t qemu, bool writable, struct ram_map *ram, 
 	cr_expect_eq(qemu, fake.web->qemu);
 	cr_expect_not(writable);
 	return fake.ram_qemu < 0 ? errtext_set(err, fake.ram_qemu, "no RAM there") : 0;
+}
+
+static inline int fake_reopen_ended(const struct ram_keep *keep, struct ram_map *map,
+				    struct errtext *err)
+{
+	(void)keep;
+	(void)map;
+	(void)err;
+	fake.reopened_ended++;
+	return 0;
+}
+
+static inline int fake_hold_qemu(const struct ram_keep *keep, int *pidfd, struct errtext *err)
+{
+	(void)err;
+	if (keep->count == 0 || !keep->blocks[0].private_to)
+		return -ENOENT;
+	if (fake.qemu_ret == 0)
+		*pidfd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return fake.qemu_ret;
+}
+
+/* libvirt hears of its end at once. */
+static inline int fake_signal_process(int pidfd, int signal, struct errtext *err)
+{
+	(void)err;
+	cr_expect_geq(pidfd, 0);
+	fake.frozen = signal == SIGSTOP || (fake.frozen && signal != SIGCONT);
+	strcat(fake.signals, signal == SIGSTOP ? "stop " : signal == SIGCONT ? "cont " : "kill ");
+	if (signal == SIGKILL) {
+		cr_expect(fake.frozen || fake.has_job, "what waits in its monitor would be done");
+		fake.qemu_ret = -ESRCH;
+		fake_libvirt_kill(fake.libvirt, UUID);
+	}
+	return 0;
+}
+
+static inline bool fake_process_has_ended(int pidfd)
+{
+	cr_expect_geq(pidfd, 0);
+	return fake.qemu_ret == -ESRCH;
 }
 
 static inline int fake_resume_link(const struct page_link_options *options, struct page_link **out,
@@ -183,6 +232,10 @@ static const struct recover_world fake_world = {
 	.ask = fake_ask,
 	.reopen_ram = fake_reopen_ram,
 	.find_ram = fake_find_ram,
+	.reopen_ended = fake_reopen_ended,
+	.hold_qemu = fake_hold_qemu,
+	.signal_process = fake_signal_process,
+	.process_has_ended = fake_process_has_ended,
 	.resume_link = fake_resume_link,
 	.judge_link = fake_judge_link,
 	.destroy_link = fake_destroy_link,

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -149,6 +150,55 @@ Test(guard, holds_guest_memory)
 }
 
 /* Whoever was killed meanwhile, or was never started. */
+Test(guard, is_lent_a_descriptor)
+{
+	int ends[2], ours[2], lent;
+	char byte = 0;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	cr_assert_eq(pipe(ours), 0);
+	cr_assert_eq(guard_lend(ends[1], ours[1]), 0);
+	close(ours[1]);
+	close(ends[1]);
+	cr_assert(guard_await(ends[0], &lent), "dray has gone");
+	cr_assert(fcntl(lent, F_GETFD) & FD_CLOEXEC);
+	cr_assert_eq(write(lent, "x", 1), 1);
+	cr_assert_eq(read(ours[0], &byte, 1), 1);
+	cr_assert_eq(byte, 'x');
+	close(lent);
+	cr_assert_eq(read(ours[0], &byte, 1), 0, "nobody else has it");
+	close(ends[0]);
+	close(ours[0]);
+}
+
+Test(guard, gives_back_what_it_was_lent)
+{
+	int ends[2], ours[2], lent;
+	char byte;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	cr_assert_eq(pipe(ours), 0);
+	for (int i = 0; i < 2; i++)
+		cr_assert_eq(guard_lend(ends[1], ours[1]), 0);
+	close(ours[1]);
+	guard_done(ends[1]);
+	cr_assert_not(guard_await(ends[0], &lent));
+	cr_assert_eq(lent, -1);
+	cr_assert_eq(read(ours[0], &byte, 1), 0, "nobody has it");
+	close(ends[0]);
+	close(ours[0]);
+}
+
+Test(guard, none_is_left_to_lend_to)
+{
+	int ends[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	close(ends[0]);
+	cr_assert_eq(guard_lend(ends[1], ends[1]), -EPIPE);
+	close(ends[1]);
+}
+
 Test(guard, done_without_one)
 {
 	int ends[2];

@@ -492,3 +492,162 @@ Test(outgoing_handover, libvirt_tells_why_it_came_back)
 	world_judge(EXIT_FAILED);
 	world_teardown();
 }
+
+/* ---- memory that is in QEMU here alone ---- */
+
+static void setup_private(void)
+{
+	setup_post_copy();
+	world.private = true;
+}
+
+static bool comes_before(const char *first, const char *then)
+{
+	const char *at = strstr(world.trace, first);
+
+	return at && strstr(at, then);
+}
+
+Test(outgoing_handover, qemu_stays_until_the_last_page_has_gone)
+{
+	setup_private();
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_str_eq(world.result.mode, "PostCopy");
+	cr_expect(comes_before("forbid all, lend, record released, RELEASE", "permit, job done"),
+		  "%s", world.trace);
+	cr_expect_not(world_did(" QEMU"), "%s", world.trace);
+	world_teardown();
+}
+
+/* libvirt's job goes with its daemon, or its connection. */
+static void run_then_lose_libvirt(void)
+{
+	world_at(1000, happen, RUNS);
+	world_at(2000, world_job_is_done, 0);
+	world_at(3000, world_job_is_cut, 0);
+}
+
+Test(outgoing_handover, without_libvirt_qemu_is_stopped_and_in_the_end_killed)
+{
+	setup_private();
+	world.on_release = run_then_lose_libvirt;
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect(comes_before("job failed, stop QEMU", "kill QEMU"), "%s", world.trace);
+	cr_expect(comes_before("kill QEMU", "undefine, no record"), "%s", world.trace);
+	cr_expect_not(world_did("permit") || world_did("continue QEMU"), "%s", world.trace);
+	world_teardown();
+}
+
+static void lose_libvirt_unstarted(void)
+{
+	world.given_up_there = true;
+	world_at(1000, world_job_is_cut, 0);
+}
+
+Test(outgoing_handover, a_qemu_that_was_stopped_runs_on_if_it_never_ran_there)
+{
+	setup_private();
+	world.on_release = lose_libvirt_unstarted;
+	cr_expect_eq(world_run(&options), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(comes_before("stop QEMU, cut tunnel, ask, record, continue QEMU", "resume"), "%s",
+		  world.trace);
+	cr_expect(world_runs_here() && !world.frozen);
+	world_teardown();
+}
+
+Test(outgoing_handover, what_libvirt_holds_back_passes_if_it_never_ran_there)
+{
+	setup_private();
+	world.on_release = its_qemu_refuses_the_stream;
+	cr_expect_eq(world_run(&options), EXIT_FAILED);
+	world_judge(EXIT_FAILED);
+	cr_expect(world_runs_here());
+	cr_expect_not(world_did("stop QEMU"), "%s", world.trace);
+	world_teardown();
+}
+
+Test(outgoing_handover, qemu_is_let_go_when_post_copy_has_ended_early)
+{
+	setup_private();
+	world.link_end = PAGE_LINK_ENDED;
+	cr_expect_eq(world_run(&options), EXIT_OPERATOR);
+	world_judge(EXIT_OPERATOR);
+	cr_expect(world_did("permit, job done"), "%s", world.trace);
+	cr_expect(world.recorded);
+	world_teardown();
+}
+
+/* The guard serves on, and has libvirt's connection. */
+Test(outgoing_handover, what_nobody_knows_is_left_to_the_guard_with_libvirts_job)
+{
+	setup_private();
+	world.answer = WORLD_IGNORANT;
+	world.on_release = lose_all;
+	cr_expect_eq(world_run(&options), EXIT_OPERATOR);
+	world_judge(EXIT_OPERATOR);
+	cr_expect_not(world_did("cut gate") || world_did("kill QEMU") || world_did("permit"), "%s",
+		      world.trace);
+	cr_expect(world.recorded && world.record.post_copy && world.job_runs);
+	world.hung_library = true; /* all else is left to the end of the process */
+	world_teardown();
+}
+
+static unsigned int failing;
+
+static void fail_what_keeps_it(const char *what)
+{
+	static const char *const calls[] = {"share gate", "lend to guard"};
+
+	if (strcmp(what, calls[failing]) == 0)
+		world.fail_at = world.calls + 1;
+}
+
+Test(outgoing_handover, a_guest_that_cannot_be_kept_from_running_twice_stays)
+{
+	for (failing = 0; failing < 2; failing++) {
+		setup_private();
+		world.on_call = fail_what_keeps_it;
+		cr_expect_eq(world_run(&options), EXIT_FAILED);
+		world_judge(EXIT_FAILED);
+		cr_expect(world_runs_here());
+		cr_expect_not(world_did("RELEASE"), "%s", world.trace);
+		world_teardown();
+	}
+}
+
+static void try_private_order(void)
+{
+	char text[128];
+	int status;
+
+	write_order(text);
+	setup_private();
+	world.on_release = in_that_order;
+	status = world_run(&options);
+	cr_expect_eq(status, world.lives_there ? EXIT_COMPLETED : EXIT_FAILED, "%s: %d: %s", text,
+		     status, world.trace);
+	world_judge(status);
+	cr_expect_not(world.recorded, "%s: %s", text, world.trace);
+	world_teardown();
+}
+
+/* Every order that begins with the first n; and libvirt's daemon may go at any moment. */
+static void try_all_private(unsigned int n, unsigned int used)
+{
+	count = n;
+	if (n)
+		try_private_order();
+	for (unsigned int e = 0; n < EVENTS && e < EVENTS; e++)
+		if (!(used >> e & 1)) {
+			order[n] = (enum event)e;
+			try_all_private(n + 1, used | 1u << e);
+		}
+}
+
+Test(outgoing_handover, every_order_of_events_with_memory_in_qemu)
+{
+	try_all_private(0, 0);
+}

@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <sys/socket.h>
 #include "fake_recovery.h"
 
 TestSuite(recover_guard, .timeout = 20);
@@ -13,7 +14,7 @@ static int guard(void)
 	struct recover_options options = fake_recovery_options(0);
 
 	options.session = SESSION; /* a guard minds one migration */
-	return recover_guard(&options);
+	return recover_guard(&options, -1);
 }
 
 static struct record held(struct ram_keep_block *block)
@@ -73,7 +74,7 @@ Test(recover_guard, minds_its_own_migration)
 		fake_recovery_setup(DOMAIN_PAUSED_MIGRATION);
 		fake_recovery_write(kinds[i], &r);
 		options.session = "ffeeddccbbaa99887766554433221100";
-		cr_expect_eq(recover_guard(&options), 0);
+		cr_expect_eq(recover_guard(&options, -1), 0);
 		cr_expect(fake.queries == 0 && fake.pauses == 0 && fake.servers == 0);
 		cr_expect(fake_recovery_has_record(kinds[i]));
 		cr_expect_str_eq(fake_libvirt_did(fake.libvirt), "");
@@ -259,7 +260,7 @@ Test(recover_guard, and_no_longer)
 	fake_libvirt_fail(fake.libvirt, FAKE_GET_IGNORE_SHARED, 0, -EREMOTEIO);
 	fake_recovery_write(RECORD_INCOMING, &r);
 	begun = fake.now_us;
-	cr_expect_eq(recover_guard(&options), 0);
+	cr_expect_eq(recover_guard(&options, -1), 0);
 	cr_expect_eq(fake.pauses, 3);
 	cr_expect_eq(fake.now_us - begun, 1000000 + 2000000 + 4000000);
 	fake_recovery_teardown();
@@ -276,5 +277,116 @@ Test(recover_guard, ends_when_the_guest_that_it_was_borrowed_from_has)
 	cr_assert_eq(guard(), 0);
 	cr_assert_eq(fake.pauses, 0);
 	cr_assert_not(fake_recovery_has_record(RECORD_OUTGOING));
+	fake_recovery_teardown();
+}
+
+/* ---- memory that is in QEMU here alone ---- */
+
+static struct record in_qemu(struct ram_keep_block *block)
+{
+	struct record r = held(block);
+
+	block->private_to = 4711;
+	block->started = 17;
+	block->fd = -1;
+	return r;
+}
+
+static int guard_on(int connection, struct record *r)
+{
+	struct recover_options options = fake_recovery_options(0);
+
+	options.session = SESSION;
+	fake.answers[0] = WIRE_STATE_RUNNING;
+	fake.link_end = PAGE_LINK_COMPLETE;
+	fake_recovery_write(RECORD_OUTGOING, r);
+	return recover_guard(&options, connection);
+}
+
+static int the_daemon;
+
+static void still_a_client(void)
+{
+	char byte;
+
+	cr_assert_eq(recv(the_daemon, &byte, 1, MSG_DONTWAIT), -1);
+	cr_assert_eq(fake.links, 1, "pages are served meanwhile");
+	if (fake.pauses == 3)
+		fake.answers[0] = WIRE_STATE_RUNNING;
+}
+
+Test(recover_guard, stays_libvirts_client_until_qemu_has_ended)
+{
+	struct ram_keep_block block;
+	struct record r = in_qemu(&block);
+	int ends[2];
+	char byte;
+
+	fake_recovery_setup(DOMAIN_PAUSED_MIGRATION);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	the_daemon = ends[0];
+	fake.has_job = true;
+	fake.on_pause = still_a_client;
+	cr_assert_eq(guard_on(ends[1], &r), 0);
+	cr_assert_str_eq(fake.signals, "kill ");
+	cr_assert_str_eq(fake_libvirt_did(fake.libvirt), "kill web; undefine web");
+	cr_assert_eq(read(the_daemon, &byte, 1), 0);
+	close(the_daemon);
+	fake_recovery_teardown();
+}
+
+Test(recover_guard, stops_a_qemu_that_libvirt_would_let_run)
+{
+	struct ram_keep_block block;
+	struct record r = in_qemu(&block);
+
+	fake_recovery_setup(DOMAIN_PAUSED_MIGRATION);
+	cr_assert_eq(guard_on(-1, &r), 0);
+	cr_assert_str_eq(fake.signals, "stop kill ");
+	cr_assert_not(fake_recovery_has_record(RECORD_OUTGOING));
+	fake_recovery_teardown();
+}
+
+static void answer_once_it_is_stopped(void)
+{
+	while (!*(volatile bool *)&fake.frozen)
+		usleep(1000);
+	fake.answers[0] = WIRE_STATE_RUNNING;
+}
+
+Test(recover_guard, stops_qemu_when_libvirts_daemon_goes)
+{
+	struct recover_options options = fake_recovery_options(0);
+	struct ram_keep_block block;
+	struct record r = in_qemu(&block);
+	int ends[2];
+
+	fake_recovery_setup(DOMAIN_PAUSED_MIGRATION);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	close(ends[0]);
+	options.session = SESSION;
+	fake.answers[0] = NOBODY;
+	fake.link_end = PAGE_LINK_COMPLETE;
+	fake.on_pause = answer_once_it_is_stopped;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(recover_guard(&options, ends[1]), 0);
+	cr_assert_str_eq(fake.signals, "stop kill ");
+	fake_recovery_teardown();
+}
+
+/* Of any other guest libvirt sees its client go at once. */
+Test(recover_guard, is_no_client_of_another_guest)
+{
+	struct ram_keep_block block;
+	struct record r = held(&block);
+	int ends[2];
+	char byte;
+
+	fake_recovery_setup(DOMAIN_PAUSED_MIGRATION);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+	cr_assert_eq(guard_on(ends[1], &r), 0);
+	cr_assert_eq(read(ends[0], &byte, 1), 0);
+	cr_assert_str_eq(fake.signals, "");
+	close(ends[0]);
 	fake_recovery_teardown();
 }

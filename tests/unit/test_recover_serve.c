@@ -273,3 +273,113 @@ Test(recover_serve, no_link_can_be_made)
 	cr_assert(fake_recovery_has_record(RECORD_OUTGOING));
 	fake_recovery_teardown();
 }
+
+/* ---- memory that is in QEMU here alone ---- */
+
+static struct record in_qemu(struct ram_keep_block *block)
+{
+	struct record r = held(block);
+
+	block->private_to = 4711;
+	block->started = 17;
+	block->fd = -1;
+	return r;
+}
+
+struct qemu_row {
+	enum domain_state state;
+	enum wire_state answer;
+	enum page_link_state end;
+	int ret;
+	bool recorded;
+	char did[64], text[64], signals[32];
+};
+
+ParameterizedTestParameters(recover_serve, qemu)
+{
+	static struct qemu_row rows[] = {
+		/* libvirt is asked for nothing before QEMU has ended. */
+		{DOMAIN_PAUSED_MIGRATION, WIRE_STATE_RUNNING, PAGE_LINK_COMPLETE, 0, false,
+		 "kill web; undefine web", "has arrived", "stop kill "},
+		{DOMAIN_PAUSED_USER, WIRE_STATE_RUNNING, PAGE_LINK_COMPLETE, 0, false,
+		 "kill web; undefine web", "has arrived", "stop kill "},
+		{DOMAIN_PAUSED_MIGRATION, WIRE_STATE_RUNNING, PAGE_LINK_ENDED, -ECONNABORTED, true,
+		 "kill web; undefine web", "the guest has ended there", "stop kill "},
+		{DOMAIN_PAUSED_MIGRATION, WIRE_STATE_ENDED, PAGE_LINK_BROKEN, 0, false,
+		 "kill web; undefine web", "has ended, on b", "stop kill "},
+		/* It never ran there. */
+		{DOMAIN_PAUSED_MIGRATION, WIRE_STATE_ABSENT, PAGE_LINK_BROKEN, 0, false,
+		 "resume web", "never ran on b", "stop cont "},
+		/* libvirt lets it run here. */
+		{DOMAIN_RUNNING, NOBODY, PAGE_LINK_BROKEN, 0, false, "", "runs here", ""},
+	};
+
+	return cr_make_param_array(struct qemu_row, rows, sizeof(rows) / sizeof(*rows));
+}
+
+ParameterizedTest(struct qemu_row *row, recover_serve, qemu)
+{
+	struct ram_keep_block block;
+	struct record r = in_qemu(&block);
+	struct errtext told = {0};
+
+	fake_recovery_setup(row->state);
+	fake.answers[0] = row->answer;
+	fake.link_end = row->end;
+	cr_assert_eq(serve(&r, &told), row->ret, "%s", told.text);
+	cr_assert(strstr(told.text, row->text), "%s", told.text);
+	cr_assert_str_eq(fake_libvirt_did(fake.libvirt), row->did);
+	cr_assert_str_eq(fake.signals, row->signals);
+	cr_assert_eq(fake_recovery_has_record(RECORD_OUTGOING), row->recorded);
+	fake_recovery_teardown();
+}
+
+static void let_it_answer(void)
+{
+	cr_assert(fake.frozen);
+	cr_assert_eq(fake.links, 1, "pages are served meanwhile");
+	cr_assert_str_eq(fake_libvirt_did(fake.libvirt), "");
+	if (fake.pauses == 3)
+		fake.answers[fake.answer] = WIRE_STATE_RUNNING;
+}
+
+Test(recover_serve, qemu_stays_stopped_until_the_destination_answers)
+{
+	const struct recover_options options = fake_recovery_options(0);
+	struct ram_keep_block block;
+	struct record r = in_qemu(&block);
+	struct errtext told = {0};
+
+	fake_recovery_setup(DOMAIN_PAUSED_MIGRATION);
+	fake.answers[0] = NOBODY;
+	fake.link_end = PAGE_LINK_COMPLETE;
+	fake.on_pause = let_it_answer;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(recover_serve(&options, &fake.dir, &r, &told), 0, "%s", told.text);
+	cr_assert_str_eq(fake.signals, "stop kill ");
+	fake_recovery_teardown();
+}
+
+/* The guard tells the destination why nothing comes; an operator is told here. */
+Test(recover_serve, a_qemu_that_has_ended_took_the_memory_with_it)
+{
+	struct recover_options options = fake_recovery_options(60);
+	struct ram_keep_block block;
+	struct record r = in_qemu(&block);
+	struct errtext told = {0};
+
+	fake_recovery_setup(DOMAIN_ABSENT);
+	fake.ram_own = fake.qemu_ret = -ESRCH;
+	fake.answers[0] = WIRE_STATE_RUNNING;
+	fake.link_end = PAGE_LINK_ENDED;
+	options.session = SESSION;
+	fake_recovery_write(RECORD_OUTGOING, &r);
+	cr_assert_eq(recover_serve(&options, &fake.dir, &r, &told), -ECONNABORTED, "%s", told.text);
+	cr_assert_eq(fake.reopened_ended, 1);
+	cr_assert_eq(fake.links, 1);
+	told = (struct errtext){0};
+	cr_assert_eq(serve(&r, &told), -EBADMSG, "%s", told.text);
+	cr_assert(strstr(told.text, "only its disks are left"), "%s", told.text);
+	cr_assert_not(fake_recovery_has_record(RECORD_OUTGOING));
+	fake_recovery_teardown();
+}

@@ -11,6 +11,7 @@
 #include "outgoing_postcopy.h"
 #include "outgoing_precopy.h"
 #include "outgoing_private.h"
+#include "outgoing_qemu.h"
 #include "outgoing_queue.h"
 #include "outgoing_round.h"
 #include "outgoing_state.h"
@@ -36,6 +37,7 @@ int outgoing_end_finish(struct outgoing *o)
 	int ret;
 
 	outgoing_await(o, all_said, SETTLE_MS, NULL);
+	outgoing_qemu_let_go(o);
 	if (!o->peer.finished && outgoing_peer_send(o, WIRE_FINISH) == 0)
 		outgoing_await(o, said_finished, SETTLE_MS, NULL);
 	if (!o->peer.finished)
@@ -89,14 +91,17 @@ bool outgoing_end_release_all(struct outgoing *o)
 {
 	bool tidy = phase_is_final(o->phase) && o->phase != PHASE_LOST &&
 		    !o->libvirt.ignore_shared && !o->place.debts && !o->libvirt.left_behind;
+	bool kept;
 
 	outgoing_precopy_release(o);
 	outgoing_postcopy_release(o);
 	outgoing_round_release(o);
-	outgoing_libvirt_end_job(o);
-	/* A library that hangs in a dead daemon still has our mailbox in its hands: leave all but
-	 * the guest to the end of the process. */
-	if (outgoing_libvirt_hangs(o)) {
+	kept = !outgoing_qemu_release(o);
+	if (!kept)
+		outgoing_libvirt_end_job(o);
+	/* A library that hangs in a dead daemon, or in a call that the gate keeps, still has our
+	 * mailbox in its hands: leave all but the guest to the end of the process. */
+	if (kept || outgoing_libvirt_hangs(o)) {
 		outgoing_queue_leave(o);
 		outgoing_place_dismiss(o, false);
 		return false;

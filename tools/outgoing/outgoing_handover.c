@@ -14,6 +14,7 @@
 #include "outgoing_libvirt.h"
 #include "outgoing_place.h"
 #include "outgoing_private.h"
+#include "outgoing_qemu.h"
 #include "outgoing_round.h"
 #include "outgoing_state.h"
 #include "outgoing_stop.h"
@@ -42,6 +43,7 @@ static int take_back(struct outgoing *o)
 {
 	bool told;
 
+	outgoing_qemu_take_back(o);
 	o->world->gate.permit(o->libvirt.gate);
 	outgoing_libvirt_end_job(o);
 	told = o->libvirt.text[0] && o->libvirt.result != -ECONNRESET;
@@ -75,15 +77,19 @@ static int let_go(struct outgoing *o)
 {
 	struct errtext err = {0};
 
+	if (o->qemu.needed) /* until the last page has gone */
+		return 0;
 	return outgoing_libvirt_retire_by_hand(o, &err) == -EEXIST ? give_up(o, -EEXIST, &err) : 0;
 }
 
-/* Proof that it does not run there (ownership_table.c). */
+/* Proof that it does not run there (ownership_table.c). A QEMU that is stopped runs nothing,
+ * whatever libvirt has last heard. */
 static bool runs_here(struct outgoing *o)
 {
 	struct domain_info info;
 
-	return host_state(o->libvirt.host, o->guest.info.uuid, &info, NULL) == 0 &&
+	return !o->qemu.frozen &&
+	       host_state(o->libvirt.host, o->guest.info.uuid, &info, NULL) == 0 &&
 	       ownership_table_departure(info.state, true) == DEPARTURE_STAYED;
 }
 
@@ -159,10 +165,13 @@ int outgoing_handover_commit(struct outgoing *o)
 		o->cancelled = true;
 		return outgoing_fail(o, -ECANCELED, "cancelled");
 	}
-	if (!o->world->gate.forbid(o->libvirt.gate, false))
+	if (!o->world->gate.forbid(o->libvirt.gate, outgoing_qemu_has_ram(o)))
 		return outgoing_fail(o, -EPROTO, "libvirt is already resuming the guest here");
-	ret = outgoing_place_hand_over(o);
+	ret = outgoing_qemu_keep(o);
+	if (ret == 0)
+		ret = outgoing_place_hand_over(o);
 	if (ret < 0) {
+		o->qemu.needed = false;
 		o->world->gate.permit(o->libvirt.gate);
 		return outgoing_fail(o, ret, "cannot record the hand-over");
 	}
@@ -176,7 +185,7 @@ int outgoing_handover(struct outgoing *o)
 	failure_point("hand-over");
 	if (ret == 0)
 		outgoing_await(o, outcome_known, HANDOVER_MS, NULL);
-	if (o->libvirt.done && o->libvirt.result == 0)
+	if ((o->libvirt.done && o->libvirt.result == 0) || o->libvirt.confirmed)
 		return 0;
 	if (o->peer.refused && !o->stop.resumed)
 		return take_back(o);

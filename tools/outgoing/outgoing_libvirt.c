@@ -95,8 +95,8 @@ void outgoing_libvirt_take_perform(struct outgoing *o, struct mail *mail)
 
 void outgoing_libvirt_take_confirm(struct outgoing *o, struct mail *mail)
 {
-	(void)mail;
 	o->libvirt.confirm_held = true;
+	o->libvirt.confirmed = !mail->result;
 }
 
 /* `virsh domjobabort`. The destination, whose QEMU libvirt has ended, may have been heard first. */
@@ -261,7 +261,8 @@ static int start_job(struct outgoing *o)
 	return o->world->job.start(&job, &o->libvirt.job, &o->err);
 }
 
-/* What post-copy serves must outlive QEMU, which libvirt tells to end. */
+/* What post-copy serves must outlive QEMU, which libvirt tells to end; its private memory does not,
+ * and then it is kept from ending (outgoing_qemu.h). */
 static void keep_ram(struct outgoing *o)
 {
 	const char *uuid = o->guest.info.uuid;
@@ -283,6 +284,20 @@ static void keep_ram(struct outgoing *o)
 	outgoing_postcopy_refuse(o, told.text);
 }
 
+/* To read a hole there would give it memory, which may not be had. */
+static void refuse_private_huge(struct outgoing *o)
+{
+	for (unsigned int i = 0; i < o->guest.ram.count; i++) {
+		const struct ram_block *b = &o->guest.ram.blocks[i];
+
+		if (!ram_block_is_private(b) || b->page_size == RAM_PAGE_SIZE)
+			continue;
+		outgoing_postcopy_refuse(o, "post-copy is not possible: the guest's memory is in "
+					    "huge pages that are private to QEMU here");
+		return;
+	}
+}
+
 /* Through libvirt's monitor, which is closed to us once the job runs. */
 static int leave_ram_out(struct outgoing *o)
 {
@@ -290,18 +305,7 @@ static int leave_ram_out(struct outgoing *o)
 
 	o->libvirt.ignore_shared = true;
 	ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, true, &o->err);
-	if (ret == 0)
-		keep_ram(o);
 	return ret;
-}
-
-/* QEMU sends all RAM, of which the strainer lets nothing pass. */
-static int strain(struct outgoing *o)
-{
-	outgoing_postcopy_refuse(
-		o, "post-copy is not possible: QEMU here has the guest's memory to itself (private "
-		   "memory, or a memfd), and it would be gone with QEMU");
-	return outgoing_strain_prepare(o);
 }
 
 int outgoing_libvirt_start(struct outgoing *o)
@@ -310,8 +314,13 @@ int outgoing_libvirt_start(struct outgoing *o)
 
 	if (ret == 0)
 		ret = host_watch(o->libvirt.host, o->guest.info.uuid, on_qemu_event, o, &o->err);
+	/* Strained, QEMU sends all RAM, of which the strainer lets nothing pass. */
 	if (ret == 0)
-		ret = o->guest.strained ? strain(o) : leave_ram_out(o);
+		ret = o->guest.strained ? outgoing_strain_prepare(o) : leave_ram_out(o);
+	if (ret == 0) {
+		keep_ram(o);
+		refuse_private_huge(o);
+	}
 	return ret < 0 ? ret : start_job(o);
 }
 

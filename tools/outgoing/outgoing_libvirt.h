@@ -33,7 +33,8 @@ struct outgoing_libvirt {
 	bool refused; /* at Begin or Prepare: a libvirt will not have this guest moved */
 	bool tried;   /* it would work: end of a trial */
 	bool perform_held, confirm_held; /* by the gate */
-	bool done;			 /* the job, with this result and libvirt's words */
+	bool confirmed; /* the Confirm that is held says that the guest has arrived */
+	bool done;	/* the job, with this result and libvirt's words */
 	int result;
 	char text[WIRE_TEXT_MAX + 1];
 };

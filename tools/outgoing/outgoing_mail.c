@@ -11,6 +11,7 @@
 #include "outgoing_postcopy.h"
 #include "outgoing_private.h"
 #include "outgoing_progress.h"
+#include "outgoing_qemu.h"
 #include "outgoing_queue.h"
 #include "outgoing_round.h"
 #include "outgoing_state.h"
@@ -56,6 +57,12 @@ static void take_event(struct outgoing *o, struct mail *mail)
 		outgoing_stop_take_event(o, mail);
 }
 
+static void take_job(struct outgoing *o, struct mail *mail)
+{
+	outgoing_libvirt_take_job(o, mail);
+	outgoing_qemu_note_job(o);
+}
+
 static void take_cancel(struct outgoing *o, struct mail *mail)
 {
 	if (outgoing_is_handed_over(o))
@@ -72,7 +79,7 @@ static void (*const kinds[])(struct outgoing *o, struct mail *mail) = {
 	[MAIL_QEMU_EVENT] = take_event,
 	[MAIL_PERFORM_HELD] = outgoing_libvirt_take_perform,
 	[MAIL_CONFIRM_HELD] = outgoing_libvirt_take_confirm,
-	[MAIL_JOB_DONE] = outgoing_libvirt_take_job,
+	[MAIL_JOB_DONE] = take_job,
 	[MAIL_TUNNEL] = outgoing_libvirt_take_tunnel,
 	[MAIL_QEMU_STREAM] = outgoing_strain_take_end,
 	[MAIL_STREAM_LOST] = NULL,

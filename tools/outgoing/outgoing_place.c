@@ -146,6 +146,12 @@ static void rewrite_record(struct outgoing *o)
 		report_event(o->report, "warning", o->phase, err.text);
 }
 
+void outgoing_place_take_back(struct outgoing *o)
+{
+	o->place.record.released = o->place.record.post_copy = false;
+	rewrite_record(o);
+}
+
 void outgoing_place_note_bandwidth(struct outgoing *o)
 {
 	o->place.record.bandwidth = o->precopy.limits.bandwidth;

@@ -24,6 +24,8 @@ int outgoing_place_open(struct outgoing *o);
 int outgoing_place_hold(struct outgoing *o);
 /* Write down that the destination may own the guest from now on. The same. */
 int outgoing_place_hand_over(struct outgoing *o);
+/* It was not taken there: the reverse. A record that cannot be written is a warning. */
+void outgoing_place_take_back(struct outgoing *o);
 /* The cap was changed: whoever has to carry on keeps to the new one. */
 void outgoing_place_note_bandwidth(struct outgoing *o);
 /* The guest was paused, or let go on: whoever has to settle the migration leaves it so. */

@@ -15,6 +15,7 @@
 #include "outgoing_place.h"
 #include "outgoing_postcopy.h"
 #include "outgoing_precopy.h"
+#include "outgoing_qemu.h"
 #include "outgoing_queue.h"
 #include "outgoing_round.h"
 #include "outgoing_status.h"
@@ -48,5 +49,6 @@ struct outgoing {
 	struct outgoing_stop stop;
 	struct outgoing_strain strain;
 	struct outgoing_postcopy postcopy;
+	struct outgoing_qemu qemu;
 	struct outgoing_proof proof;
 };

@@ -49,6 +49,7 @@ struct outgoing_world {
 	/* process.h, of QEMU here */
 	int (*hold_process)(pid_t pid, int *pidfd, struct errtext *err);
 	bool (*process_has_ended)(int pidfd);
+	int (*signal_process)(int pidfd, int signal, struct errtext *err);
 	/* qmp.h, added_monitor.h */
 	int (*open_monitor)(const char *path, int timeout_ms, struct qmp **out,
 			    struct errtext *err);
@@ -73,6 +74,7 @@ struct outgoing_world {
 	void (*forget_monitor)(const struct guest_dir *d);
 	int (*start_guard)(const char *uuid, const char *session, const char *libvirt_socket,
 			   const struct ram_keep *ram, int *fd, pid_t *pid, struct errtext *err);
+	int (*lend_to_guard)(int fd, int lent);
 
 	/* door.h, ownership.h */
 	int (*dial)(const struct peer *peer, enum wire_kind kind, unsigned int index,
@@ -95,6 +97,7 @@ struct outgoing_world {
 		void (*open)(struct gate *g);
 		bool (*forbid)(struct gate *g, bool all);
 		void (*permit)(struct gate *g);
+		int (*share)(struct gate *g, int *fd);
 		void (*cut)(struct gate *g);
 		void (*destroy)(struct gate *g);
 	} gate;

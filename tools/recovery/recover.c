@@ -47,8 +47,10 @@ static int explain_busy(const struct guest_dir *dir, struct errtext *told)
 			"receive` on %s has all of it, or answers that the guest has ended: "
 			"see that one runs there. If that host will never come back, the "
 			"guest is lost: end dray migrate, if it still runs, and its guard, "
-			"process %d; then run `dray recover %s` again",
-			r.domain, r.host, r.host, r.keeper, r.domain);
+			"process %d%s; then run `dray recover %s` again",
+			r.domain, r.host, r.host, r.keeper,
+			recover_qemu_has_ram(&r) ? ", and the guest here (virsh destroy)" : "",
+			r.domain);
 	}
 	record_destroy(&r);
 	return -EBUSY;
@@ -165,8 +167,10 @@ int recover_run(const struct recover_options *options, struct errtext *told)
 	struct host *host = NULL;
 	struct guest_dir dir = {.lock = -1};
 	struct errtext silent = {0}, unknown = {0};
-	/* Without libvirt a guest in post-copy still gets its pages. */
-	int opened = recover_reach_host(options, NULL, &host, &silent);
+	/* Without libvirt a guest in post-copy still gets its pages; and where libvirt waits for
+	 * the QEMU that has them, it is not asked before. */
+	int opened =
+		options->stand_in ? -ENOTCONN : recover_reach_host(options, NULL, &host, &silent);
 	int ret = recover_find(options, host, uuid, &unknown);
 
 	if (ret < 0 && (opened == 0 || ret == -ENOTUNIQ))

@@ -6,6 +6,7 @@
 #include "errtext.h"
 
 struct recover_world;
+struct stand_in;
 
 struct recover_options {
 	const char *domain;	    /* name or UUID */
@@ -14,6 +15,9 @@ struct recover_options {
 	/* Settle this migration only, as a guard does (in hexadecimal, as records have it); NULL:
 	 * whichever is recorded. */
 	const char *session;
+	/* On the connection of the migration's client to libvirt, so that its job is still on the
+	 * guest; NULL: none is. Left when QEMU has ended, or may run. */
+	struct stand_in *stand_in;
 	uint32_t wait_ms; /* for daemons to settle, for the destination to answer */
 	const struct recover_world *world; /* recover_world_real(), but for tests */
 };

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <string.h>
 #include <syslog.h>
+#include "cleanup.h"
 #include "recover_private.h"
+#include "stand_in.h"
 
 #define AGAIN_FIRST_US 1000000
 #define AGAIN_MOST_US 10000000
@@ -20,6 +22,34 @@ static bool has_record(const struct recover_options *options, enum record_kind k
 	has = record_read(&dir, kind, &r, NULL) == 0 && recover_is_minded(options, &r);
 	record_destroy(&r);
 	return has;
+}
+
+/* Of a guest whose QEMU here must not run: `gone` of stand_in.h, in its thread. */
+struct keep {
+	const struct recover_options *options;
+	struct record record;
+};
+
+static void on_gone(void *opaque)
+{
+	const struct keep *k = opaque;
+
+	recover_qemu_freeze(k->options, &k->record);
+}
+
+/* Is the record that of a guest in post-copy with its memory in QEMU? Then record_destroy follows.
+ */
+static bool is_in_qemu(const struct recover_options *options, struct record *r)
+{
+	struct guest_dir dir;
+
+	guest_dir_paths(&dir, options->domain);
+	if (record_read(&dir, RECORD_OUTGOING, r, NULL) == 0 && recover_is_minded(options, r) &&
+	    r->released && r->post_copy && recover_qemu_has_ram(r))
+		return true;
+	record_destroy(r);
+	*r = (struct record){0};
+	return false;
 }
 
 /* Something has failed. Whatever is known by now of who has the guest, or of its memory: something
@@ -51,7 +81,7 @@ static int try(const struct recover_options *options, struct errtext *last)
 
 /* The last to hold a guest's memory gives up only when the guest has. What libvirt's daemon does
  * not let be done now it does once it has been started again. */
-int recover_guard(const struct recover_options *options)
+static int guard(const struct recover_options *options)
 {
 	struct errtext last = {0};
 	uint64_t pause = AGAIN_FIRST_US;
@@ -62,5 +92,23 @@ int recover_guard(const struct recover_options *options)
 		options->world->pause(pause);
 		pause = 2 * pause < AGAIN_MOST_US ? 2 * pause : AGAIN_MOST_US;
 	}
+	return ret;
+}
+
+int recover_guard(const struct recover_options *options, int connection)
+{
+	_cleanup_close_ int fd = connection;
+	struct recover_options own = *options;
+	struct keep keep = {.options = options};
+	int ret;
+
+	if (is_in_qemu(options, &keep.record) &&
+	    (fd < 0 || stand_in_new(steal_fd(&fd), on_gone, &keep, &own.stand_in, NULL) < 0))
+		on_gone(&keep);
+	if (fd >= 0)
+		close(steal_fd(&fd));
+	ret = guard(&own);
+	stand_in_destroy(own.stand_in);
+	record_destroy(&keep.record);
 	return ret;
 }

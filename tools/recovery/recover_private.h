@@ -46,6 +46,24 @@ int recover_settle_departure(const struct recover_options *options, struct host 
 int recover_settle_arrival(const struct recover_options *options, struct host *host,
 			   const struct guest_dir *dir, struct record *r, struct errtext *told);
 
+/* ... that part of it which needs no libvirt: only the destination knows who has the guest. */
+int recover_settle_ask(const struct recover_options *options, const struct record *r,
+		       enum wire_state *state, struct errtext *told);
+
+/* recover_qemu.c: the memory that was handed over in post-copy is in QEMU here. */
+bool recover_qemu_has_ram(const struct record *r);
+bool recover_qemu_has_ended(const struct recover_options *options, const struct record *r);
+/* Stop it as a process, and the reverse; nothing happens if there is none. */
+void recover_qemu_freeze(const struct recover_options *options, const struct record *r);
+void recover_qemu_thaw(const struct recover_options *options, const struct record *r);
+/* Nobody needs it any more: kill it, and wait for its end. */
+void recover_qemu_end(const struct recover_options *options, const struct record *r);
+/* After that: have libvirt forget the guest. As recover_run. */
+int recover_qemu_retire(const struct recover_options *options, const struct record *r,
+			struct errtext *told);
+/* Nobody knows who has the guest: what an operator has to know of QEMU besides. Returns `why`. */
+int recover_qemu_explain(const struct record *r, int why, struct errtext *told);
+
 /* recover_serve.c: the source in post-copy. The guest was handed over, and memory that it lacks may
  * be here: hold that, serve it, and settle what libvirt has here. The same return. */
 int recover_serve(const struct recover_options *options, const struct guest_dir *dir,

@@ -60,6 +60,16 @@ static int find_ram(const struct recover_options *options, const struct record *
 	return ret;
 }
 
+/* With QEMU its private memory has gone. The guest there may wait for it, and whoever is with it
+ * has to hear why it does not come: that is a guard's affair. */
+static int hold_what_was(const struct recover_options *options, const struct record *r,
+			 struct ram_map *ram, struct errtext *why)
+{
+	if (options->session && recover_qemu_has_ended(options, r))
+		return options->world->reopen_ended(&r->ram, ram, why);
+	return errtext_set(why, -ENODATA, "its QEMU here has ended");
+}
+
 /* Our own copies if we are the guard, or those of a guard that still lives. */
 static int hold_ram(const struct recover_options *options, const struct record *r,
 		    struct ram_map *ram, struct errtext *told)
@@ -71,7 +81,9 @@ static int hold_ram(const struct recover_options *options, const struct record *
 		ret = options->world->reopen_ram(getpid(), &r->ram, ram, NULL);
 	if (ret < 0 && r->ram.count && r->keeper > 0)
 		ret = options->world->reopen_ram(r->keeper, &r->ram, ram, NULL);
-	if (ret < 0)
+	if (ret < 0 && recover_qemu_has_ram(r))
+		ret = hold_what_was(options, r, ram, &why);
+	else if (ret < 0)
 		ret = find_ram(options, r, ram, &why);
 	if (ret == 0) {
 		ram_keep_recall(&r->ram, ram);
@@ -112,13 +124,13 @@ static int give_up(const struct record *r, struct errtext *told)
 /* ---- libvirt ---- */
 
 static int settle_here(const struct recover_options *options, const struct record *r,
-		       bool *elsewhere, struct errtext *told)
+		       void *elsewhere, struct errtext *told)
 {
 	struct host *host = NULL;
 	int ret = recover_reach_host(options, r, &host, told);
 
 	if (ret < 0 && record_is_gone(r)) {
-		*elsewhere = true;
+		*(bool *)elsewhere = true;
 		return errtext_set(told, 0, "domain %s has left this host", r->domain);
 	}
 	if (ret == 0)
@@ -134,8 +146,10 @@ static bool is_hopeless(const struct recover_options *options, int ret)
 }
 
 /* However long it takes, if there is hope. Each new reason why not is told once. */
-static int settle_at_last(const struct recover_options *options, const struct record *r,
-			  bool *elsewhere, struct errtext *told)
+static int at_last(const struct recover_options *options, const struct record *r,
+		   int (*attempt)(const struct recover_options *options, const struct record *r,
+				  void *out, struct errtext *told),
+		   void *out, struct errtext *told)
 {
 	struct errtext last = {0};
 
@@ -143,7 +157,7 @@ static int settle_at_last(const struct recover_options *options, const struct re
 		*told = (struct errtext){0};
 		int ret;
 
-		ret = settle_here(options, r, elsewhere, told);
+		ret = attempt(options, r, out, told);
 		if (ret == 0 || is_hopeless(options, ret))
 			return ret;
 		if (strcmp(told->text, last.text) != 0)
@@ -164,12 +178,51 @@ static void await_end(struct waiting *w)
 	pthread_mutex_unlock(&w->lock);
 }
 
+static int ask(const struct recover_options *options, const struct record *r, void *state,
+	       struct errtext *told)
+{
+	return recover_settle_ask(options, r, state, told);
+}
+
+static int retire(const struct recover_options *options, const struct record *r, void *none,
+		  struct errtext *told)
+{
+	(void)none;
+	return recover_qemu_retire(options, r, told);
+}
+
+/* The memory is in QEMU here, which must stand until it has gone. */
+static int settle_qemu(const struct recover_options *options, const struct record *r,
+		       struct waiting *w, bool *elsewhere, struct errtext *told)
+{
+	enum wire_state state = WIRE_STATE_UNKNOWN;
+	int ret = at_last(options, r, ask, &state, told);
+
+	if (ret < 0)
+		return recover_qemu_explain(r, ret, told);
+	if (state == WIRE_STATE_ABSENT) {
+		recover_qemu_thaw(options, r);
+		return at_last(options, r, settle_here, elsewhere, told);
+	}
+	*elsewhere = state == WIRE_STATE_RUNNING;
+	if (*elsewhere)
+		await_end(w);
+	recover_qemu_end(options, r);
+	ret = at_last(options, r, retire, NULL, told);
+	if (ret < 0 || *elsewhere)
+		return ret;
+	return errtext_set(told, 0,
+			   "domain %s ran, and has ended, on %s: the paused one here was removed",
+			   r->domain, r->host);
+}
+
 /* Until both libvirt here and the destination have no more use for us. */
 static int see_it_through(const struct recover_options *options, const struct record *r,
 			  struct page_link *link, struct waiting *w, struct errtext *told)
 {
 	bool elsewhere;
-	int ret = settle_at_last(options, r, &elsewhere, told);
+	int ret = recover_qemu_has_ram(r) ? settle_qemu(options, r, w, &elsewhere, told)
+					  : at_last(options, r, settle_here, &elsewhere, told);
 
 	if (ret < 0 || !elsewhere)
 		return ret;
@@ -222,13 +275,33 @@ static int serve(const struct recover_options *options, const struct record *r,
 	return ret;
 }
 
+/* libvirt lets it run here: then it does not run there (ownership_table.c). A guard has not let it
+ * come to that. */
+static bool runs_here(const struct recover_options *options, const struct record *r)
+{
+	struct domain_info info;
+	struct host *host = NULL;
+	int ret = options->session ? -EBUSY : recover_reach_host(options, r, &host, NULL);
+
+	if (ret == 0)
+		ret = host_state(host, r->uuid, &info, NULL);
+	host_close(host);
+	return ret == 0 && ownership_table_departure(info.state, true) == DEPARTURE_STAYED;
+}
+
 int recover_serve(const struct recover_options *options, const struct guest_dir *dir,
 		  const struct record *r, struct errtext *told)
 {
+	bool stayed = recover_qemu_has_ram(r) && runs_here(options, r);
 	struct ram_map ram = {0};
-	int ret = hold_ram(options, r, &ram, told);
+	int ret;
 
-	if (ret == 0)
+	if (!stayed && !options->session) /* a guard has seen to that */
+		recover_qemu_freeze(options, r);
+	ret = stayed ? 0 : hold_ram(options, r, &ram, told);
+	if (stayed)
+		ret = at_last(options, r, settle_here, &stayed, told);
+	else if (ret == 0)
 		ret = serve(options, r, &ram, told);
 	else if (!options->session && has_left(options, r)) /* a guard tries on */
 		ret = give_up(r, told);

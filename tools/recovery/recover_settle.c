@@ -15,6 +15,7 @@
 // A guest that was never released is resumed without asking. Which state of libvirt is which of
 // these: ownership_table.c.
 #include <errno.h>
+#include <uuid/uuid.h>
 #include "connection.h"
 #include "ownership_table.h"
 #include "recover_private.h"
@@ -35,22 +36,32 @@ static int resume_here(struct host *host, const struct record *r, const struct d
 				     info->name, r->host);
 }
 
+int recover_settle_ask(const struct recover_options *options, const struct record *r,
+		       enum wire_state *state, struct errtext *told)
+{
+	struct peer peer;
+	uuid_t uuid = {0};
+	const struct ownership_inquiry inquiry = {.ask = options->world->ask,
+						  .peer = &peer,
+						  .uuid = uuid,
+						  .domain = r->domain,
+						  .wait_ms = options->wait_ms};
+	int ret = recover_reach_peer(options, r, CONNECTION_ASK_MS, &peer, told);
+
+	uuid_parse(r->uuid, uuid);
+	if (ret == 0)
+		ret = ownership_settle(&inquiry, state, told);
+	recover_leave_peer(&peer);
+	return ret;
+}
+
 /* Only the destination knows who has the guest that stands here paused. */
 static int ask_and_act(const struct recover_options *options, struct host *host,
 		       const struct record *r, const struct domain_info *info,
 		       enum wire_state *state, struct errtext *told)
 {
-	struct peer peer;
-	const struct ownership_inquiry inquiry = {.ask = options->world->ask,
-						  .peer = &peer,
-						  .uuid = info->uuid_bytes,
-						  .domain = info->name,
-						  .wait_ms = options->wait_ms};
-	int ret = recover_reach_peer(options, r, CONNECTION_ASK_MS, &peer, told);
+	int ret = recover_settle_ask(options, r, state, told);
 
-	if (ret == 0)
-		ret = ownership_settle(&inquiry, state, told);
-	recover_leave_peer(&peer);
 	if (ret < 0)
 		return ret;
 	if (*state == WIRE_STATE_ABSENT)

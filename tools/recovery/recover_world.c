@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include "clock.h"
 #include "monitor_log.h"
+#include "process.h"
 #include "process_thread.h"
 #include "ram_find.h"
 
@@ -17,6 +18,10 @@ static const struct recover_world real = {
 	.ask = ownership_ask,
 	.reopen_ram = ram_reopen,
 	.find_ram = ram_find,
+	.reopen_ended = ram_reopen_ended,
+	.hold_qemu = ram_keep_hold_qemu,
+	.signal_process = process_signal,
+	.process_has_ended = process_has_ended,
 	.resume_link = page_link_resume,
 	.judge_link = page_link_judge,
 	.destroy_link = page_link_destroy,

@@ -24,6 +24,13 @@ struct recover_world {
 			  struct errtext *err);
 	int (*find_ram)(pid_t qemu, bool writable, struct ram_map *ram, struct errtext *err);
 
+	/* ram_keep.h: ram_reopen_ended, ram_keep_hold_qemu; process.h: process_signal,
+	 * process_has_ended */
+	int (*reopen_ended)(const struct ram_keep *keep, struct ram_map *map, struct errtext *err);
+	int (*hold_qemu)(const struct ram_keep *keep, int *pidfd, struct errtext *err);
+	int (*signal_process)(int pidfd, int signal, struct errtext *err);
+	bool (*process_has_ended)(int pidfd);
+
 	/* page_link.h: page_link_resume, page_link_judge, page_link_destroy */
 	int (*resume_link)(const struct page_link_options *options, struct page_link **out,
 			   struct errtext *err);

@@ -8,6 +8,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <syslog.h>
 #include "cleanup.h"
 
@@ -26,8 +27,8 @@ int guard_start(const char *uuid, const char *session, const char *libvirt_socke
 	pid_t pid;
 	int ends[2], ret;
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		return errtext_set(err, -errno, "pipe: %s", strerror(errno));
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return errtext_set(err, -errno, "socketpair: %s", strerror(errno));
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, ends[0], STDIN_FILENO);
 	posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
@@ -50,6 +51,73 @@ int guard_start(const char *uuid, const char *session, const char *libvirt_socke
 	if (child)
 		*child = pid;
 	return 0;
+}
+
+/* A message that carries a descriptor, as one goes out and as it comes in. */
+struct lending {
+	char byte;
+	struct iovec iov;
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr message;
+};
+
+static void prepare(struct lending *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->iov = (struct iovec){&l->byte, 1};
+	l->message = (struct msghdr){.msg_iov = &l->iov,
+				     .msg_iovlen = 1,
+				     .msg_control = &l->control,
+				     .msg_controllen = sizeof(l->control)};
+}
+
+int guard_lend(int fd, int lent)
+{
+	struct lending l;
+
+	prepare(&l);
+	l.control.head = (struct cmsghdr){
+		.cmsg_len = CMSG_LEN(sizeof(int)),
+		.cmsg_level = SOL_SOCKET,
+		.cmsg_type = SCM_RIGHTS,
+	};
+	memcpy(CMSG_DATA(&l.control.head), &lent, sizeof(lent));
+	return sendmsg(fd, &l.message, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* Without one it is "done". */
+static bool take_lent(struct lending *l, int *lent)
+{
+	const struct cmsghdr *head = CMSG_FIRSTHDR(&l->message);
+
+	if (!head || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS ||
+	    head->cmsg_len != CMSG_LEN(sizeof(int)))
+		return false;
+	cleanup_close(lent);
+	memcpy(lent, CMSG_DATA(head), sizeof(*lent));
+	return true;
+}
+
+bool guard_await(int fd, int *lent)
+{
+	struct lending l;
+	ssize_t n;
+
+	*lent = -1;
+	do {
+		prepare(&l);
+		n = recvmsg(fd, &l.message, MSG_CMSG_CLOEXEC);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return true;
+	} while (take_lent(&l, lent));
+	cleanup_close(lent);
+	*lent = -1;
+	return false;
 }
 
 void guard_done(int fd)

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The guard: a process that outlives a killed dray and tidies up after it.
 //
-// dray keeps the write end of a pipe. A guard that reads "done" exits; one that reads end of file
-// (dray was killed) runs `dray recover` for the guest.
+// dray keeps one end of a pair of sockets. A guard that reads "done" exits; one that reads end of
+// file (dray was killed) runs `dray recover` for the guest. In between dray may lend it a
+// descriptor, which then stays open beyond dray's end.
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 #include "errtext.h"
 #include "ram_keep.h"
@@ -15,5 +17,11 @@
  * (may be NULL) is its process number. */
 int guard_start(const char *uuid, const char *session, const char *libvirt_socket,
 		const struct ram_keep *ram, int *fd, pid_t *child, struct errtext *err);
-/* All is tidy. Closes the pipe; fd may be -1. */
+/* The guard is to have a copy of this descriptor, too. Negative errno: it has none. */
+int guard_lend(int fd, int lent);
+/* All is tidy. Closes the socket; fd may be -1. */
 void guard_done(int fd);
+
+/* The guard's side: wait on its standard input. False: all is tidy. True: dray has gone; *lent is
+ * the newest descriptor that it lent, the caller's, or -1. */
+bool guard_await(int fd, int *lent);

@@ -1,0 +1,213 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# Post-copy of guests whose memory QEMU has to itself: the source's QEMU stands until the last page has gone, whatever
+# breaks meanwhile, and never runs the guest again. And of a memfd, which outlives QEMU.
+
+bats_require_minimum_version 1.5.0
+GUEST=lonely
+load e2e
+load postcopy
+
+setup_file() {
+	"$TESTBED" up
+}
+
+setup() {
+	RX_PID=
+	TX_PID=
+	TX_LOG=/dev/null
+	AT=a
+	TO=b
+}
+
+teardown() {
+	# shellcheck disable=SC2086 # none, one or both
+	kill -9 $TX_PID 2>/dev/null || true
+	"$TESTBED" up >/dev/null
+	"$TESTBED" heal
+	if [[ -z ${BATS_TEST_COMPLETED-} ]]; then
+		grep -v '"progress"' "$TX_LOG" || true
+		where_is lonely || true
+	fi
+	stop_receive
+	"$TESTBED" destroy lonely
+}
+
+# fresh [OPTIONS]: a guest at a.
+fresh() {
+	guest lonely --memory 320 --fill 96 --period 3 --dirty 32 --rate 20 --vcpus 2 "${@:---private}"
+}
+
+# start: until it runs at b, and some seconds of its memory are still to follow.
+start() {
+	receive b
+	migrate_start a lonely --bandwidth 24Mi --post-copy --completion-timeout-per-gib 1
+	event '"phase":"post-copy"'
+}
+
+# The state of the source's QEMU as a process: T stopped.
+qemu_state() {
+	awk '{print $3}' "/proc/$QEMU/stat"
+}
+
+is_frozen() {
+	[[ $(qemu_state) == T ]]
+}
+
+qemu_gone() {
+	[[ ! -e /proc/$QEMU ]] || [[ $(qemu_state) == Z ]]
+}
+
+@test "private memory, at once, with proof; and back, from the shared files that it is in then" {
+	fresh
+	receive b --once
+	migrate a lonely --bandwidth 64Mi --post-copy=now --verify
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	[ "$(field pages_differing)" -eq 0 ]
+	(($(field pages_verified) >= 96 * 256))
+	figures
+	arrived
+	AT=b
+	receive a --once
+	migrate b lonely --bandwidth 64Mi --post-copy=now --verify
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	figures
+	arrived
+}
+
+@test "NUMA nodes of private memory, on a stall" {
+	guest lonely --memory 320 --numa 2 --fill 48 --period 2 --dirty 96 --rate 80 --private
+	receive b --once
+	migrate a lonely --bandwidth 24Mi --post-copy
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	figures
+	arrived
+}
+
+@test "a memfd, both ways" {
+	fresh --memfd
+	receive b --once
+	migrate a lonely --bandwidth 64Mi --post-copy=now --verify
+	[ "$status" -eq 0 ]
+	[ "$(field mode)" = PostCopy ]
+	figures
+	arrived
+	AT=b
+	receive a --once
+	migrate b lonely --bandwidth 64Mi --post-copy=now --verify
+	[ "$status" -eq 0 ]
+	arrived
+}
+
+@test "the network is cut for five seconds; cancel and resume come too late" {
+	fresh
+	start
+	run -1 "$TESTBED" exec a "$DRAY" cancel lonely
+	"$TESTBED" cut
+	sleep 5
+	[ "$(LC_ALL=C "$TESTBED" exec a virsh -q domstate lonely)" = paused ]
+	"$TESTBED" exec a virsh -q domjobabort lonely || true
+	[ "$(LC_ALL=C "$TESTBED" exec a virsh -q domstate lonely)" = paused ]
+	"$TESTBED" heal
+	migrate_wait
+	[ "$status" -eq 0 ]
+	figures
+	arrived
+}
+
+# A resume that libvirt holds back for its job would be let in as soon as libvirt sees its client go. The guard is that one.
+@test "dray migrate is killed while somebody waits to resume the guest: its guard serves the rest" {
+	local resume
+	fresh
+	QEMU=$("$TESTBED" qemu-pid a lonely)
+	start
+	"$TESTBED" exec a virsh -q resume lonely 3>&- &
+	resume=$!
+	sleep 1
+	kill -9 "$TX_PID"
+	migrate_wait
+	[ "$(LC_ALL=C "$TESTBED" exec a virsh -q domstate lonely)" = paused ]
+	until_true 60 no_guards
+	run ! wait "$resume"
+	qemu_gone
+	arrived
+}
+
+@test "dray migrate and its guard are killed: dray recover serves the rest" {
+	fresh
+	QEMU=$("$TESTBED" qemu-pid a lonely)
+	start
+	# shellcheck disable=SC2046 # each
+	kill -9 $("$TESTBED" pgrep a '^dray guard')
+	kill -9 "$TX_PID"
+	migrate_wait
+	[ "$(LC_ALL=C "$TESTBED" exec a virsh -q domstate lonely)" = paused ]
+	"$TESTBED" exec a "$DRAY" recover --wait 120 lonely
+	qemu_gone
+	arrived
+}
+
+@test "libvirtd is killed on the source, and started anew" {
+	fresh
+	QEMU=$("$TESTBED" qemu-pid a lonely)
+	start
+	"$TESTBED" libvirtd a kill
+	until_true 5 is_frozen
+	"$TESTBED" libvirtd a start
+	migrate_wait
+	[ "$status" -eq 0 ]
+	qemu_gone
+	arrived
+}
+
+# lost: exit 4, and nothing runs at a, also not after somebody asked it to recover the guest.
+lost() {
+	migrate_wait
+	[ "$status" -eq 4 ]
+	[ "$(field result)" = lost ]
+	until_true 30 no_guards_here
+	"$TESTBED" exec a "$DRAY" recover --wait 2 lonely || true
+	until_true 20 is_absent_here
+}
+
+is_absent_here() {
+	[[ $(where_is lonely) == a=absent* ]]
+}
+
+no_guards_here() {
+	! "$TESTBED" pgrep a '^dray guard' >/dev/null
+}
+
+@test "the source's QEMU is killed: exit 4, both sides say why, and nothing reads zeroes" {
+	fresh
+	start
+	kill -9 "$("$TESTBED" qemu-pid a lonely)"
+	lost
+	[[ $(field reason) == *'post-copy of domain lonely cannot be finished: '*'was ended before all of it had gone'* ]]
+	until_true 10 grep -q 'does not come: .*was ended before all of it had gone' "$RX_LOG"
+	[[ $("$TESTBED" witness lonely) == *'"corrupt":0,'* ]]
+	kill -9 "$("$TESTBED" qemu-pid b lonely)"
+	until_true 20 no_guards
+}
+
+@test "its user destroys it on the destination: exit 4, and the source's is removed" {
+	fresh
+	QEMU=$("$TESTBED" qemu-pid a lonely)
+	start
+	"$TESTBED" exec b virsh -q destroy lonely
+	lost
+	qemu_gone
+}
+
+@test "dray receive is killed: its guard fetches the rest" {
+	fresh
+	start
+	kill -9 "$("$TESTBED" pgrep all "^$DRAY receive")"
+	migrate_wait
+	[ "$status" -eq 0 ]
+	arrived
+}
