@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "cleanup.h"
 #include "hole.h"
@@ -129,6 +130,10 @@ int ram_kept_note(struct ram_map *ram, struct errtext *err)
 
 /* ---- private memory ---- */
 
+/* Two seconds in all. */
+#define READ_TIMES 20
+#define READ_PAUSE_NS 100000000l
+
 static int gone(const struct ram_block *b, struct errtext *err)
 {
 	return errtext_set(err, -EUCLEAN,
@@ -137,11 +142,26 @@ static int gone(const struct ram_block *b, struct errtext *err)
 			   b->name, b->private_to);
 }
 
+/* A page of broken memory stays so; one that is to come back from swap may find memory again. */
+static int read_patiently(const struct ram_block *b, uint64_t first, uint64_t count, uint8_t *out,
+			  struct errtext *err)
+{
+	const struct timespec pause = {.tv_nsec = READ_PAUSE_NS};
+	int ret = ram_private_read_range(b, first, count, out, err);
+
+	for (int i = 0; ret == -EFAULT && i < READ_TIMES && !ram_private_has_ended(b); i++) {
+		nanosleep(&pause, NULL);
+		*err = (struct errtext){0};
+		ret = ram_private_read_range(b, first, count, out, err);
+	}
+	return ret;
+}
+
 int ram_kept_read(const struct ram_block *b, uint64_t first, uint64_t count, uint8_t *out,
 		  struct errtext *err)
 {
 	struct errtext why = {0};
-	int ret = ram_private_read_range(b, first, count, out, &why);
+	int ret = read_patiently(b, first, count, out, &why);
 
 	/* Its memory goes a moment before it does. */
 	if (ret == -ESRCH || ram_private_has_ended(b))

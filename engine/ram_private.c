@@ -206,9 +206,13 @@ int ram_private_open(const struct ram_block *b, struct errtext *err)
 
 	snprintf(path, sizeof(path), "/proc/%d/mem", b->private_to);
 	fd = open(path, O_RDWR | O_CLOEXEC);
-	return fd < 0 ? errtext_set(err, -errno, "RAM block %s: %s: %s", b->name, path,
-				    strerror(errno))
-		      : fd;
+	if (fd < 0)
+		return errtext_set(err, -errno, "RAM block %s: %s: %s", b->name, path,
+				   strerror(errno));
+	if (!ram_private_has_ended(b)) /* so the number was still its own */
+		return fd;
+	close(fd);
+	return errtext_set(err, -ESRCH, "RAM block %s: QEMU has gone", b->name);
 }
 
 static int cannot_write(const struct ram_block *b, int ret, struct errtext *err)

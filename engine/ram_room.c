@@ -57,6 +57,8 @@ int ram_room_look(const struct ram_block *b, struct ram_room *room)
 	char directory[RAM_ROOM_WHERE_MAX - 16];
 	struct stat st;
 
+	if (ram_block_is_private(b)) /* no file has it, and its pool is not told by one */
+		return -ENOENT;
 	if (fstat(b->fd, &st) < 0)
 		return -errno;
 	*room = (struct ram_room){.free = free_space(b), .pool = st.st_dev};

@@ -51,6 +51,8 @@ int sender_stale(struct sender *s, unsigned int block, uint64_t first, uint64_t 
 	ret = sender_look_for_holes(s, block, n, err);
 	for (int i = 0; ret == 0 && i < n; i++)
 		ret = send_stale_run(s, block, &s->runs[i], err);
+	if (ret == 0 && s->told && ram_block_is_private(b))
+		ret = sender_given_back(s, block, first, count, err);
 	if (ret == 0 && s->told && hole_possible(b))
 		ret = sender_punched(s, block, first, count, err);
 	if (ret == 0)

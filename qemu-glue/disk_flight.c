@@ -30,8 +30,9 @@ struct disk {
 	uint64_t ended, took_ns;     /* requests so far */
 	uint64_t mean_us;	     /* of those that ended last */
 	bool moved;		     /* some have ended since the watch began */
-	uint64_t alive_us;	     /* some had ended when it was looked at then, or none was
-				      * in flight; CLOCK_MONOTONIC */
+	bool idle;		     /* none was in flight when it was looked at last */
+	uint64_t alive_us;	     /* some had ended when it was looked at then, or none had
+				      * been in flight just before; CLOCK_MONOTONIC */
 };
 
 struct disk_flight {
@@ -231,8 +232,9 @@ static void note_still(struct disk *d, enum disk_flight_state state, struct disk
 {
 	uint64_t now = clock_monotonic_us();
 
-	if (state == DISK_FLIGHT_NONE)
+	if (state == DISK_FLIGHT_NONE || d->idle)
 		d->alive_us = now;
+	d->idle = state == DISK_FLIGHT_NONE;
 	if (state == DISK_FLIGHT_STILL && now - d->alive_us > view->still_us)
 		view->still_us = now - d->alive_us;
 }

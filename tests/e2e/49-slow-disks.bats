@@ -200,7 +200,7 @@ cross() {
 	"$TESTBED" wait-tick slow 5 10
 	migrate_start a slow
 	until_true 20 grep -q 'none ends' "$TX_LOG"
-	"$TESTBED" wait-tick slow 50 10
+	"$TESTBED" wait-tick slow 30 60
 	[[ $(where_is slow) == a=running* ]]
 	begun=$(date +%s%N)
 	"$TESTBED" exec a "$DRAY" cancel slow
@@ -221,7 +221,7 @@ cross() {
 	"$TESTBED" wait-tick slow 5 10
 	migrate_start a slow --verify
 	until_true 20 grep -q 'none ends' "$TX_LOG"
-	"$TESTBED" wait-tick slow 150 30
+	"$TESTBED" wait-tick slow 100 60
 	[[ $(where_is slow) == a=running* ]]
 	[ "$(grep -c '"disks":"drained"' "$TX_LOG")" -eq 0 ]
 	delay 0

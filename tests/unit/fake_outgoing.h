@@ -105,6 +105,7 @@ static struct world {
 	bool trouble_came;
 	const char *monitor;		     /* "private", "added"; NULL: none was opened */
 	unsigned int looks, drains, watched; /* the first look of a round */
+	bool hurried;			     /* live rounds end early */
 	enum source_round_kind kind;	     /* of the round under way */
 	bool suspect;			     /* the round under way is */
 	char trace[4096];

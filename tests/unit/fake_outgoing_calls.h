@@ -717,7 +717,9 @@ static inline void world_round_start(struct source *s, uint32_t round, enum sour
 	world.round_runs = true;
 	world.kind = kind;
 	world.suspect = false;
-	if (kind == SOURCE_ROUND_LIVE && world.source.quiesce)
+	if (kind == SOURCE_ROUND_LIVE && world.source.quiesce && world.hurried)
+		world.suspect = true; /* who hurries does not ask */
+	else if (kind == SOURCE_ROUND_LIVE && world.source.quiesce)
 		world_quiesce();
 	if (kind == SOURCE_ROUND_LAST)
 		world.mute |= world.mute_last;
@@ -730,6 +732,7 @@ static inline void world_round_start(struct source *s, uint32_t round, enum sour
 static inline void world_source_hurry(struct source *s)
 {
 	(void)s;
+	world.hurried = true;
 }
 
 static inline void world_source_abort(struct source *s)

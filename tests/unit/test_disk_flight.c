@@ -270,6 +270,9 @@ Test(disk_flight, how_long_nothing_has_ended)
 	cr_assert_lt(look(&f, true).still_us, view.still_us);
 	change(&f, 0, 0, 0);
 	cr_assert_eq(look(&f, true).still_us, 0);
+	usleep(20000);
+	change(&f, 0, 0, 1);
+	cr_assert_lt(look(&f, true).still_us, 20000, "it was idle, and did not hang");
 	teardown(&f);
 }
 

@@ -189,6 +189,19 @@ Test(guard, gives_back_what_it_was_lent)
 	close(ours[0]);
 }
 
+/* As when it has no room for another. */
+Test(guard, what_was_lent_does_not_arrive)
+{
+	int ends[2], lent;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+	cr_assert_eq(send(ends[1], "", 1, 0), 1);
+	close(ends[1]);
+	cr_assert(guard_await(ends[0], &lent), "dray has gone");
+	cr_assert_eq(lent, -1);
+	close(ends[0]);
+}
+
 Test(guard, none_is_left_to_lend_to)
 {
 	int ends[2];

@@ -217,6 +217,22 @@ Test(outgoing_disks, that_hang_keep_the_guest_from_being_stopped)
 	world_teardown();
 }
 
+/* Rounds are cut short from then on, and do not ask. */
+Test(outgoing_disks, that_hang_when_time_is_up_and_answer_later)
+{
+	setup();
+	hang();
+	world.on_call = heal_later;
+	world.round_us = 700000;
+	options.completion_s_per_gib = 2;
+	options.limits.post_copy = true;
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect(world.hurried);
+	cr_expect_str_eq(world.result.mode, "PostCopy");
+	cr_expect_lt(world.now_us, 20000000);
+	world_teardown();
+}
+
 static void cancel(uint64_t arg)
 {
 	(void)arg;

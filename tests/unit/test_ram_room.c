@@ -49,6 +49,24 @@ Test(ram_room, huge_pages)
 	guest_ram_destroy(&ram);
 }
 
+/* Its pages may have been given to QEMU already: no file tells. */
+Test(ram_room, private_huge_pages_take_from_no_file)
+{
+	struct ram_map ram = {.count = 1};
+	struct errtext err = {0};
+	struct ram_block block = {.allocated = 1ull << 45};
+	const struct ram_map from = {1, &block};
+
+	ram.blocks = &(struct ram_block){.name = "a",
+					 .size = 1ull << 45,
+					 .page_size = GUEST_HUGE_SIZE,
+					 .private_to = getpid(),
+					 .fd = (int)syscall(SYS_pidfd_open, getpid(), 0)};
+	cr_assert_geq(ram.blocks[0].fd, 0);
+	cr_assert_eq(ram_room_check(&ram, &from, &err), 0, "%s", err.text);
+	close(ram.blocks[0].fd);
+}
+
 /* A memory file of the kernel's own has no limit that could be told. */
 Test(ram_room, no_limit_is_known)
 {

@@ -184,6 +184,18 @@ const char *outgoing_disks_account(struct outgoing *o)
 	return names[o->disks.way];
 }
 
+/* A round that is cut short does not ask. Where nobody answers there is nothing to hold for. */
+static void look_again(struct outgoing *o)
+{
+	struct disk_flight_view view;
+	struct errtext err = {0};
+
+	if (look(o, false, &view, &err) < 0)
+		o->disks.forsaken = true;
+	else
+		o->disks.seen = view;
+}
+
 static bool never(const struct outgoing *o)
 {
 	(void)o;
@@ -200,7 +212,9 @@ bool outgoing_disks_hold(struct outgoing *o)
 			     "the guest has disk requests in flight of which none ends: it would "
 			     "stand still for as long as its storage does not answer, so it is not "
 			     "stopped yet");
-	if (o->disks.hanging)
-		outgoing_await(o, never, HANG_PAUSE_MS, NULL);
-	return o->disks.hanging;
+	if (!o->disks.hanging)
+		return false;
+	outgoing_await(o, never, HANG_PAUSE_MS, NULL);
+	look_again(o);
+	return true;
 }

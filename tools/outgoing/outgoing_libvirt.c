@@ -483,7 +483,8 @@ int outgoing_libvirt_restore(struct outgoing *o, struct errtext *err)
 	uint64_t end = o->world->now_us() + SETTLE_MS * 1000ull;
 	int ret;
 
-	if (!o->libvirt.ignore_shared && !o->libvirt.job && !o->place.debts)
+	if (!o->libvirt.ignore_shared && !o->libvirt.job && !o->place.debts &&
+	    !o->place.record.discard[0])
 		return 0; /* it was not touched */
 	for (;;) {
 		*err = (struct errtext){0};

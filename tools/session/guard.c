@@ -88,7 +88,7 @@ int guard_lend(int fd, int lent)
 	return sendmsg(fd, &l.message, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* Without one it is "done". */
+/* Without one it is "done", or the descriptor could not be had here. */
 static bool take_lent(struct lending *l, int *lent)
 {
 	const struct cmsghdr *head = CMSG_FIRSTHDR(&l->message);
@@ -114,7 +114,7 @@ bool guard_await(int fd, int *lent)
 			continue;
 		if (n <= 0)
 			return true;
-	} while (take_lent(&l, lent));
+	} while (take_lent(&l, lent) || l.byte == 0);
 	cleanup_close(lent);
 	*lent = -1;
 	return false;
