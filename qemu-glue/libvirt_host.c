@@ -11,6 +11,7 @@
 #include <libxml/xpath.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,6 +85,9 @@ int host_library_init(struct errtext *err)
 	pthread_t thread;
 
 	keep_log_off_stderr();
+	/* libvirt's library writes to a daemon that has hung up as to any file, and leaves the
+	 * signal to its user. */
+	signal(SIGPIPE, SIG_IGN);
 	virSetErrorFunc(NULL, ignore_error);
 	if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0)
 		return errtext_set(err, -EIO, "libvirt does not start: %s",
