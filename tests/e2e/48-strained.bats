@@ -156,6 +156,7 @@ reshaped() {
 	RX_PID=
 }
 
+# bats test_tags=long
 @test "memory that it gives back while it moves, and takes again" {
 	guest shape --memory 384 --fill 64 --period 2 --dirty 24 --rate 20 --private --monitor
 	reshaped a 262144
@@ -194,6 +195,7 @@ decided() {
 	jq -r 'select(.event == "decision") | .message' "$TX_LOG"
 }
 
+# bats test_tags=long
 @test "where memory_backing_dir is on a disk the guest stays private, there and back, ten times" {
 	guest keeps --memory 256 --fill 48 --period 2 --dirty 32 --rate 50 --private
 	"$TESTBED" memory-dir a disk

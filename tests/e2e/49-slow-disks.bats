@@ -128,6 +128,7 @@ cross() {
 	"$TESTBED" destroy slow
 }
 
+# bats test_tags=long
 @test "a disk on an I/O thread, whose reads take 300 ms, and none" {
 	slow_guest
 	on_iothread
@@ -154,6 +155,7 @@ cross() {
 	"$TESTBED" destroy slow
 }
 
+# bats test_tags=long
 @test "post-copy, the disk's reads take 300 ms" {
 	slow_guest
 	delay 300
@@ -165,6 +167,7 @@ cross() {
 	"$TESTBED" destroy slow
 }
 
+# bats test_tags=long
 @test "a quick disk: rounds wait for nothing, or not for long" {
 	slow_guest
 	cross a --verify
@@ -214,6 +217,7 @@ cross() {
 	"$TESTBED" destroy slow
 }
 
+# bats test_tags=long
 @test "a disk that hangs for 20 s: the migration completes when it answers" {
 	slow_guest
 	receive b --once

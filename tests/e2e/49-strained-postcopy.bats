@@ -78,6 +78,7 @@ qemu_gone() {
 	arrived
 }
 
+# bats test_tags=long
 @test "NUMA nodes of private memory, on a stall" {
 	guest lonely --memory 320 --numa 2 --fill 48 --period 2 --dirty 96 --rate 80 --private
 	receive b --once
@@ -103,6 +104,7 @@ qemu_gone() {
 	arrived
 }
 
+# bats test_tags=long
 @test "the network is cut for five seconds; cancel and resume come too late" {
 	fresh
 	start
@@ -151,6 +153,7 @@ qemu_gone() {
 	arrived
 }
 
+# bats test_tags=long
 @test "libvirtd is killed on the source, and started anew" {
 	fresh
 	QEMU=$("$TESTBED" qemu-pid a lonely)

@@ -113,6 +113,7 @@ sent_bytes() {
 
 # What the guest reads by itself is less than the cap, so all that goes there waits for it. The cap is judged as last set,
 # and as pacer.h promises: within 3 % in a second.
+# bats test_tags=long
 @test "dray migrate is killed: its guard keeps to the cap and to the bound address" {
 	local begun before sent ms
 	guest calm --memory 320 --fill 96 --period 12 --dirty 4 --rate 2
@@ -200,6 +201,7 @@ sent_bytes() {
 }
 
 # tests/run --full has 2 GiB.
+# bats test_tags=long
 @test "half of its memory rewritten at twice what the network carries: only post-copy brings it across" {
 	local mib=${LARGE_MIB:-1024}
 	guest large --memory "$mib" --fill 128 --period 3 --dirty $((mib / 2)) --rate 128 --vcpus 2
