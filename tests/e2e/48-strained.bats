@@ -211,6 +211,7 @@ decided() {
 }
 
 @test "where it is on tmpfs the guest stays private if that is asked for, and is made ready otherwise" {
+	guest keeps --memory 256 --fill 64 --period 2 --dirty 32 --rate 20 --private
 	cross a keeps --keep-private --verify
 	is_private b keeps
 	cross b keeps

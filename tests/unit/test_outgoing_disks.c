@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
+#include <errno.h>
 #include "fake_outgoing.h"
 
 TestSuite(outgoing_disks, .timeout = 60);
@@ -214,6 +215,40 @@ Test(outgoing_disks, that_hang_keep_the_guest_from_being_stopped)
 	cr_expect_eq(world.drains, 0);
 	cr_expect(world_said("of which none ends"), "%s", world.said);
 	cr_expect_lt(world.result.rounds, 100);
+	world_teardown();
+}
+
+static void fall_silent(uint64_t arg)
+{
+	(void)arg;
+	world.look_result = -ETIMEDOUT;
+}
+
+static void speak_and_heal(uint64_t arg)
+{
+	world.look_result = 0;
+	heal(arg);
+}
+
+static void fall_silent_then_heal(const char *what)
+{
+	if (strcmp(what, "source") == 0) {
+		world_at(2000000, fall_silent, 0);
+		world_at(5000000, speak_and_heal, 0);
+	}
+	if (strcmp(what, "other mappers") == 0)
+		opened_us = world.now_us;
+}
+
+/* That does not mean that they have answered. */
+Test(outgoing_disks, that_hang_while_qemu_does_not_say_anything)
+{
+	setup();
+	hang();
+	world.on_call = fall_silent_then_heal;
+	cr_expect_eq(go(), EXIT_COMPLETED, "%s", world.result.reason);
+	cr_expect_gt(opened_us, 5000000);
+	cr_expect_eq(world.drains, 0);
 	world_teardown();
 }
 

@@ -94,7 +94,8 @@ static bool pays(const struct outgoing *o, const struct disk_flight_view *view)
 	       drain_us < outgoing_disks_settle_us(o);
 }
 
-/* A look that is not answered is no reason to fail, nor to ask for more. */
+/* A look that is not answered is no reason to fail, nor to ask for more; nor to believe that a disk
+ * has answered which was seen to hang. */
 static int look(struct outgoing *o, bool watch, struct disk_flight_view *view, struct errtext *err)
 {
 	int ret =
@@ -107,7 +108,8 @@ static int look(struct outgoing *o, bool watch, struct disk_flight_view *view, s
 			view->state = DISK_FLIGHT_UNKNOWN;
 		return ret;
 	}
-	o->disks.forsaken = ++o->disks.unanswered == UNANSWERED_MAX;
+	if (++o->disks.unanswered >= UNANSWERED_MAX && !hangs(o))
+		o->disks.forsaken = true;
 	*view = (struct disk_flight_view){DISK_FLIGHT_SLOW, .mean_us = LOOK_MS * 1000};
 	return 0;
 }
@@ -123,7 +125,8 @@ static int ask(struct outgoing *o, bool *settled, struct errtext *err)
 
 		if (ret < 0)
 			return ret;
-		o->disks.seen = view;
+		if (!o->disks.unanswered)
+			o->disks.seen = view;
 		if (view.state == DISK_FLIGHT_NONE) {
 			o->disks.way = OUTGOING_DISKS_IDLE;
 			*settled = true;
@@ -192,7 +195,7 @@ static void look_again(struct outgoing *o)
 
 	if (look(o, false, &view, &err) < 0)
 		o->disks.forsaken = true;
-	else
+	else if (!o->disks.unanswered)
 		o->disks.seen = view;
 }
 
