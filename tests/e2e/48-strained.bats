@@ -259,6 +259,7 @@ resident() {
 	"$TESTBED" destroy huge
 }
 
+# bats test_tags=long
 @test "whatever breaks, a guest that would stay private runs on at the source" {
 	guest frail --memory 256 --fill 64 --period 2 --dirty 32 --rate 20 --private
 	"$TESTBED" memory-dir b disk

@@ -206,6 +206,7 @@ no_guards_here() {
 	qemu_gone
 }
 
+# bats test_tags=long
 @test "dray receive is killed: its guard fetches the rest" {
 	fresh
 	start
