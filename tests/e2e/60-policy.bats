@@ -168,7 +168,7 @@ refused() {
 	tells --json --policy policy.yaml --bandwidth 64Mi
 	[ "$(jq -r .policy <<<"$output")" = gold ]
 	[ "$(jq -r .policies <<<"$output")" = 1 ]
-	[ "$(jq '.settings | length' <<<"$output")" -eq 12 ]
+	[ "$(jq '.settings | length' <<<"$output")" -eq 13 ]
 	[ "$(jq -c '.settings[] | select(.name == "bandwidthPerMigration")' <<<"$output")" = \
 		'{"name":"bandwidthPerMigration","value":67108864,"given":"64Mi","origin":"option --bandwidth"}' ]
 	[ "$(jq -c '.settings[] | select(.name == "allowPostCopy").value' <<<"$output")" = false ]

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "fake_host.h"
@@ -40,7 +41,8 @@ struct fake_recovery {
 
 	/* QEMU, which has the memory to itself: its pidfd cannot be had; as a process; signals. */
 	int qemu_ret;
-	bool frozen, has_job; /* by which libvirt lets nobody resume it */
+	atomic_bool frozen; /* by whoever stands in for libvirt's client, too */
+	bool has_job;	    /* by which libvirt lets nobody resume it */
 	char signals[64];
 	unsigned int reopened_ended;
 
@@ -118,15 +120,17 @@ static inline int fake_hold_qemu(const struct ram_keep *keep, int *pidfd, struct
 /* libvirt hears of its end at once. */
 static inline int fake_signal_process(int pidfd, int signal, struct errtext *err)
 {
+	bool frozen = signal == SIGSTOP || (fake.frozen && signal != SIGCONT);
+
 	(void)err;
 	cr_expect_geq(pidfd, 0);
-	fake.frozen = signal == SIGSTOP || (fake.frozen && signal != SIGCONT);
 	strcat(fake.signals, signal == SIGSTOP ? "stop " : signal == SIGCONT ? "cont " : "kill ");
 	if (signal == SIGKILL) {
-		cr_expect(fake.frozen || fake.has_job, "what waits in its monitor would be done");
+		cr_expect(frozen || fake.has_job, "what waits in its monitor would be done");
 		fake.qemu_ret = -ESRCH;
 		fake_libvirt_kill(fake.libvirt, UUID);
 	}
+	fake.frozen = frozen; /* last: another thread waits for it */
 	return 0;
 }
 

@@ -349,7 +349,7 @@ Test(recover_guard, stops_a_qemu_that_libvirt_would_let_run)
 
 static void answer_once_it_is_stopped(void)
 {
-	while (!*(volatile bool *)&fake.frozen)
+	while (!fake.frozen)
 		usleep(1000);
 	fake.answers[0] = WIRE_STATE_RUNNING;
 }
