@@ -44,19 +44,6 @@ guest() {
 	"$TESTBED" guest --name "$name" "$@"
 }
 
-# with_monitor NAME: restart the guest with a monitor of dray's own, as the refusal tells.
-# shellcheck disable=SC2317 # called by tests
-with_monitor() {
-	local xml=$BATS_TEST_TMPDIR/$1.xml
-	"$TESTBED" exec a virsh -q dumpxml --inactive "$1" >"$xml"
-	sed -i "s|<domain type='qemu'|& xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'|
-		s|</domain>|<qemu:commandline><qemu:arg value='-chardev'/><qemu:arg value='socket,id=draymon,path=/var/lib/libvirt/qemu/$1.dray,server=on,wait=off'/><qemu:arg value='-mon'/><qemu:arg value='chardev=draymon,mode=control'/></qemu:commandline></domain>|" "$xml"
-	"$TESTBED" exec a virsh -q destroy "$1"
-	"$TESTBED" exec a virsh -q define "$xml"
-	"$TESTBED" exec a virsh -q start "$1"
-	"$TESTBED" wait-tick "$1" 5 60
-}
-
 # reason_says PATTERN...: all of them are in what the last migrate said.
 reason_says() {
 	local pattern
