@@ -8,6 +8,12 @@
 
 #define CAUSE_MS 500
 
+bool outgoing_never(const struct outgoing *o)
+{
+	(void)o;
+	return false;
+}
+
 int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, const char *what)
 {
 	uint64_t deadline = o->world->now_us() + timeout_ms * 1000;

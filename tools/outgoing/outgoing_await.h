@@ -23,6 +23,8 @@ typedef bool until_fn(const struct outgoing *o);
  * -ETIMEDOUT, recorded as a failure with a text about `what`, unless what is NULL. After the
  * hand-over no failure ends a wait. */
 int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, const char *what);
+/* An `until` for whoever waits for time to pass. */
+bool outgoing_never(const struct outgoing *o);
 /* Something broke that is seldom the cause: for half a second whoever knows better may say so, and
  * is recorded as the failure then. Takes mail: the text of the one in hand is gone afterwards. */
 void outgoing_await_cause(struct outgoing *o);

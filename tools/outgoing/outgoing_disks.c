@@ -106,6 +106,8 @@ static int look(struct outgoing *o, bool watch, struct disk_flight_view *view, s
 		/* libvirt knows of more. */
 		if (view->disks < o->guest.direct_disks && view->state < DISK_FLIGHT_UNKNOWN)
 			view->state = DISK_FLIGHT_UNKNOWN;
+		if (ret == 0)
+			o->disks.seen = *view;
 		return ret;
 	}
 	if (++o->disks.unanswered >= UNANSWERED_MAX && !hangs(o))
@@ -125,8 +127,6 @@ static int ask(struct outgoing *o, bool *settled, struct errtext *err)
 
 		if (ret < 0)
 			return ret;
-		if (!o->disks.unanswered)
-			o->disks.seen = view;
 		if (view.state == DISK_FLIGHT_NONE) {
 			o->disks.way = OUTGOING_DISKS_IDLE;
 			*settled = true;
@@ -195,14 +195,6 @@ static void look_again(struct outgoing *o)
 
 	if (look(o, false, &view, &err) < 0)
 		o->disks.forsaken = true;
-	else if (!o->disks.unanswered)
-		o->disks.seen = view;
-}
-
-static bool never(const struct outgoing *o)
-{
-	(void)o;
-	return false;
 }
 
 bool outgoing_disks_hold(struct outgoing *o)
@@ -217,7 +209,7 @@ bool outgoing_disks_hold(struct outgoing *o)
 			     "stopped yet");
 	if (!o->disks.hanging)
 		return false;
-	outgoing_await(o, never, HANG_PAUSE_MS, NULL);
+	outgoing_await(o, outgoing_never, HANG_PAUSE_MS, NULL);
 	look_again(o);
 	return true;
 }

@@ -12,12 +12,6 @@
 #define LOOK_MS 100
 /* The destination repeats itself once a second while it has us wait. */
 
-static bool never(const struct outgoing *o)
-{
-	(void)o;
-	return false;
-}
-
 static int too_long(struct outgoing *o, const char *where)
 {
 	o->cancelled = true;
@@ -48,7 +42,7 @@ int outgoing_queue_here(struct outgoing *o)
 			return 0;
 		if (is_over(o, begun))
 			return too_long(o, "source");
-		ret = outgoing_await(o, never, LOOK_MS, NULL);
+		ret = outgoing_await(o, outgoing_never, LOOK_MS, NULL);
 		if (ret == -ETIMEDOUT && !o->failed)
 			ret = 0;
 	}

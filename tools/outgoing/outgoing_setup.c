@@ -35,12 +35,6 @@ int outgoing_setup_check(struct outgoing *o)
 	return ret < 0 ? outgoing_fail(o, ret, "the guest cannot be checked") : 0;
 }
 
-static bool never(const struct outgoing *o)
-{
-	(void)o;
-	return false;
-}
-
 /* Another dray migrates it, or undoes that; or the guard of one that was killed. */
 static int open_place(struct outgoing *o)
 {
@@ -58,7 +52,7 @@ static int open_place(struct outgoing *o)
 				     "another dray is still working on this guest here: waiting "
 				     "for it");
 		told = true;
-		outgoing_await(o, never, LOOK_MS, NULL);
+		outgoing_await(o, outgoing_never, LOOK_MS, NULL);
 		if (o->failed)
 			return o->failed;
 	}
