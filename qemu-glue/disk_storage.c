@@ -108,13 +108,10 @@ bool disk_storage_overridden(pid_t qemu)
 {
 	static const char key[] = "shared_filesystems";
 	_cleanup_close_ int root = process_root_open(qemu);
-	int fd = root < 0 ? -1 : process_root_open_in(root, CONF_PATH, O_RDONLY);
-	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	_cleanup_fclose_ FILE *f = root < 0 ? NULL : process_root_read(root, CONF_PATH);
 	_cleanup_free_ char *line = NULL;
 	size_t len = 0;
 
-	if (fd >= 0 && !f)
-		close(fd);
 	while (f && getline(&line, &len, f) > 0) {
 		const char *p = line + strspn(line, " \t");
 

@@ -13,7 +13,6 @@
 #include "memory_dir.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,13 +90,10 @@ static bool take_value(const char *p, char *out, size_t size)
 
 static void read_conf(int root, const char *conf, char *path, size_t size)
 {
-	int fd = process_root_open_in(root, conf, O_RDONLY);
-	_cleanup_fclose_ FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	_cleanup_fclose_ FILE *f = process_root_read(root, conf);
 	_cleanup_free_ char *line = NULL;
 	size_t len = 0;
 
-	if (fd >= 0 && !f)
-		close(fd);
 	while (f && getline(&line, &len, f) > 0) {
 		const char *p = line + strspn(line, " \t");
 

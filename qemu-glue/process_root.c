@@ -32,6 +32,16 @@ int process_root_open_in(int root, const char *path, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
+FILE *process_root_read(int root, const char *path)
+{
+	int fd = process_root_open_in(root, path, O_RDONLY);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+
+	if (fd >= 0 && !f)
+		close(fd);
+	return f;
+}
+
 int process_root_open_nearest(int root, char *path)
 {
 	int fd = process_root_open_in(root, path, O_PATH);
