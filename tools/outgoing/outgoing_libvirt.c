@@ -301,11 +301,8 @@ static void refuse_private_huge(struct outgoing *o)
 /* Through libvirt's monitor, which is closed to us once the job runs. */
 static int leave_ram_out(struct outgoing *o)
 {
-	int ret;
-
 	o->libvirt.ignore_shared = true;
-	ret = host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, true, &o->err);
-	return ret;
+	return host_set_ignore_shared(o->libvirt.host, o->guest.info.uuid, true, &o->err);
 }
 
 int outgoing_libvirt_start(struct outgoing *o)
