@@ -89,6 +89,32 @@ permitted_downtime() {
 	"$TESTBED" destroy memfd
 }
 
+# poor HOST MIB: there `dray receive` finds so little memory free.
+poor() {
+	local dray=$BATS_TEST_TMPDIR/poor
+	printf 'MemAvailable: %d kB\nSwapFree: 0 kB\n' $(($2 * 1024)) >"$dray.meminfo"
+	printf '#!/bin/sh\nexec unshare -m sh -c %s "$@"\n' \
+		"'mount --bind $dray.meminfo /proc/meminfo && exec $DRAY \"\$@\"' sh" >"$dray"
+	chmod +x "$dray"
+	DRAY=$dray receive "$1"
+}
+
+@test "a destination without the memory refuses the guest, which runs on, and takes it in when there is" {
+	local DRAY=$DRAY
+	guest large --memory 256 --fill 64 --period 2 --dirty 16 --rate 10 --private
+	poor b 32
+	migrate a large
+	[ "$status" -eq 1 ]
+	reason_says 'the destination lacks memory: the guest has [0-9]+ MiB, and of this host 32 MiB are free'
+	settled a large
+	stop_receive
+	poor b 300
+	migrate a large
+	[ "$status" -eq 0 ]
+	lives_on b large
+	"$TESTBED" destroy large
+}
+
 # breaks POINT WHAT: dray stops there, WHAT happens, and the guest runs on at a as if nothing had been.
 breaks() {
 	receive b

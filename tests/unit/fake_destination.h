@@ -110,6 +110,8 @@ struct fake_destination {
 	uint64_t features;	   /* that the source knows, too */
 	bool private_here;	   /* QEMU has its memory to itself */
 	struct memory_dir memory_dir;
+	uint64_t memory_free;  /* 0: nobody knows */
+	bool memory_of_daemon; /* what is free in its control group was wanted */
 	/* of a session that another process began */
 	enum domain_state libvirt_said; /* at the first look */
 	bool all_has_come, nothing_inside, locked;
@@ -761,9 +763,19 @@ static inline int fake_look_at_memory_dir(const char *socket_path, bool own, str
 	return out->path[0] ? 0 : errtext_set(err, -ENOENT, "%s: nobody knows", socket_path);
 }
 
+static inline void fake_look_at_memory(const char *daemon, struct host_memory *out)
+{
+	struct fake_destination *d = fake_here;
+
+	d->memory_of_daemon = daemon != NULL;
+	*out = (struct host_memory){.free = d->memory_free ? d->memory_free : UINT64_MAX,
+				    .where = "this host"};
+}
+
 static const struct incoming_world fake_world = {
 	.open_host = host_open,
 	.look_at_memory_dir = fake_look_at_memory_dir,
+	.look_at_memory = fake_look_at_memory,
 	.join_queue = fake_join_queue,
 	.open_dir = fake_open_dir,
 	.find_record = fake_find_record,

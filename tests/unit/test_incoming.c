@@ -263,6 +263,60 @@ Test(incoming, the_source_is_told_whether_memory_can_be_shared_here)
 	}
 }
 
+/* Before libvirt is called: nothing is there that would have to be undone. */
+Test(incoming, a_guest_that_the_host_has_no_memory_for_is_refused)
+{
+	for (unsigned int strained = 0; strained < 2; strained++) {
+		struct fake_destination *d = new_strained(WIRE_FEATURE_BACKING, "/disk", false, 0);
+
+		d->strained = strained;
+		d->memory_free = FAKE_RAM_BYTES - 1;
+		fake_destination_run(d, "");
+		cr_expect(!d->result.arrived);
+		cr_expect_str_eq(d->sent, "ABORT");
+		cr_expect(strstr(d->result.reason, "the destination lacks memory"), "%s",
+			  d->result.reason);
+		cr_expect(strstr(d->result.reason, "of this host"), "%s", d->result.reason);
+		fake_destination_destroy(d);
+	}
+}
+
+Test(incoming, a_guest_may_take_all_memory_that_is_free)
+{
+	struct fake_destination *d = new_strained(WIRE_FEATURE_BACKING, "/disk", false, 0);
+
+	d->memory_free = FAKE_RAM_BYTES;
+	fake_destination_run(d, "rREF");
+	cr_assert(d->result.arrived);
+	fake_destination_destroy(d);
+}
+
+/* Only what stays private is charged to QEMU's control group. */
+Test(incoming, whose_control_group_counts)
+{
+	static const struct {
+		const char *path;
+		bool fit, own, group;
+	} cases[] = {
+		{"/disk", false, true, true},
+		{"/disk", false, false, false},
+		{"/ram", true, true, false},
+	};
+
+	for (unsigned int i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct fake_destination *d =
+			new_strained(WIRE_FEATURE_BACKING, cases[i].path, cases[i].fit, UINT64_MAX);
+
+		if (cases[i].own)
+			snprintf(d->libvirt->qemu_sockets, sizeof(d->libvirt->qemu_sockets),
+				 "/run/libvirt");
+		fake_destination_run(d, "rREF");
+		cr_expect(d->result.arrived, "case %u", i);
+		cr_expect_eq(d->memory_of_daemon, cases[i].group, "case %u", i);
+		fake_destination_destroy(d);
+	}
+}
+
 Test(incoming, an_older_source_is_told_nothing)
 {
 	struct fake_destination *d = new_strained(0, "/ram", true, UINT64_MAX);

@@ -113,8 +113,8 @@ void incoming_lacking_for_good(struct incoming *in, const char *why);
 int incoming_prepare(struct incoming *in, struct line line);
 
 /* incoming_backing.c */
-/* How can the memory of a strained guest be had here? The source is told, if it wants to know. As
- * control_send. */
+/* Is there memory for the guest? How can that of a strained one be had here? The source is told, if
+ * it wants to know. As control_send, or -ENOSPC with a text: the guest is refused. */
 int incoming_backing_tell(struct incoming *in);
 
 /* incoming_attach.c */

@@ -19,6 +19,7 @@ static void pause_for(uint64_t for_us)
 static const struct incoming_world real = {
 	.open_host = host_open,
 	.look_at_memory_dir = memory_dir_look,
+	.look_at_memory = host_memory_look,
 	.join_queue = slot_join,
 	.open_dir = guest_dir_open,
 	.find_record = record_find,

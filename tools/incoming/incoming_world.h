@@ -10,6 +10,7 @@
 #include <sys/types.h>
 #include "errtext.h"
 #include "host.h"
+#include "host_memory.h"
 #include "mailbox.h"
 #include "memory_dir.h"
 #include "qmp.h"
@@ -27,6 +28,8 @@ struct incoming_world {
 	/* memory_dir.h: memory_dir_look */
 	int (*look_at_memory_dir)(const char *socket, bool own, struct memory_dir *out,
 				  struct errtext *err);
+	/* host_memory.h: host_memory_look */
+	void (*look_at_memory)(const char *daemon, struct host_memory *out);
 
 	/* slot.h, guest_dir.h, guard.h: slot_join, guest_dir_open, record_find, guard_start */
 	int (*join_queue)(const char *dir, struct slot **out, struct errtext *err);
