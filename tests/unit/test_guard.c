@@ -171,6 +171,42 @@ Test(guard, is_lent_a_descriptor)
 	close(ours[0]);
 }
 
+/* dray has given all up, but is still there, and so is whoever in it uses what it lent. */
+static void be_dray(int result)
+{
+	pid_t dray = getpid();
+	int ends[2], lent;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		_exit(1);
+	if (fork() == 0) {
+		close(ends[1]);
+		if (!guard_await(ends[0], &lent) || lent < 0)
+			_exit(1);
+		_exit(write(result, getppid() == dray ? "early" : "ended", 5) != 5);
+	}
+	close(ends[0]);
+	if (guard_lend(ends[1], STDOUT_FILENO) < 0)
+		_exit(1);
+	close(ends[1]);
+	usleep(300000);
+	_exit(0);
+}
+
+Test(guard, awaits_the_end_of_a_dray_that_has_lent_it_something)
+{
+	char said[6] = "";
+	int result[2];
+
+	cr_assert_eq(pipe(result), 0);
+	if (fork() == 0)
+		be_dray(result[1]);
+	close(result[1]);
+	cr_assert_eq(read(result[0], said, 5), 5);
+	cr_assert_str_eq(said, "ended");
+	close(result[0]);
+}
+
 Test(guard, gives_back_what_it_was_lent)
 {
 	int ends[2], ours[2], lent;

@@ -4,13 +4,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <syslog.h>
+#include <unistd.h>
 #include "cleanup.h"
+#include "process.h"
+
+#define END_MS 10000
 
 int guard_start(const char *uuid, const char *session, const char *libvirt_socket,
 		const struct ram_keep *ram, int *fd, pid_t *child, struct errtext *err)
@@ -101,6 +106,21 @@ static bool take_lent(struct lending *l, int *lent)
 	return true;
 }
 
+/* Two that read from libvirt's connection would split a message between them. */
+static void await_end(int fd)
+{
+	_cleanup_close_ int pidfd = -1;
+	struct ucred dray; /* who has made the pair of sockets */
+	socklen_t size = sizeof(dray);
+	struct pollfd p;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &dray, &size) < 0 || dray.pid == getpid() ||
+	    process_hold(dray.pid, &pidfd, NULL) < 0)
+		return;
+	p = (struct pollfd){.fd = pidfd, .events = POLLIN};
+	poll(&p, 1, END_MS);
+}
+
 bool guard_await(int fd, int *lent)
 {
 	struct lending l;
@@ -112,8 +132,11 @@ bool guard_await(int fd, int *lent)
 		n = recvmsg(fd, &l.message, MSG_CMSG_CLOEXEC);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
+		if (n <= 0) {
+			if (*lent >= 0)
+				await_end(fd);
 			return true;
+		}
 	} while (take_lent(&l, lent) || l.byte == 0);
 	cleanup_close(lent);
 	*lent = -1;

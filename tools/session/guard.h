@@ -23,5 +23,7 @@ int guard_lend(int fd, int lent);
 void guard_done(int fd);
 
 /* The guard's side: wait on its standard input. False: all is tidy. True: dray has gone; *lent is
- * the newest descriptor that it lent, the caller's, or -1. */
+ * the newest descriptor that it lent, the caller's, or -1. One that lent a descriptor may have left
+ * the rest to the end of its process, and still use it: that end is waited for, ten seconds at
+ * most. */
 bool guard_await(int fd, int *lent);
