@@ -38,6 +38,16 @@ int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, con
 	return o->failed && outgoing_may_give_up(o) ? o->failed : 0;
 }
 
+static bool job_is_done(const struct outgoing *o)
+{
+	return o->libvirt.done;
+}
+
+int outgoing_await_job(struct outgoing *o, uint64_t timeout_ms)
+{
+	return outgoing_await(o, job_is_done, timeout_ms, NULL);
+}
+
 static bool cause_is_known(const struct outgoing *o)
 {
 	return o->failed;

@@ -23,6 +23,8 @@ typedef bool until_fn(const struct outgoing *o);
  * -ETIMEDOUT, recorded as a failure with a text about `what`, unless what is NULL. After the
  * hand-over no failure ends a wait. */
 int outgoing_await(struct outgoing *o, until_fn *until, uint64_t timeout_ms, const char *what);
+/* The same until libvirt's library has come to an end, well or not. */
+int outgoing_await_job(struct outgoing *o, uint64_t timeout_ms);
 /* An `until` for whoever waits for time to pass. */
 bool outgoing_never(const struct outgoing *o);
 /* Something broke that is seldom the cause: for half a second whoever knows better may say so, and

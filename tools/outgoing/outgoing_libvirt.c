@@ -329,19 +329,14 @@ void outgoing_libvirt_open_gate(struct outgoing *o)
 
 /* ---- the end ---- */
 
-static bool job_is_done(const struct outgoing *o)
-{
-	return o->libvirt.done;
-}
-
 void outgoing_libvirt_end_job(struct outgoing *o)
 {
 	if (!o->libvirt.job || o->libvirt.done)
 		return;
 	o->world->forward.cut(o->libvirt.tunnel);
-	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0) {
+	if (outgoing_await_job(o, WIND_UP_MS) < 0) {
 		o->world->gate.cut(o->libvirt.gate);
-		outgoing_await(o, job_is_done, CUT_MS, NULL);
+		outgoing_await_job(o, CUT_MS);
 	}
 }
 
@@ -380,7 +375,7 @@ void outgoing_libvirt_undo(struct outgoing *o)
 		o->world->gate.cut(o->libvirt.gate);
 	else
 		abort_job(o);
-	if (outgoing_await(o, job_is_done, WIND_UP_MS, NULL) < 0) {
+	if (outgoing_await_job(o, WIND_UP_MS) < 0) {
 		struct domain_info info;
 
 		ownership_unstick(o->libvirt.host, o->guest.info.uuid, WIND_UP_MS, &info, NULL);

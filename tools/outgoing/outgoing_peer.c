@@ -196,18 +196,13 @@ static void take_late_abort(struct outgoing *o, const struct wire_message *m)
 	errtext_set(&o->err, 0, "the destination gave up: %s", m->abort.text);
 }
 
-static bool libvirt_is_done(const struct outgoing *o)
-{
-	return o->libvirt.done;
-}
-
 /* A QEMU there that ends as it starts has told libvirt why, which tells us a moment after the
  * receiver has seen it end. One that ends later may do so because its migration was cancelled here,
  * which the QEMU here tells by an event: to break its stream now would make a failure of that. */
 static void let_libvirt_speak(struct outgoing *o)
 {
 	if (o->libvirt.job && !o->libvirt.perform_held)
-		outgoing_await(o, libvirt_is_done, LIBVIRT_WORD_MS, NULL);
+		outgoing_await_job(o, LIBVIRT_WORD_MS);
 	else if (o->libvirt.gate_opened)
 		outgoing_await_cause(o);
 }

@@ -62,11 +62,6 @@ void outgoing_qemu_take_back(struct outgoing *o)
 	o->qemu.needed = o->qemu.frozen = false;
 }
 
-static bool job_is_done(const struct outgoing *o)
-{
-	return o->libvirt.done;
-}
-
 /* libvirt is not asked, and what somebody else has asked QEMU for is not done. */
 static void kill_it(struct outgoing *o)
 {
@@ -86,7 +81,7 @@ void outgoing_qemu_let_go(struct outgoing *o)
 	o->qemu.needed = false;
 	if (o->libvirt.confirmed && !o->libvirt.done) {
 		o->world->gate.permit(o->libvirt.gate);
-		outgoing_await(o, job_is_done, REMOVE_MS, NULL);
+		outgoing_await_job(o, REMOVE_MS);
 	}
 	if (!o->libvirt.done || o->libvirt.result < 0)
 		kill_it(o);
