@@ -10,27 +10,24 @@
 // GB of both processes together, which other load on the machine disturbs less. Without a guest, so
 // that nothing else is measured. TLS_DIR: certificates of 127.0.0.1 (dray-pki).
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "clock.h"
 #include "destination.h"
-#include "kernel_abi.h"
 #include "ram_access.h"
 #include "socket.h"
 #include "source.h"
 #include "tls.h"
 #include "tls_credentials.h"
 #include "tls_stream.h"
+#include "tracking.h"
 
 #define STREAMS 2
 #define PIECE (4u << 20) /* as a full RAM frame */
@@ -210,19 +207,6 @@ static void send_bytes(const struct bench *b, const struct ram_map *ram,
 		pthread_join(ids[i], NULL);
 }
 
-static int tracking_fd(void)
-{
-	struct uffdio_api api = {
-		.api = UFFD_API,
-		.features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
-			    UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
-	};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-
-	check(fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0 ? -errno : 0, NULL);
-	return fd;
-}
-
 struct ending {
 	pthread_mutex_t lock;
 	pthread_cond_t over;
@@ -251,7 +235,7 @@ static void send_round(const struct ram_map *ram, struct byte_stream **streams)
 	struct source *source;
 	struct errtext err = {0};
 
-	check(tracker_new(tracking_fd(), getpid(), ram, &from.tracker, &err), &err);
+	check(tracker_new(bench_tracking_fd(), getpid(), ram, &from.tracker, &err), &err);
 	check(source_new(&from, &source, &err), &err);
 	source_round_start(source, 1, SOURCE_ROUND_LIVE);
 	pthread_mutex_lock(&e.lock);

@@ -5,33 +5,16 @@
 // Usage: bench-scan [GIB]. Prints one line a case: milliseconds per GiB, median of 9 passes.
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include "clock.h"
-#include "kernel_abi.h"
 #include "tracker.h"
+#include "tracking.h"
 
 #define PASSES 9
-
-static int open_uffd(void)
-{
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-	struct uffdio_api api = {.api = UFFD_API,
-				 .features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
-					     UFFD_FEATURE_WP_HUGETLBFS_SHMEM};
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0) {
-		perror("userfaultfd");
-		exit(1);
-	}
-	return fd;
-}
 
 /* One pass over everything, in granules as a migration does. Returns pages found. */
 static uint64_t pass(struct tracker *t, const struct ram_block *b, bool protect)
@@ -108,7 +91,7 @@ static void run(const char *kind, unsigned int memfd_flags, uint32_t page_size, 
 	}
 	block.qemu_addr = (uintptr_t)block.map;
 	memset(block.map, 1, size);
-	if (tracker_new(open_uffd(), getpid(), &ram, &t, &err) < 0) {
+	if (tracker_new(bench_tracking_fd(), getpid(), &ram, &t, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}

@@ -11,34 +11,17 @@
 // tables a split costs the guest more misses.
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 #include "clock.h"
-#include "kernel_abi.h"
 #include "tracker.h"
+#include "tracking.h"
 
 #define WRITES 20000000u
 #define HUGE_SIZE (2u << 20)
-
-static int open_uffd(void)
-{
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-	struct uffdio_api api = {.api = UFFD_API,
-				 .features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
-					     UFFD_FEATURE_WP_HUGETLBFS_SHMEM};
-
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0) {
-		perror("userfaultfd");
-		exit(1);
-	}
-	return fd;
-}
 
 static void protect(struct tracker *t, const struct ram_block *b)
 {
@@ -104,7 +87,7 @@ static void run(const char *kind, uint64_t size, int advice)
 	struct errtext err = {0};
 
 	block.qemu_addr = (uintptr_t)at;
-	if (tracker_new(open_uffd(), getpid(), &ram, &t, &err) < 0) {
+	if (tracker_new(bench_tracking_fd(), getpid(), &ram, &t, &err) < 0) {
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}
