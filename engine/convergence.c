@@ -53,19 +53,24 @@ static void learn_throughput(struct convergence *c, const struct convergence_rou
 	c->bytes_per_s = sample;
 }
 
+/* Sending waits for reading and reading for sending, so the slower of them counts. */
 static void predict(struct convergence *c, const struct convergence_round *round)
 {
+	uint64_t read_us = 0, pages_us;
+
 	if (c->rounds) {
 		uint64_t before = at_least_1(c->last_duration_us);
 
 		c->dirty_bytes_per_s = mul_div(round->bytes, US_PER_S, before);
 		c->remaining_bytes = mul_div(round->bytes, round->duration_us, before);
+		read_us = mul_div(round->read_us, round->duration_us, before);
 	} else {
 		/* Nothing is known of the writing yet: assume that all was written again. */
 		c->remaining_bytes = round->bytes;
 	}
+	pages_us = mul_div(c->remaining_bytes, US_PER_S, c->bytes_per_s);
 	c->predicted_us = add_saturating(add_saturating(round->fixed_us, round->settle_us),
-					 mul_div(c->remaining_bytes, US_PER_S, c->bytes_per_s));
+					 read_us > pages_us ? read_us : pages_us);
 }
 
 /* Is more than a quarter less than the least so far? */

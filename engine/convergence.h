@@ -24,7 +24,8 @@ struct convergence_round {
 	uint64_t bytes;	      /* RAM bytes found dirty and sent in this round (data pages) */
 	uint64_t duration_us; /* of this round, until acknowledged */
 	uint64_t elapsed_us;  /* since the migration began */
-	uint64_t fixed_us;    /* estimate of the stop's cost that no round can lower */
+	uint64_t read_us;     /* in it, to look at pages and hand them over (source.h) */
+	uint64_t fixed_us;    /* estimate of the stop's cost that no round can lower: stop_cost.h */
 	uint64_t settle_us;   /* ... and of what pages that are suspect now (source.h) cost in it */
 	uint32_t throttle_percent; /* in force throughout the round; 0: vCPUs run free */
 };
@@ -81,7 +82,9 @@ struct convergence {
  *   remaining    = r_k * duration_k             (written while round k was sent)
  *   throughput   = half bytes_k / duration_k, half the value before; rounds that sent less than
  *                  CONVERGENCE_SMALL_BYTES measure latency and are left out, but for the first
- *   predicted    = fixed + settle + remaining / throughput
+ *   pages        = remaining / throughput, or, if that is more, read_k * duration_k /
+ *                  duration_{k-1}: few of the bytes looked at may have changed
+ *   predicted    = fixed + settle + pages
  * The first of these that applies:
  *   1. Past completion_s, whatever the prediction: as convergence_expired.
  *   2. SWITCH when predicted fits max_downtime and another round would not clearly lower it:

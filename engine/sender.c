@@ -18,6 +18,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "clock.h"
 #include "ram_private.h"
 
 static void count_up(atomic_uint_least64_t *counter, uint64_t n)
@@ -103,6 +104,7 @@ void sender_begin(struct sender *s, uint32_t round, bool live)
 	s->live = live;
 	s->suspect = false;
 	s->round_pages = 0;
+	s->costs = (struct sender_costs){0};
 	frame_writer_round(s->writer, round);
 	for (unsigned int i = 0; i < s->ram->count; i++)
 		s->records[i].next_data = 0;
@@ -223,7 +225,7 @@ static bool is_first_look(const struct sender *s, unsigned int block, uint64_t f
 	return !bitmap_test(&s->records[block].told, first / sender_granule_pages(b));
 }
 
-int sender_scan(struct sender *s, unsigned int block, uint64_t first, uint64_t count, bool protect,
+static int scan(struct sender *s, unsigned int block, uint64_t first, uint64_t count, bool protect,
 		struct errtext *err)
 {
 	const struct ram_block *b = &s->ram->blocks[block];
@@ -245,23 +247,48 @@ int sender_scan(struct sender *s, unsigned int block, uint64_t first, uint64_t c
 	return n;
 }
 
+int sender_scan(struct sender *s, unsigned int block, uint64_t first, uint64_t count, bool protect,
+		struct errtext *err)
+{
+	uint64_t begun = clock_monotonic_us();
+	int n = scan(s, block, first, count, protect, err);
+
+	s->costs.scan_us += clock_monotonic_us() - begun;
+	return n;
+}
+
+/* What of a granule that the destination knows has no memory any more. */
+static int send_gone(struct sender *s, unsigned int block, uint64_t first, uint64_t count,
+		     struct errtext *err)
+{
+	const struct ram_block *b = &s->ram->blocks[block];
+	int ret = 0;
+
+	if (ram_block_is_private(b))
+		ret = sender_given_back(s, block, first, count, err);
+	if (ret == 0 && hole_possible(b))
+		ret = sender_punched(s, block, first, count, err);
+	return ret;
+}
+
 /* A granule whose written pages are the n of s->runs. */
 static int send_granule(struct sender *s, unsigned int block, uint64_t first, uint64_t count, int n,
 			struct errtext *err)
 {
-	const struct ram_block *b = &s->ram->blocks[block];
 	struct block_record *r = &s->records[block];
-	uint64_t granule = first / sender_granule_pages(b);
+	uint64_t granule = first / sender_granule_pages(&s->ram->blocks[block]);
+	uint64_t begun = clock_monotonic_us(), read;
 	int ret;
 
 	if (!bitmap_test(&r->used, granule))
 		return 0;
 	s->told = bitmap_test(&r->told, granule);
 	ret = sender_runs(s, block, n, err);
-	if (ret == 0 && s->told && ram_block_is_private(b))
-		ret = sender_given_back(s, block, first, count, err);
-	if (ret == 0 && s->told && hole_possible(b))
-		ret = sender_punched(s, block, first, count, err);
+	read = clock_monotonic_us();
+	s->costs.read_us += read - begun;
+	if (ret == 0 && s->told)
+		ret = send_gone(s, block, first, count, err);
+	s->costs.scan_us += clock_monotonic_us() - read;
 	if (ret < 0 || n == 0)
 		return ret;
 	bitmap_set(&r->told, granule, 1);
@@ -410,6 +437,11 @@ int sender_sync(struct sender *s, struct errtext *err)
 uint64_t sender_round_pages(const struct sender *s)
 {
 	return s->round_pages;
+}
+
+struct sender_costs sender_costs(const struct sender *s)
+{
+	return s->costs;
 }
 
 uint64_t sender_suspects(const struct sender *s)

@@ -18,6 +18,11 @@ struct sender_stats {
 	uint64_t pages_sent, pages_zero, pages_skipped, pages_resent; /* as in source_stats */
 };
 
+struct sender_costs {
+	uint64_t scan_us; /* finding out what was written, or given back */
+	uint64_t read_us; /* looking at it, and handing it to the stream, which may hold that up */
+};
+
 /* All borrowed; `stale` has one bitmap a block, which the senders of a source share by granule.
  * `unseen`: disk reads may write RAM unseen, so rounds are of sender_collect and what follows it.
  */
@@ -58,6 +63,8 @@ int sender_sync(struct sender *s, struct errtext *err);
 
 /* Data pages, or pages found stale, of this round so far. */
 uint64_t sender_round_pages(const struct sender *s);
+/* What this round has cost so far. */
+struct sender_costs sender_costs(const struct sender *s);
 /* Pages that are suspect. */
 uint64_t sender_suspects(const struct sender *s);
 /* Totals of all rounds so far. Any thread. */

@@ -26,6 +26,7 @@ struct sender {
 	uint64_t suspects; /* pages of all records */
 	bool told;	   /* the destination has heard of all pages of the granule in hand */
 	uint64_t round_pages;
+	struct sender_costs costs; /* of this round */
 	struct wire_run runs[TRACKER_RUNS_MAX];
 	struct hole_window window; /* on the pages of runs */
 	uint8_t *copies;	   /* of pages in hand; NULL: none is copied */

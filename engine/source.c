@@ -229,6 +229,22 @@ static int run_round(struct worker *w, uint32_t round, enum source_round_kind ki
 	return ret < 0 && is_aborted(s) ? -ECANCELED : ret;
 }
 
+/* All have left the round. */
+static void add_up(const struct source *s, struct source_round *done)
+{
+	for (unsigned int i = 0; i < s->opt.stream_count; i++) {
+		const struct sender *sender = s->workers[i].sender;
+		struct sender_costs costs = sender_costs(sender);
+
+		done->pages += sender_round_pages(sender);
+		done->suspects += sender_suspects(sender);
+		if (costs.scan_us > done->scan_us)
+			done->scan_us = costs.scan_us;
+		if (costs.read_us > done->read_us)
+			done->read_us = costs.read_us;
+	}
+}
+
 /* The last worker to finish reports; without the lock, as the driver may call back at once. */
 static void leave_round(struct worker *w, int ret)
 {
@@ -254,10 +270,7 @@ static void leave_round(struct worker *w, int ret)
 	pthread_mutex_unlock(&s->lock);
 	if (!last)
 		return;
-	for (unsigned int i = 0; i < s->opt.stream_count; i++) {
-		done.pages += sender_round_pages(s->workers[i].sender);
-		done.suspects += sender_suspects(s->workers[i].sender);
-	}
+	add_up(s, &done);
 	s->opt.round_done(s->opt.opaque, &done);
 }
 

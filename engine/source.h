@@ -35,6 +35,8 @@ struct source_round {
 	uint64_t pages;	      /* sent as data in this round; of a check: found written; of a stale
 			       * round: found stale and not known to be */
 	uint64_t duration_us; /* until everything had left our memory */
+	uint64_t scan_us;     /* of it, to find what was written; of the slowest worker */
+	uint64_t read_us;     /* ... to look at that and hand it to the streams; likewise */
 	bool live;	      /* SOURCE_ROUND_LIVE */
 	bool suspect;	      /* ... while disk reads may have been in flight: see source.c */
 	uint64_t suspects;    /* pages that are suspect after it */

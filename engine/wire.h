@@ -22,7 +22,7 @@
 //     | -- DIGEST? (with --verify) ---------------------> |
 //     | <------------------------------------ DIGEST ---- |
 //     | -- RELEASE -------------------------------------> |  the hand-over
-//     | <------------------------- RELEASED, RESUMED ---- |
+//     | <---------------- RELEASED, ARRIVAL, RESUMED ---- |
 //     | -- FINISH --------------------------------------> |
 //     | <---------------------------------- FINISHED ---- |
 //
@@ -87,7 +87,8 @@
 
 /* Feature bits: a bit stands for a thing that both must know. */
 #define WIRE_FEATURE_BACKING (1ull << 0) /* BACKING is said; private memory may stay private */
-#define WIRE_FEATURES WIRE_FEATURE_BACKING
+#define WIRE_FEATURE_ARRIVAL (1ull << 1) /* ARRIVAL is said */
+#define WIRE_FEATURES (WIRE_FEATURE_BACKING | WIRE_FEATURE_ARRIVAL)
 
 /* ---- hello ---- */
 
@@ -177,6 +178,7 @@ enum wire_type {
 	WIRE_PROVEN,
 	WIRE_WAITING,
 	WIRE_BACKING,
+	WIRE_ARRIVAL,
 	WIRE_TYPE_END_
 };
 
@@ -233,6 +235,14 @@ struct wire_query {
 	uint8_t uuid[WIRE_UUID_SIZE];	    /* of the guest */
 	uint8_t host_uuid[WIRE_UUID_SIZE];  /* of the destination's libvirt, as it was */
 	uint8_t session[WIRE_SESSION_SIZE]; /* of the migration by which the guest went there */
+};
+
+/* How long the destination took, from RELEASE on, in microseconds. */
+struct wire_arrival {
+	uint64_t release_us; /* until QEMU's stream was let go */
+	uint64_t load_us;    /* from there until QEMU had loaded it; 0: not known */
+	uint64_t finish_us;  /* from there until the guest ran, which libvirt brings about */
+	uint64_t told_us;    /* from there until this was said */
 };
 
 #define WIRE_OWED_RUNS_MAX 256
@@ -307,6 +317,7 @@ struct wire_message {
 		struct {
 			uint64_t time_us;
 		} resumed; /* RESUME event, CLOCK_REALTIME there */
+		struct wire_arrival arrival;
 		struct {
 			const char *text;
 			enum wire_abort why;

@@ -431,6 +431,24 @@ static int get_resumed(struct wire_reader *r, struct wire_message *m, struct err
 	return 0;
 }
 
+static void put_arrival(struct wire_writer *w, const struct wire_message *m)
+{
+	wire_put_u64(w, m->arrival.release_us);
+	wire_put_u64(w, m->arrival.load_us);
+	wire_put_u64(w, m->arrival.finish_us);
+	wire_put_u64(w, m->arrival.told_us);
+}
+
+static int get_arrival(struct wire_reader *r, struct wire_message *m, struct errtext *err)
+{
+	(void)err;
+	m->arrival.release_us = wire_get_u64(r);
+	m->arrival.load_us = wire_get_u64(r);
+	m->arrival.finish_us = wire_get_u64(r);
+	m->arrival.told_us = wire_get_u64(r);
+	return 0;
+}
+
 static void put_abort(struct wire_writer *w, const struct wire_message *m)
 {
 	put_text(w, m->abort.text);
@@ -508,6 +526,7 @@ static const struct wire_row {
 	[WIRE_PROVEN] = {"PROVEN", put_proven, get_proven},
 	[WIRE_WAITING] = {"WAITING", put_abort, get_abort},
 	[WIRE_BACKING] = {"BACKING", put_backing, get_backing},
+	[WIRE_ARRIVAL] = {"ARRIVAL", put_arrival, get_arrival},
 	[WIRE_RESUMED] = {"RESUMED", put_resumed, get_resumed},
 	[WIRE_FINISH] = {"FINISH"},
 	[WIRE_FINISHED] = {"FINISHED"},

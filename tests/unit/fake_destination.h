@@ -21,7 +21,7 @@
 //   p  a push stream with it      t  libvirt's tunnel
 //   u  QEMU's stream, of one byte w  (QEMU has taken that byte)
 //                                 b  (QEMU has its capability back)
-//   B  QEMU says BALLOON_CHANGE
+//   B  QEMU says BALLOON_CHANGE      M  QEMU has loaded its state
 //
 //   struct fake_destination *d = fake_destination_new();
 //   d->libvirt_says = DOMAIN_RUNNING;      when the guest is looked for later on
@@ -686,9 +686,11 @@ static inline void fake_happen(struct fake_destination *d, char letter, struct m
 		     : letter == 'c' && fake_cancel(d) ? MAIL_CANCEL
 		     : letter == 'S'		       ? MAIL_STREAM_LOST
 		     : letter == 'K'		       ? MAIL_COMPLETE
-		     : letter == 'E' || letter == 'G'  ? MAIL_QEMU_EVENT
+		     : strchr("EGM", letter)	       ? MAIL_QEMU_EVENT
 						       : MAIL_NONE;
-	mail->event = letter == 'E' ? QEMU_EVENT_RESUME : QEMU_EVENT_GONE;
+	mail->event = letter == 'E'   ? QEMU_EVENT_RESUME
+		      : letter == 'M' ? QEMU_EVENT_COMPLETED
+				      : QEMU_EVENT_GONE;
 	mail->a = 1000;
 	mail->result = -ECONNRESET;
 	mail->text = letter == 'C' ? "no answer" : "a stream broke";

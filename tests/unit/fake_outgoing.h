@@ -197,6 +197,8 @@ static inline void world_says(uint64_t type)
 		m.abort.text = strdup("out of memory there");
 		m.abort.why = world.abort_why;
 		world.given_up_there = true;
+	} else if (type == WIRE_ARRIVAL) {
+		m.arrival = (struct wire_arrival){10, 20, 30, 40};
 	} else if (type == WIRE_RESUMED) {
 		m.resumed.time_us = WORLD_EPOCH_US + world.now_us + 100; /* its clock is ahead */
 	} else if (type == WIRE_DIGEST) {
@@ -304,8 +306,10 @@ static inline void world_begins_there(uint64_t arg)
 	if (world.given_up_there)
 		return;
 	world.lives_there = true;
-	if (world.o->guest.was_running)
-		world_says(WIRE_RESUMED);
+	if (!world.o->guest.was_running)
+		return;
+	world_says(WIRE_ARRIVAL);
+	world_says(WIRE_RESUMED);
 }
 
 /* ---- its user ---- */

@@ -442,3 +442,22 @@ Test(convergence, suspects_are_part_of_the_stop)
 	round.settle_us = 200 * MS;
 	cr_assert_eq(convergence_decide(&c, &limits, &round), CONVERGENCE_SWITCH, "%s", c.reason);
 }
+
+/* Huge pages, say: much is looked at, and little of it has changed. */
+Test(convergence, reading_may_take_longer_than_sending)
+{
+	const struct convergence_limits limits = {.max_downtime_ms = 300};
+	struct convergence_round round = {.bytes = 1000 * MIB, .duration_us = 1 * S};
+	struct convergence c = {0};
+
+	convergence_decide(&c, &limits, &round);
+	cr_assert_eq(c.predicted_us, 1 * S, "the first round is all of it");
+	round = (struct convergence_round){
+		.bytes = 1 * MIB, .duration_us = 100 * MS, .read_us = 80 * MS};
+	convergence_decide(&c, &limits, &round);
+	cr_assert_eq(c.predicted_us, 8 * MS, "a tenth of what was written in a second");
+	round.read_us = 0;
+	round.bytes = 500 * MIB;
+	convergence_decide(&c, &limits, &round);
+	cr_assert_gt(c.predicted_us, 100 * MS);
+}

@@ -49,6 +49,19 @@ Test(incoming, a_guest_arrives)
 	fake_destination_destroy(d);
 }
 
+/* Before it hears that it runs. */
+Test(incoming, a_source_that_wants_it_hears_how_long_it_took)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->features = WIRE_FEATURE_ARRIVAL;
+	d->libvirt_says = DOMAIN_INCOMING;
+	fake_destination_run(d, "RMEF");
+	cr_assert(d->result.arrived);
+	cr_assert_str_eq(d->sent, "PREPARED READY RELEASED ARRIVAL RESUMED FINISHED");
+	fake_destination_destroy(d);
+}
+
 Test(incoming, autostart_goes_along)
 {
 	struct fake_destination *d = fake_destination_new();

@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include "fake_outgoing.h"
+#include "stop_cost.h"
 
 TestSuite(outgoing, .timeout = 60);
 
@@ -69,6 +70,37 @@ Test(outgoing, moves_a_guest)
 	cr_expect_eq(world.result.rounds, 4);
 	cr_expect_eq(world.result.pages_sent, WORLD_RAM / 4096 + 10 + 10 + 5);
 	/* Stopped by STOP here until RESUME there, whose clock is 100 us ahead of ours. */
+	cr_expect_float_eq(world.result.downtime_ms, 5.5, 0.001, "%f", world.result.downtime_ms);
+	world_teardown();
+}
+
+/* In the world's time, as its own destination's. */
+Test(outgoing, tells_what_the_stop_was_made_of)
+{
+	world_setup();
+	cr_expect_eq(go(plainly), EXIT_COMPLETED);
+	cr_expect(world.result.stopped);
+	cr_expect(world.result.stop_known);
+	cr_expect_eq(world.result.stop.part[STOP_RELEASE], 10);
+	cr_expect_eq(world.result.stop.part[STOP_LOAD], 20);
+	cr_expect_eq(world.result.stop.part[STOP_FINISH], 30);
+	cr_expect_gt(world.result.stop.part[STOP_LAST_BYTES], 0);
+	cr_expect_eq(world.result.stop.downtime_us, 5500);
+	cr_expect_leq(stop_table_sum_us(&world.result.stop), 5500);
+	cr_expect_float_eq(world.result.predicted_downtime_ms,
+			   (double)world.result.stop.predicted_us / 1000, 0.001);
+	cr_expect_geq(world.result.stop.predicted_us, STOP_COST_GUEST_US);
+	world_teardown();
+}
+
+/* An older one. */
+Test(outgoing, a_destination_that_does_not_tell_its_parts)
+{
+	world_setup();
+	world.mute = 1u << WIRE_ARRIVAL;
+	cr_expect_eq(go(plainly), EXIT_COMPLETED);
+	cr_expect(world.result.stopped);
+	cr_expect_not(world.result.stop_known);
 	cr_expect_float_eq(world.result.downtime_ms, 5.5, 0.001, "%f", world.result.downtime_ms);
 	world_teardown();
 }

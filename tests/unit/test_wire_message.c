@@ -118,6 +118,8 @@ static void sample(enum wire_type type, struct wire_message *m)
 		m->complete = (struct wire_complete){1, 2, 3, 4, 5, 6, 7, 8, 9, true};
 	} else if (type == WIRE_RESUMED) {
 		m->resumed.time_us = 1234567890123456;
+	} else if (type == WIRE_ARRIVAL) {
+		m->arrival = (struct wire_arrival){1, 2, 0x0102030405060708, 4};
 	} else if (type == WIRE_WAITING) {
 		m->abort.text = "no room";
 	} else if (type == WIRE_ABORT) {
@@ -280,6 +282,9 @@ static const char *const bytes_v1[WIRE_TYPE_END_] = {
 	[WIRE_PROVEN] = "190000001000000001000000000000000300000000000000",
 	[WIRE_WAITING] = "1a0000000a00000007006e6f20726f6f6d00",
 	[WIRE_BACKING] = "1b000000080000000105007468657265",
+	[WIRE_ARRIVAL] =
+		"1c00000020000000010000000000000002000000000000000807060504030201040000000000000"
+		"0",
 };
 
 static void check_bytes(const struct wire_message *m)

@@ -92,6 +92,8 @@ static void take_qemu_event(struct incoming *in, struct mail *mail)
 {
 	if (mail->event == QEMU_EVENT_GONE)
 		take_monitor_closed(in);
+	if (mail->event == QEMU_EVENT_COMPLETED)
+		incoming_arrival_note_loaded(in, mail->a);
 	if (mail->event == QEMU_EVENT_RESUME)
 		incoming_release_note_resumed(in, mail->a);
 }

@@ -21,11 +21,15 @@ void incoming_monitor_init(struct incoming *in)
 static void on_event(void *opaque, const char *name, json_object *data, uint64_t time_us)
 {
 	struct incoming *in = opaque;
-	enum qemu_event event = qemu_event_of(name, NULL);
+	json_object *status = NULL;
+	enum qemu_event event;
 
-	(void)data;
+	json_object_object_get_ex(data, "status", &status);
+	event = qemu_event_of(name, status ? json_object_get_string(status) : NULL);
 	if (event == QEMU_EVENT_BALLOON)
 		atomic_store(&in->monitor.balloon_moved, true);
+	if (event == QEMU_EVENT_COMPLETED)
+		mailbox_qemu_event(in->mail, event, time_us);
 	if (event != QEMU_EVENT_RESUME)
 		return;
 	if (atomic_load(&in->monitor.released))

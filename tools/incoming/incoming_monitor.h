@@ -32,7 +32,7 @@ struct incoming_monitor {
 };
 
 void incoming_monitor_init(struct incoming *in);
-/* From now on RESUME is mail, and that the monitor has closed. */
+/* From now on RESUME is mail, that QEMU has loaded its state, and that the monitor has closed. */
 int incoming_monitor_watch(struct incoming *in);
 void incoming_monitor_unwatch(struct incoming *in);
 /* x-ignore-shared is not set in this session, so there is nothing to give back. */

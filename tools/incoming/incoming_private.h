@@ -6,6 +6,7 @@
 #include "errtext.h"
 #include "host.h"
 #include "incoming.h"
+#include "incoming_arrival.h"
 #include "incoming_joined.h"
 #include "incoming_link.h"
 #include "incoming_live.h"
@@ -44,6 +45,7 @@ struct incoming {
 	bool source_lost;	 /* the control connection has broken */
 	struct incoming_place place;
 	struct incoming_monitor monitor;
+	struct incoming_arrival arrival;
 	struct incoming_postcopy postcopy;
 	struct incoming_proof proof;
 	struct incoming_live live;

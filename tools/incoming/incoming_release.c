@@ -55,12 +55,14 @@ static int check_libvirt(struct incoming *in)
 
 void incoming_release(struct incoming *in)
 {
+	incoming_arrival_note_release(in);
 	if (check_libvirt(in) < 0 || record_release(in) < 0) {
 		incoming_move_after(in, INCOMING_GIVEN_UP);
 		return;
 	}
 	incoming_monitor_note_released(in);
 	incoming_joined_release(in);
+	incoming_arrival_note_let_go(in);
 	control_send_type(in->control, WIRE_RELEASED);
 	incoming_move(in, in->place.record.post_copy ? INCOMING_OWED : INCOMING_RELEASED);
 	if (in->place.record.resumed)
@@ -74,8 +76,10 @@ void incoming_release_note_resumed(struct incoming *in, uint64_t time_us)
 	if (!in->place.record.resumed) {
 		in->place.record.resumed = true;
 		incoming_place_write(in, NULL);
-		if (in->control && in->prepare.running)
+		if (in->control && in->prepare.running) {
+			incoming_arrival_tell(in, time_us);
 			control_send(in->control, &m);
+		}
 	}
 	go_on_running(in);
 }

@@ -18,6 +18,7 @@
 #include "outgoing_round.h"
 #include "outgoing_state.h"
 #include "outgoing_stop.h"
+#include "outgoing_stop_parts.h"
 #include "outgoing_status.h"
 #include "ownership.h"
 #include "ownership_table.h"
@@ -155,8 +156,11 @@ static int check_peer(struct outgoing *o)
 
 int outgoing_handover_commit(struct outgoing *o)
 {
-	int ret = outgoing_round_check(o);
+	int ret;
 
+	outgoing_stop_parts_end(o, STOP_VERIFY);
+	ret = outgoing_round_check(o);
+	outgoing_stop_parts_end(o, STOP_CHECK);
 	if (ret == 0)
 		ret = check_peer(o);
 	if (ret < 0)
@@ -180,7 +184,10 @@ int outgoing_handover_commit(struct outgoing *o)
 
 int outgoing_handover(struct outgoing *o)
 {
-	int ret = outgoing_peer_send(o, WIRE_RELEASE);
+	int ret;
+
+	outgoing_stop_parts_end(o, STOP_RECORD);
+	ret = outgoing_peer_send(o, WIRE_RELEASE);
 
 	failure_point("hand-over");
 	if (ret == 0)

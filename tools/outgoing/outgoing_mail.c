@@ -16,6 +16,7 @@
 #include "outgoing_round.h"
 #include "outgoing_state.h"
 #include "outgoing_stop.h"
+#include "outgoing_stop_parts.h"
 #include "outgoing_strain.h"
 #include "outgoing_verify.h"
 
@@ -28,6 +29,7 @@ static void (*const messages[WIRE_TYPE_END_])(struct outgoing *o, struct wire_me
 	[WIRE_LISTENING] = outgoing_postcopy_take_listening,
 	[WIRE_DIGEST] = outgoing_verify_take_digest,
 	[WIRE_RELEASED] = outgoing_peer_take_released,
+	[WIRE_ARRIVAL] = outgoing_stop_parts_take_arrival,
 	[WIRE_RESUMED] = outgoing_stop_take_resumed,
 	[WIRE_FINISHED] = outgoing_peer_take_finished,
 	[WIRE_ABORT] = outgoing_peer_take_abort,

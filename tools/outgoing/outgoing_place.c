@@ -53,8 +53,15 @@ static int write_record(struct outgoing *o, enum phase phase)
 {
 	struct record *r = &o->place.record;
 
+	uint64_t begun = o->world->now_us(), took;
+	int ret;
+
 	snprintf(r->phase, sizeof(r->phase), "%s", phase_name(phase));
-	return o->world->write_record(&o->place.dir, RECORD_OUTGOING, r, &o->err);
+	ret = o->world->write_record(&o->place.dir, RECORD_OUTGOING, r, &o->err);
+	took = o->world->now_us() - begun;
+	if (took > o->place.record_us)
+		o->place.record_us = took;
+	return ret;
 }
 
 static void fill_record(struct outgoing *o)

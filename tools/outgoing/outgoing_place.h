@@ -12,8 +12,9 @@ struct outgoing;
 struct outgoing_place {
 	struct guest_dir dir;
 	struct record record;
-	int guard;  /* pipe to the guard process, or -1 */
-	bool debts; /* a migration before this one may have left things borrowed */
+	uint64_t record_us; /* to write that, the slowest time so far */
+	int guard;	    /* pipe to the guard process, or -1 */
+	bool debts;	    /* a migration before this one may have left things borrowed */
 };
 
 /* Nothing is open yet. */

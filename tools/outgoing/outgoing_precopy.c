@@ -10,9 +10,7 @@
 #include "outgoing_round.h"
 #include "outgoing_state.h"
 #include "outgoing_status.h"
-
-/* The estimate of a stop's fixed cost (device state, libvirt's round trips) before any is known. */
-#define FIXED_US 20000
+#include "stop_cost.h"
 
 /* ---- the vCPUs ---- */
 
@@ -80,6 +78,16 @@ static void limits_now(struct outgoing *o, struct convergence_limits *limits)
 	};
 }
 
+/* What a stop costs, whatever is sent in it. */
+static uint64_t fixed_us(const struct outgoing *o)
+{
+	struct stop_cost cost = {.scan_us = o->rounds.scan_us, .record_us = o->place.record_us};
+	int64_t offset;
+
+	o->world->control.clock(o->peer.control, &offset, &cost.trip_us);
+	return stop_cost_fixed_us(&cost);
+}
+
 static enum convergence_verdict judge(struct outgoing *o)
 {
 	struct convergence_limits limits;
@@ -88,17 +96,25 @@ static enum convergence_verdict judge(struct outgoing *o)
 		.bytes = o->rounds.pages * RAM_PAGE_SIZE,
 		.duration_us = o->rounds.last_us,
 		.elapsed_us = o->world->now_us() - o->turn.came_us,
-		.fixed_us = FIXED_US,
+		.read_us = o->rounds.read_us,
+		.fixed_us = fixed_us(o),
 		.settle_us = outgoing_disks_settle_us(o),
 		.throttle_percent = o->precopy.throttle_percent,
 	};
 	enum convergence_verdict verdict;
 
+	o->precopy.fixed_us = round.fixed_us;
 	limits_now(o, &limits);
 	verdict = convergence_decide(&o->precopy.convergence, &limits, &round);
 	progress_round(&o->precopy.progress, o->world->now_us(),
 		       o->precopy.convergence.remaining_bytes);
 	return verdict;
+}
+
+/* In post-copy no pages go in the stop. */
+uint64_t outgoing_precopy_predicted_us(const struct outgoing *o)
+{
+	return o->postcopy.decided ? o->precopy.fixed_us : o->precopy.convergence.predicted_us;
 }
 
 /* The time is up inside a round: let it end early, what it leaves is found later. */

@@ -20,11 +20,14 @@ struct outgoing_precopy {
 	unsigned int throttle_percent, most_throttled;
 	bool unthrottleable;
 	bool paused;	   /* the guest is stopped for as long as the last pass takes */
+	uint64_t fixed_us; /* of a stop, as estimated after the latest round */
 	uint64_t begun_us; /* CLOCK_MONOTONIC */
 };
 
 /* The phase. Negative errno, recorded. */
 int outgoing_precopy(struct outgoing *o);
+/* The downtime to be expected if the guest is stopped now, in microseconds. */
+uint64_t outgoing_precopy_predicted_us(const struct outgoing *o);
 /* Time without progress is a time-out of its own. remaining: bytes still to be sent. */
 void outgoing_precopy_check_progress(struct outgoing *o, uint64_t now_us, uint64_t remaining);
 /* The guest's vCPUs run free, for as long as the migration may still slow them. */

@@ -20,6 +20,7 @@
 #include "outgoing_round.h"
 #include "outgoing_status.h"
 #include "outgoing_stop.h"
+#include "outgoing_stop_parts.h"
 #include "outgoing_strain.h"
 #include "outgoing_verify.h"
 #include "outgoing_world.h"
@@ -47,6 +48,7 @@ struct outgoing {
 	struct outgoing_rounds rounds;
 	struct outgoing_precopy precopy;
 	struct outgoing_stop stop;
+	struct outgoing_stop_parts parts;
 	struct outgoing_strain strain;
 	struct outgoing_postcopy postcopy;
 	struct outgoing_qemu qemu;

@@ -66,6 +66,9 @@ static void fill_times(const struct outgoing *o, struct report_result *r)
 		((o->precopy.begun_us ? o->precopy.begun_us : now) - o->status.begun_us) / 1000;
 	if (o->stop.resume_us > o->stop.stop_us && o->stop.stop_us)
 		r->downtime_ms = (double)(o->stop.resume_us - o->stop.stop_us) / 1000;
+	r->predicted_downtime_ms = (double)o->parts.table.predicted_us / 1000;
+	r->stop_known = o->parts.complete && o->stop.resume_us;
+	r->stop = o->parts.table;
 }
 
 static void fill_pages(struct outgoing *o, struct report_result *r)

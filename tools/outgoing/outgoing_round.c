@@ -47,7 +47,8 @@ static void on_round_done(void *opaque, const struct source_round *round)
 	const struct mail mail = {.kind = MAIL_ROUND_DONE,
 				  .result = round->result,
 				  .a = round->pages,
-				  .b = round->duration_us,
+				  .b = round->scan_us,
+				  .c = round->read_us,
 				  .text = round->err.text};
 
 	outgoing_disks_note_round(o, round);
@@ -205,6 +206,8 @@ void outgoing_round_take_done(struct outgoing *o, struct mail *mail)
 
 	o->rounds.running = false;
 	o->rounds.pages = mail->a;
+	o->rounds.scan_us = mail->b;
+	o->rounds.read_us = mail->c;
 	if (mail->result == 0)
 		return;
 	errtext_set(&why, mail->result, "%s", mail->text); /* lent until the next mail is taken */

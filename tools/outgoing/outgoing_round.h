@@ -20,13 +20,14 @@ struct outgoing_rounds {
 	struct tracker *tracker;
 	struct source *source;
 	/* the round under way, or the latest */
-	uint32_t number;     /* 0: there was none yet */
-	bool running;	     /* the source still works at it */
-	unsigned int synced; /* streams on which the destination has all of it */
-	uint64_t pages;	     /* sent as data in it; of a stale round: found stale */
-	uint64_t begin;	     /* bytes of RAM that were dealt with before it */
-	uint64_t started_us; /* CLOCK_MONOTONIC */
-	uint64_t last_us;    /* how long the latest took */
+	uint32_t number;	   /* 0: there was none yet */
+	bool running;		   /* the source still works at it */
+	unsigned int synced;	   /* streams on which the destination has all of it */
+	uint64_t pages;		   /* sent as data in it; of a stale round: found stale */
+	uint64_t scan_us, read_us; /* what it cost: source.h */
+	uint64_t begin;		   /* bytes of RAM that were dealt with before it */
+	uint64_t started_us;	   /* CLOCK_MONOTONIC */
+	uint64_t last_us;	   /* how long the latest took */
 };
 
 /* Connect the RAM streams. */

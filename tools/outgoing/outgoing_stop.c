@@ -13,6 +13,7 @@
 #include "outgoing_private.h"
 #include "outgoing_round.h"
 #include "outgoing_state.h"
+#include "outgoing_stop_parts.h"
 #include "outgoing_strain.h"
 
 /* Between gate and stop: a round needs time to find something. */
@@ -58,6 +59,7 @@ int outgoing_stop_switchover(struct outgoing *o)
 	 * have used up. */
 	if (o->postcopy.decided)
 		outgoing_round_hasten(o);
+	outgoing_stop_parts_begin(o);
 	outgoing_libvirt_open_gate(o);
 	begun = o->world->now_us();
 	while (!o->stop.at_rest) {
@@ -89,12 +91,15 @@ int outgoing_stop_last_pass(struct outgoing *o)
 
 	if (failure_point("last-pass") < 0)
 		return outgoing_fail(o, -EIO, "failure asked for in the last pass");
+	outgoing_stop_parts_end(o, STOP_ROUND);
 	outgoing_round_start(o, o->postcopy.decided ? SOURCE_ROUND_STALE_LAST : SOURCE_ROUND_LAST);
 	ret = outgoing_round_await_stopped(o,
 					   "the destination to take the last pages, guest stopped");
+	outgoing_stop_parts_end_pass(o);
 	if (ret == 0)
 		ret = outgoing_await(o, has_completed, outgoing_limits_stopped_left_ms(o),
 				     "QEMU here to save its devices, guest stopped");
+	outgoing_stop_parts_end(o, STOP_DEVICE_STATE);
 	if (ret == 0 && failure_point("completed") < 0)
 		ret = outgoing_fail(o, -EIO, "failure asked for after QEMU's migration");
 	return ret == 0 && o->postcopy.decided ? outgoing_postcopy_serve(o) : ret;
@@ -104,6 +109,7 @@ static void begin_stop(struct outgoing *o, uint64_t stop_us)
 {
 	o->stop.stop_us = stop_us;
 	o->stop.since_us = o->world->now_us();
+	outgoing_stop_parts_end(o, STOP_PAUSE);
 	outgoing_precopy_free_vcpus(o);
 	/* What QEMU has not sent yet of its own RAM was to go before. */
 	o->world->forward.hasten(o->libvirt.qemu_stream);
@@ -113,11 +119,13 @@ static void begin_stop(struct outgoing *o, uint64_t stop_us)
  * stopped it, only the end of that lets it run. */
 static void take_resume(struct outgoing *o)
 {
-	if (!o->stop.at_rest)
+	if (!o->stop.at_rest) {
 		o->stop.stop_us = o->stop.since_us = 0;
-	else if (!o->failed && !outgoing_is_handed_over(o))
+		outgoing_stop_parts_end(o, STOP_PAUSE);
+	} else if (!o->failed && !outgoing_is_handed_over(o)) {
 		outgoing_fail(o, -ECONNABORTED,
 			      "QEMU has let the guest run on here before the hand-over");
+	}
 }
 
 static void take_stop(struct outgoing *o, uint64_t time_us)
@@ -137,6 +145,7 @@ static void take_at_rest(struct outgoing *o, uint64_t time_us)
 	o->stop.at_rest = true;
 	if (o->stop.stop_us == 0)
 		begin_stop(o, time_us);
+	outgoing_stop_parts_end(o, STOP_DRAIN);
 	outgoing_round_hurry(o);
 	o->world->control.set_silence(o->peer.control, o->opt->stopped_ms);
 }
@@ -203,6 +212,7 @@ void outgoing_stop_take_resumed(struct outgoing *o, struct wire_message *m)
 	o->stop.resume_us = m->resumed.time_us - (uint64_t)offset;
 	o->stop.resumed = true;
 	o->stop.resumed_us = o->world->now_us();
+	outgoing_stop_parts_tell(o);
 	outgoing_postcopy_push(o);
 	report_event(o->report, "resumed", o->phase,
 		     o->postcopy.decided

@@ -143,6 +143,17 @@ void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t dur
 	end_passing(o, EVENT_WAIT_MS);
 }
 
+void report_stop(struct report *r, const struct stop_table *t)
+{
+	json_object *o;
+
+	if (!r->json)
+		return;
+	o = begin_json("stop");
+	stop_table_put(o, t);
+	end_passing(o, EVENT_WAIT_MS);
+}
+
 void report_queued(struct report *r, const char *where, unsigned int ahead)
 {
 	json_object *o;
@@ -203,6 +214,22 @@ static void put_disks(json_object *o, const struct report_result *x)
 	json_put_number(o, "pages_resent", x->pages_resent);
 }
 
+static void put_stop(json_object *o, const struct report_result *x)
+{
+	json_object *parts;
+
+	json_object_object_add(o, "downtime_ms", json_object_new_double(x->downtime_ms));
+	if (!x->stopped)
+		return;
+	json_object_object_add(o, "predicted_downtime_ms",
+			       json_object_new_double(x->predicted_downtime_ms));
+	if (!x->stop_known)
+		return;
+	parts = json_object_new_object();
+	stop_table_put(parts, &x->stop);
+	json_object_object_add(o, "stop", parts);
+}
+
 json_object *report_result_json(const struct report_result *x)
 {
 	json_object *o = begin_json("result");
@@ -216,7 +243,7 @@ json_object *report_result_json(const struct report_result *x)
 	json_put_number(o, "total_ms", x->total_ms);
 	json_put_number(o, "setup_ms", x->setup_ms);
 	json_put_number(o, "tidy_ms", x->tidy_ms);
-	json_object_object_add(o, "downtime_ms", json_object_new_double(x->downtime_ms));
+	put_stop(o, x);
 	json_put_number(o, "rounds", x->rounds);
 	json_put_number(o, "ram_bytes", x->ram_bytes);
 	json_put_number(o, "wire_bytes", x->wire_bytes);
@@ -239,26 +266,35 @@ json_object *report_result_json(const struct report_result *x)
 	return o;
 }
 
-void report_result(struct report *r, const struct report_result *x)
+static void print_downtime(const struct report_result *x)
+{
+	char parts[STOP_TABLE_TEXT];
+
+	printf("  downtime  %.1f ms", x->downtime_ms);
+	if (x->stopped)
+		printf(", predicted %.1f ms", x->predicted_downtime_ms);
+	if (x->stop_known)
+		printf("\n            %s", stop_table_text(&x->stop, parts));
+	putchar('\n');
+}
+
+static void print_post_copy(const struct wire_complete *x)
+{
+	printf("  post-copy %.3f s, %" PRIu64 " faults (p50 %" PRIu64 " us, p99 %" PRIu64
+	       " us, max %" PRIu64 " us); pages by fault %" PRIu64 ", by push %" PRIu64
+	       ", by prefetch %" PRIu64 "\n",
+	       (double)x->duration_us / 1000000, x->faults, x->fault_p50_us, x->fault_p99_us,
+	       x->fault_max_us, x->pages_fault, x->pages_push, x->pages_prefetch);
+}
+
+static void print_summary(const struct report_result *x)
 {
 	char wire[32], ram[32];
 
-	if (r->json) {
-		end_json(report_result_json(x));
-		return;
-	}
-	clear_live(r);
-	if (strcmp(x->result, "completed") != 0) {
-		fprintf(stderr, "dray: migration of %s to %s %s: %s\n", x->domain, x->host,
-			x->result, x->reason);
-		if (x->uuid[0]) /* else there is none of that name */
-			fprintf(stderr, "dray: the guest is on: %s\n", x->guest_on);
-		return;
-	}
 	printf("%s now runs on %s\n", x->domain, x->host);
 	printf("  total     %.3f s, of it %.3f s set-up; then %.3f s to remove the guest here\n",
 	       (double)x->total_ms / 1000, (double)x->setup_ms / 1000, (double)x->tidy_ms / 1000);
-	printf("  downtime  %.1f ms\n", x->downtime_ms);
+	print_downtime(x);
 	printf("  moved     %s over the wire for %s of RAM, %" PRIu64 " rounds, %u stream%s\n",
 	       size_text(x->wire_bytes, wire), size_text(x->ram_bytes, ram), x->rounds, x->streams,
 	       x->streams == 1 ? "" : "s");
@@ -266,19 +302,30 @@ void report_result(struct report *r, const struct report_result *x)
 	       " written but unchanged\n",
 	       x->pages_sent, x->pages_zero, x->pages_skipped);
 	if (x->post_copy.duration_us)
-		printf("  post-copy %.3f s, %" PRIu64 " faults (p50 %" PRIu64 " us, p99 %" PRIu64
-		       " us, max %" PRIu64 " us); pages by fault %" PRIu64 ", by push %" PRIu64
-		       ", by prefetch %" PRIu64 "\n",
-		       (double)x->post_copy.duration_us / 1000000, x->post_copy.faults,
-		       x->post_copy.fault_p50_us, x->post_copy.fault_p99_us,
-		       x->post_copy.fault_max_us, x->post_copy.pages_fault, x->post_copy.pages_push,
-		       x->post_copy.pages_prefetch);
+		print_post_copy(&x->post_copy);
 	if (x->verified[0])
 		printf("  verified  all RAM equal on both hosts, digest %s\n", x->verified);
 	if (x->proof && x->proven.complete)
 		printf("  verified  %" PRIu64 " pages equal on both hosts, %" PRIu64
 		       " written by the guest since, %" PRIu64 " given back\n",
 		       x->proven.equal, x->proven.written, x->proven.given_back);
+}
+
+void report_result(struct report *r, const struct report_result *x)
+{
+	if (r->json) {
+		end_json(report_result_json(x));
+		return;
+	}
+	clear_live(r);
+	if (strcmp(x->result, "completed") == 0) {
+		print_summary(x);
+		return;
+	}
+	fprintf(stderr, "dray: migration of %s to %s %s: %s\n", x->domain, x->host, x->result,
+		x->reason);
+	if (x->uuid[0]) /* else there is none of that name */
+		fprintf(stderr, "dray: the guest is on: %s\n", x->guest_on);
 }
 
 void report_error(struct report *r, const char *text)

@@ -11,6 +11,7 @@
 #include "errtext.h"
 #include "phase.h"
 #include "proof.h"
+#include "stop_table.h"
 #include "wire.h"
 
 struct report {
@@ -35,7 +36,9 @@ struct report_result {
 	uint64_t total_ms; /* until the guest ran on the destination, or the end */
 	uint64_t tidy_ms;  /* after that: libvirt removing the source's QEMU */
 	uint64_t setup_ms, rounds, ram_bytes, wire_bytes;
-	double downtime_ms;
+	double downtime_ms, predicted_downtime_ms;
+	bool stop_known; /* all parts of it are */
+	struct stop_table stop;
 	bool stopped; /* the guest stood still for it */
 	uint64_t pages_sent, pages_zero, pages_skipped;
 	bool direct_disks; /* then: */
@@ -59,6 +62,8 @@ void report_progress(struct report *r, const struct report_progress *p);
  * did about disk reads in flight, or NULL. */
 void report_round(struct report *r, uint32_t round, uint64_t bytes, uint64_t duration_us,
 		  const char *disks);
+/* The guest runs again: what its stop was made of. Programs only; people see it in the result. */
+void report_stop(struct report *r, const struct stop_table *t);
 /* The migration waits for its turn on `where`; `ahead` of it so many. */
 void report_queued(struct report *r, const char *where, unsigned int ahead);
 /* An attempt has failed, and another will follow after a pause. */

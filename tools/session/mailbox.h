@@ -17,7 +17,7 @@ enum mail_kind {
 	MAIL_NONE,	   /* the wait timed out */
 	MAIL_MESSAGE,	   /* from the peer: message */
 	MAIL_CONTROL_LOST, /* result, text */
-	MAIL_ROUND_DONE,   /* result, text, a = pages, b = microseconds */
+	MAIL_ROUND_DONE,   /* result, text, a = pages, b = scan_us, c = read_us */
 	MAIL_QEMU_EVENT,   /* event; a = CLOCK_REALTIME microseconds */
 	MAIL_PERFORM_HELD,
 	MAIL_CONFIRM_HELD,
@@ -42,7 +42,7 @@ struct mail {
 	enum mail_kind kind;
 	int result;
 	enum qemu_event event;
-	uint64_t a, b;
+	uint64_t a, b, c;
 	const char *text; /* lent: the mailbox's until the next mailbox_take; not NULL then */
 	struct wire_message message; /* owned by whoever takes the mail out */
 };
