@@ -51,7 +51,9 @@ static struct world {
 	void (*on_release)(void);		/* instead of what happens after RELEASE */
 	enum wire_state answer;			/* to a QUERY; 0: the truth */
 	uint64_t pages[SOURCE_ROUND_CHECK + 1]; /* that a round finds, from the second on */
-	uint64_t round_us;			/* how long it takes */
+	uint64_t late;				/* that a look finds after the hand-over */
+	int late_ret;
+	uint64_t round_us;	   /* how long it takes */
 	bool deaf_libvirt;	   /* does not resume the guest by itself when its job fails */
 	bool hung_library;	   /* ... and its library never comes back */
 	bool differ;		   /* the destination has another digest */

@@ -709,6 +709,12 @@ static inline void world_round_is_aborted(uint64_t arg)
 	world_round_ends(-ECANCELED, 0);
 }
 
+static inline void world_round_fails(uint64_t arg)
+{
+	(void)arg;
+	world_round_ends(world.late_ret, 0);
+}
+
 /* The first live round finds much, each later one what the test says. */
 static inline void world_round_start(struct source *s, uint32_t round, enum source_round_kind kind)
 {
@@ -723,8 +729,14 @@ static inline void world_round_start(struct source *s, uint32_t round, enum sour
 		world_quiesce();
 	if (kind == SOURCE_ROUND_LAST)
 		world.mute |= world.mute_last;
+	if (world.record.released && world.late_ret) {
+		world_at(world.round_us, world_round_fails, 0);
+		return;
+	}
 	world_at(world.round_us, world_round_is_done,
-		 round == 1 ? WORLD_RAM / 4096 : world.pages[kind]);
+		 world.record.released ? world.late
+		 : round == 1	       ? WORLD_RAM / 4096
+				       : world.pages[kind]);
 	if (kind != SOURCE_ROUND_CHECK)
 		world_at(world.round_us + 500, world_syncs, round);
 }

@@ -520,6 +520,39 @@ Test(outgoing_handover, qemu_stays_until_the_last_page_has_gone)
 	world_teardown();
 }
 
+Test(outgoing_handover, what_qemu_writes_while_pages_are_owed_is_told)
+{
+	setup_private();
+	world.late = 2;
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect(world_said("a device of the QEMU here wrote 2 pages of guest memory"), "%s",
+		  world.said);
+	world_teardown();
+}
+
+/* QEMU may have been ended. */
+Test(outgoing_handover, a_look_that_fails_then_is_no_failure)
+{
+	setup_private();
+	world.late_ret = -ESRCH;
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_not(world_said("a device of the QEMU here"), "%s", world.said);
+	world_teardown();
+}
+
+/* Shared files outlive QEMU, which libvirt has removed by then. */
+Test(outgoing_handover, memory_in_files_is_not_looked_at_again)
+{
+	setup_post_copy();
+	world.late = 2;
+	cr_expect_eq(world_run(&options), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_not(world_said("a device of the QEMU here"), "%s", world.said);
+	world_teardown();
+}
+
 /* libvirt's job goes with its daemon, or its connection. */
 static void run_then_lose_libvirt(void)
 {

@@ -159,13 +159,18 @@ int outgoing_round(struct outgoing *o, enum source_round_kind kind, uint64_t tim
 	return outgoing_round_await(o, timeout_ms);
 }
 
+static int look(struct outgoing *o, const char *what)
+{
+	o->rounds.running = true;
+	o->world->source.round_start(o->rounds.source, o->rounds.number, SOURCE_ROUND_CHECK);
+	return outgoing_await(o, round_is_idle, SETTLE_MS, what);
+}
+
 /* QEMU's virtio-serial takes input from the host even while the guest stands still, and some other
  * device may too: guest memory that no longer fits the device state must not be handed over. */
 int outgoing_round_check(struct outgoing *o)
 {
-	o->rounds.running = true;
-	o->world->source.round_start(o->rounds.source, o->rounds.number, SOURCE_ROUND_CHECK);
-	if (outgoing_await(o, round_is_idle, SETTLE_MS, "the last look at guest memory") < 0)
+	if (look(o, "the last look at guest memory") < 0)
 		return o->failed;
 	if (o->rounds.pages)
 		return outgoing_fail(
@@ -174,6 +179,11 @@ int outgoing_round_check(struct outgoing *o)
 			"pages; input on a virtio console?): try again",
 			(unsigned long long)o->rounds.pages);
 	return 0;
+}
+
+uint64_t outgoing_round_late(struct outgoing *o)
+{
+	return look(o, NULL) < 0 ? 0 : o->rounds.pages;
 }
 
 void outgoing_round_hurry(struct outgoing *o)
@@ -208,7 +218,7 @@ void outgoing_round_take_done(struct outgoing *o, struct mail *mail)
 	o->rounds.pages = mail->a;
 	o->rounds.scan_us = mail->b;
 	o->rounds.read_us = mail->c;
-	if (mail->result == 0)
+	if (mail->result == 0 || outgoing_is_handed_over(o)) /* QEMU may have ended by then */
 		return;
 	errtext_set(&why, mail->result, "%s", mail->text); /* lent until the next mail is taken */
 	fail_round(o, mail->result, &why);

@@ -45,6 +45,9 @@ int outgoing_round_await_stopped(struct outgoing *o, const char *what);
 int outgoing_round(struct outgoing *o, enum source_round_kind kind, uint64_t timeout_ms);
 /* The guest has stopped and all was sent: -EAGAIN if its memory was written since. */
 int outgoing_round_check(struct outgoing *o);
+/* After the hand-over, while QEMU stands here: pages that were written since the stop. 0 also if it
+ * cannot be told. */
+uint64_t outgoing_round_late(struct outgoing *o);
 /* Let a live round end early: the guest stands still, or the time is up. */
 void outgoing_round_hurry(struct outgoing *o);
 /* What is sent from now on must not wait for the cap. No round may be under way. */
