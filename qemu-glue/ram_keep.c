@@ -10,6 +10,7 @@
 // action, makes the child's one survive exec (POSIX.1-2024), and nothing can collide.
 #include "ram_keep.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -409,4 +410,49 @@ int ram_reopen(pid_t holder, const struct ram_keep *keep, struct ram_map *map, s
 	if (ret < 0)
 		ram_map_destroy(map);
 	return ret;
+}
+
+/* The number under which the holder has the block's file open, or -1. */
+static int number_of(const struct ram_keep_block *k, pid_t holder)
+{
+	const struct dirent *entry;
+	char path[32];
+	int number = -1;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", holder);
+	dir = opendir(path);
+	while (dir && number < 0 && (entry = readdir(dir))) {
+		struct stat st;
+
+		if (fstatat(dirfd(dir), entry->d_name, &st, 0) == 0 && st.st_dev == k->dev &&
+		    st.st_ino == k->ino)
+			number = atoi(entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	return number;
+}
+
+/* Private memory has no file, and needs none. */
+int ram_reopen_found(pid_t holder, uint64_t started, const struct ram_keep *keep,
+		     struct ram_map *map, struct errtext *err)
+{
+	_cleanup_(ram_keep_destroy) struct ram_keep found = {0};
+	_cleanup_close_ int pidfd = -1;
+	uint64_t then;
+	int ret = process_hold(holder, &pidfd, err);
+
+	if (ret == 0)
+		ret = process_started(holder, &then, err);
+	if (ret == 0 && then != started)
+		ret = errtext_set(err, -ESRCH, "process %d is another one by now", holder);
+	if (ret == 0)
+		ret = allocate(&found, keep->count, err);
+	for (unsigned int i = 0; ret == 0 && i < keep->count; i++) {
+		found.blocks[i] = keep->blocks[i];
+		if (!keep->blocks[i].private_to)
+			found.blocks[i].fd = number_of(&keep->blocks[i], holder);
+	}
+	return ret < 0 ? ret : ram_reopen(holder, &found, map, err);
 }

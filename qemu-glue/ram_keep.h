@@ -66,6 +66,10 @@ int ram_keep_from_json(json_object *array, struct ram_keep *keep, struct errtext
  * the holder, or that QEMU, has gone; -ESTALE: it holds other files than those written down (its id
  * was reused, say). */
 int ram_reopen(pid_t holder, const struct ram_keep *keep, struct ram_map *map, struct errtext *err);
+/* The same from a process that has these files open under whatever numbers: QEMU itself, which was
+ * started then (process.h). -ESRCH: it has gone, or is another one by now. */
+int ram_reopen_found(pid_t holder, uint64_t started, const struct ram_keep *keep,
+		     struct ram_map *map, struct errtext *err);
 /* The same blocks of a QEMU that has ended, with all of its memory: that none of them can be read
  * is what the destination has to hear (ram_kept.h). */
 int ram_reopen_ended(const struct ram_keep *keep, struct ram_map *map, struct errtext *err);

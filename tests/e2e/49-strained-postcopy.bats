@@ -67,6 +67,7 @@ qemu_gone() {
 	[ "$(field mode)" = PostCopy ]
 	[ "$(field pages_differing)" -eq 0 ]
 	(($(field pages_verified) >= 96 * 256))
+	run ! grep 'a device of the QEMU here' "$TX_LOG"
 	figures
 	arrived
 	AT=b
@@ -101,6 +102,27 @@ qemu_gone() {
 	receive a --once
 	migrate b lonely --bandwidth 64Mi --post-copy=now --verify
 	[ "$status" -eq 0 ]
+	arrived
+}
+
+# rewrite PID: a byte in the midst of the process's largest memory, as it is: as if a device of QEMU's had written it.
+rewrite() {
+	local at byte=$BATS_TEST_TMPDIR/byte
+	at=$(sed -nE 's/^([0-9a-f]+)-([0-9a-f]+) rw-p .*/\1 \2/p' "/proc/$1/maps" | while read -r from to; do
+		echo $((0x$to - 0x$from)) $(((0x$from + 0x$to) / 2))
+	done | sort -n | awk 'END {print $2}')
+	dd if="/proc/$1/mem" of="$byte" bs=1 count=1 skip="$at" status=none
+	dd if="$byte" of="/proc/$1/mem" bs=1 count=1 seek="$at" conv=notrunc status=none
+}
+
+@test "what QEMU here writes into the guest's memory while part of it is owed is told" {
+	fresh
+	QEMU=$("$TESTBED" qemu-pid a lonely)
+	start
+	rewrite "$QEMU"
+	migrate_wait
+	[ "$status" -eq 0 ]
+	grep 'a device of the QEMU here wrote 1 pages of guest memory after the guest had left it' "$TX_LOG"
 	arrived
 }
 
@@ -148,6 +170,51 @@ qemu_gone() {
 	kill -9 "$TX_PID"
 	migrate_wait
 	[ "$(LC_ALL=C "$TESTBED" exec a virsh -q domstate lonely)" = paused ]
+	"$TESTBED" exec a "$DRAY" recover --wait 120 lonely
+	qemu_gone
+	arrived
+}
+
+@test "both are killed, and somebody resumes the guest here: dray recover says that it runs twice" {
+	fresh
+	start
+	# shellcheck disable=SC2046 # each
+	kill -9 $("$TESTBED" pgrep a '^dray guard')
+	kill -9 "$TX_PID"
+	migrate_wait
+	until_true 20 "$TESTBED" exec a virsh -q resume lonely
+	run "$TESTBED" exec a "$DRAY" recover --wait 5 lonely
+	[ "$status" -ne 0 ]
+	[[ $output == *'lives there, and it runs here as well'* ]]
+	run "$TESTBED" exec a "$DRAY" recover --wait 5 lonely # and says so again
+	[[ $output == *'it runs here as well'* ]]
+	[[ $(where_is lonely) == 'a=running b=running' ]]
+	"$TESTBED" exec b virsh -q destroy lonely
+	"$TESTBED" exec a "$DRAY" recover --wait 5 lonely
+	"$TESTBED" wait-tick lonely 5 30
+}
+
+# Before libvirt on the source has heard that the guest has left: its daemon is frozen, and killed as well.
+# bats test_tags=long
+@test "a memfd still in QEMU here, when all are killed: dray recover finds it there, and serves it" {
+	local daemon
+	fresh --memfd
+	QEMU=$("$TESTBED" qemu-pid a lonely)
+	receive b
+	DRAY_FAULT=hand-over=stop migrate_start a lonely --bandwidth 24Mi --post-copy=now
+	until_true 60 is_stopped "$TX_PID"
+	daemon=$("$TESTBED" pgrep a 'libvirtd')
+	# shellcheck disable=SC2086 # each
+	kill -STOP $daemon
+	kill -CONT "$TX_PID"
+	event '"event":"resumed"'
+	# shellcheck disable=SC2046 # each
+	kill -9 $("$TESTBED" pgrep a '^dray guard')
+	kill -9 "$TX_PID"
+	migrate_wait
+	"$TESTBED" libvirtd a kill
+	"$TESTBED" libvirtd a start
+	[ -e "/proc/$QEMU" ]
 	"$TESTBED" exec a "$DRAY" recover --wait 120 lonely
 	qemu_gone
 	arrived

@@ -38,6 +38,7 @@ struct fake_recovery {
 
 	/* Who has the guest's memory: what trying to open it returns. */
 	int ram_own, ram_keeper, ram_qemu;
+	bool found_in_qemu; /* by its file */
 
 	/* QEMU, which has the memory to itself: its pidfd cannot be had; as a process; signals. */
 	int qemu_ret;
@@ -87,6 +88,17 @@ static inline int fake_reopen_ram(pid_t holder, const struct ram_keep *keep, str
 	(void)map;
 	(void)err;
 	return holder == getpid() ? fake.ram_own : fake.ram_keeper;
+}
+
+static inline int fake_reopen_found(pid_t qemu, uint64_t started, const struct ram_keep *keep,
+				    struct ram_map *map, struct errtext *err)
+{
+	(void)keep;
+	(void)map;
+	(void)err;
+	cr_expect_eq(qemu, 4711);
+	cr_expect_eq(started, 17);
+	return fake.found_in_qemu ? 0 : -ESRCH;
 }
 
 static inline int fake_find_ram(pid_t qemu, bool writable, struct ram_map *ram, struct errtext *err)
@@ -235,6 +247,7 @@ static inline void fake_pause(uint64_t for_us)
 static const struct recover_world fake_world = {
 	.ask = fake_ask,
 	.reopen_ram = fake_reopen_ram,
+	.reopen_found = fake_reopen_found,
 	.find_ram = fake_find_ram,
 	.reopen_ended = fake_reopen_ended,
 	.hold_qemu = fake_hold_qemu,

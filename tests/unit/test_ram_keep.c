@@ -149,6 +149,33 @@ Test(ram_keep, the_holder_itself_may_reopen)
 	ram_keep_destroy(&keep);
 }
 
+/* QEMU, which is ourselves here, and has opened them under other numbers. */
+Test(ram_keep, found_where_they_are_open)
+{
+	struct ram_map map, again = {0};
+	struct ram_keep keep;
+	struct errtext err = {0};
+	uint64_t started;
+
+	cr_assert_eq(process_started(getpid(), &started, NULL), 0);
+	make_map(&map);
+	describe(&map, &keep);
+	for (unsigned int i = 0; i < 2; i++)
+		keep.blocks[i].fd = 1000;
+	cr_assert_eq(ram_reopen_found(getpid(), started + 1, &keep, &again, &err), -ESRCH);
+	cr_assert(strstr(err.text, "another one by now"), "%s", err.text);
+	err = (struct errtext){0};
+	cr_assert_eq(ram_reopen_found(getpid(), started, &keep, &again, &err), 0, "%s", err.text);
+	check_contents(&again);
+	ram_map_destroy(&again);
+	ram_map_destroy(&map);
+	err = (struct errtext){0};
+	cr_assert_eq(ram_reopen_found(getpid(), started, &keep, &again, &err), -ESTALE, "%s",
+		     err.text);
+	cr_assert_eq(again.count, 0);
+	ram_keep_destroy(&keep);
+}
+
 /* ---- other files than those written down ---- */
 
 static void refused(const struct ram_keep *keep, int expected)

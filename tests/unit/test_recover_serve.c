@@ -30,6 +30,7 @@ struct memory_row {
 	bool kept;
 	int own, keeper, qemu;
 	int ret;
+	bool file; /* QEMU has it open */
 };
 
 ParameterizedTestParameters(recover_serve, memory)
@@ -39,6 +40,7 @@ ParameterizedTestParameters(recover_serve, memory)
 		{true, -EBADF, 0, 0, 0},      /* the guard's, which lives */
 		{true, -EBADF, -ESRCH, 0, 0}, /* that of QEMU, which stands here paused */
 		{false, 0, 0, 0, 0},	      /* the same: nothing was written down */
+		{true, -EBADF, -ESRCH, -ESRCH, 0, .file = true}, /* a memfd has no name */
 		{true, -EBADF, -ESRCH, -ESRCH, -ENODATA},
 		{false, 0, 0, -ESRCH, -ENODATA},
 	};
@@ -56,6 +58,9 @@ ParameterizedTest(struct memory_row *row, recover_serve, memory)
 	fake.ram_own = row->own;
 	fake.ram_keeper = row->keeper;
 	fake.ram_qemu = row->qemu;
+	fake.found_in_qemu = row->file;
+	r.qemu = 4711;
+	r.qemu_started = 17;
 	fake.answers[0] = WIRE_STATE_RUNNING;
 	fake.link_end = PAGE_LINK_COMPLETE;
 	if (!row->kept)
@@ -310,8 +315,10 @@ ParameterizedTestParameters(recover_serve, qemu)
 		/* It never ran there. */
 		{DOMAIN_PAUSED_MIGRATION, WIRE_STATE_ABSENT, PAGE_LINK_BROKEN, 0, false,
 		 "resume web", "never ran on b", "stop cont "},
-		/* libvirt lets it run here. */
+		/* libvirt lets it run here; or somebody has resumed it. */
 		{DOMAIN_RUNNING, NOBODY, PAGE_LINK_BROKEN, 0, false, "", "runs here", ""},
+		{DOMAIN_RUNNING, WIRE_STATE_RUNNING, PAGE_LINK_BROKEN, -EEXIST, true, "",
+		 "it runs here as well", ""},
 	};
 
 	return cr_make_param_array(struct qemu_row, rows, sizeof(rows) / sizeof(*rows));

@@ -23,7 +23,7 @@ struct departure_row {
 ParameterizedTestParameters(recover_settle, departures)
 {
 	static struct departure_row rows[] = {
-		/* running: not asked */
+		/* running: asked once if it was handed over, as somebody may have resumed it */
 		{DOMAIN_RUNNING,
 		 KEPT,
 		 0,
@@ -42,6 +42,33 @@ ParameterizedTestParameters(recover_settle, departures)
 		 false,
 		 "ignore_shared=off web",
 		 "runs here, as before"},
+		{DOMAIN_RUNNING,
+		 RELEASED,
+		 0,
+		 0,
+		 {WIRE_STATE_ABSENT},
+		 0,
+		 false,
+		 "ignore_shared=off web",
+		 "runs here, as before"},
+		{DOMAIN_RUNNING,
+		 RELEASED,
+		 0,
+		 0,
+		 {WIRE_STATE_RUNNING},
+		 -EEXIST,
+		 false,
+		 "",
+		 "lives there, and it runs here as well"},
+		{DOMAIN_RUNNING,
+		 RELEASED,
+		 0,
+		 0,
+		 {WIRE_STATE_ENDED},
+		 0,
+		 false,
+		 "ignore_shared=off web",
+		 "has ended there"},
 		/* paused by a migration: it never left */
 		{DOMAIN_PAUSED_MIGRATION,
 		 KEPT,
@@ -245,8 +272,8 @@ static int depart(const struct record *r, bool *elsewhere, struct errtext *told)
 
 static bool is_asked(const struct departure_row *row)
 {
-	return row->released &&
-	       (row->state == DOMAIN_PAUSED_MIGRATION || row->state == DOMAIN_PAUSED_USER);
+	return row->released && (row->state == DOMAIN_PAUSED_MIGRATION ||
+				 row->state == DOMAIN_PAUSED_USER || row->state == DOMAIN_RUNNING);
 }
 
 ParameterizedTest(struct departure_row *row, recover_settle, departures)

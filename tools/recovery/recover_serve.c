@@ -70,7 +70,8 @@ static int hold_what_was(const struct recover_options *options, const struct rec
 	return errtext_set(why, -ENODATA, "its QEMU here has ended");
 }
 
-/* Our own copies if we are the guard, or those of a guard that still lives. */
+/* Our own copies if we are the guard, those of a guard that still lives, or those of QEMU, if it
+ * still stands here. */
 static int hold_ram(const struct recover_options *options, const struct record *r,
 		    struct ram_map *ram, struct errtext *told)
 {
@@ -81,6 +82,8 @@ static int hold_ram(const struct recover_options *options, const struct record *
 		ret = options->world->reopen_ram(getpid(), &r->ram, ram, NULL);
 	if (ret < 0 && r->ram.count && r->keeper > 0)
 		ret = options->world->reopen_ram(r->keeper, &r->ram, ram, NULL);
+	if (ret < 0 && r->ram.count && r->qemu > 0)
+		ret = options->world->reopen_found(r->qemu, r->qemu_started, &r->ram, ram, NULL);
 	if (ret < 0 && recover_qemu_has_ram(r))
 		ret = hold_what_was(options, r, ram, &why);
 	else if (ret < 0)
@@ -139,10 +142,11 @@ static int settle_here(const struct recover_options *options, const struct recor
 	return ret;
 }
 
-/* Nobody will ever know, or the destination does not and an operator waits for an end. */
+/* Nobody will ever know, or it runs on both hosts, or the destination does not and an operator
+ * waits for an end. */
 static bool is_hopeless(const struct recover_options *options, int ret)
 {
-	return ret == -EOWNERDEAD || (ret == -ENODATA && !options->session);
+	return ret == -EOWNERDEAD || ret == -EEXIST || (ret == -ENODATA && !options->session);
 }
 
 /* However long it takes, if there is hope. Each new reason why not is told once. */

@@ -2,7 +2,8 @@
 // After a crash: what libvirt has here, and what is to become of it.
 //
 //   here                         there                   so
-//   running                      (not asked)             the migration failed; tidy up
+//   running                      (asked if released)     the migration failed; tidy up
+//     "                          running                 somebody has resumed it: tell
 //   paused by a migration        running                 it arrived: remove the one here
 //     "                          ran, has ended          the same
 //     "                          incoming                wait; give it up there; then as absent
@@ -74,6 +75,62 @@ static int ask_and_act(const struct recover_options *options, struct host *host,
 				     r->host);
 }
 
+/* Who has resumed it here? libvirt, whose migration failed: then it never ran there, and need not
+ * be asked for long. Or somebody else, when nobody held it back any more. */
+static enum wire_state look_there(const struct recover_options *options, const struct record *r)
+{
+	enum wire_state state = WIRE_STATE_UNKNOWN;
+	struct errtext ignored = {0};
+	struct peer peer;
+	uuid_t uuid = {0};
+	int ret = recover_reach_peer(options, r, CONNECTION_ASK_MS, &peer, &ignored);
+
+	uuid_parse(r->uuid, uuid);
+	if (ret == 0)
+		ret = options->world->ask(&peer, WIRE_QUERY, uuid, &state, &ignored);
+	recover_leave_peer(&peer);
+	return ret < 0 ? WIRE_STATE_UNKNOWN : state;
+}
+
+static int tell_twice(const struct record *r, struct errtext *told)
+{
+	return errtext_set(
+		told, -EEXIST,
+		"domain %s was handed over to %s and lives there, and it runs here as "
+		"well: somebody has resumed it. Both use its disks; neither was touched. "
+		"Destroy one of them at once%s; then run `dray recover %s` again",
+		r->domain, r->host,
+		r->post_copy ? " (the one there will never get the memory that it still "
+			       "lacks, for that has changed here since)"
+			     : "",
+		r->domain);
+}
+
+static int stay(const struct recover_options *options, struct host *host, const struct record *r,
+		const struct domain_info *info, struct errtext *told)
+{
+	enum wire_state there = r->released ? look_there(options, r) : WIRE_STATE_ABSENT;
+	int ret;
+
+	if (there == WIRE_STATE_RUNNING)
+		return tell_twice(r, told);
+	ret = ownership_tidy_running(host, info, r, told);
+	if (ret < 0)
+		return ret;
+	if (there == WIRE_STATE_ENDED)
+		return errtext_set(told, 0,
+				   "domain %s runs here; it was handed over to %s, and has ended "
+				   "there: somebody has resumed it here",
+				   r->domain, r->host);
+	if (there == WIRE_STATE_UNKNOWN)
+		return errtext_set(told, 0,
+				   "domain %s runs here, as before the migration; if somebody has "
+				   "resumed it by hand, see that it does not run on %s as well, "
+				   "which does not tell",
+				   r->domain, r->host);
+	return errtext_set(told, 0, "domain %s runs here, as before the migration", r->domain);
+}
+
 /* What libvirt has here, as soon as that is more than a passing state. */
 static int await_departure(const struct recover_options *options, struct host *host,
 			   const struct record *r, struct domain_info *info,
@@ -117,10 +174,7 @@ int recover_settle_departure(const struct recover_options *options, struct host 
 		errtext_set(told, 0, "domain %s has left this host", r->domain);
 		break;
 	case DEPARTURE_STAYED:
-		ret = ownership_tidy_running(host, &info, r, told);
-		if (ret == 0)
-			errtext_set(told, 0, "domain %s runs here, as before the migration",
-				    r->domain);
+		ret = stay(options, host, r, &info, told);
 		break;
 	case DEPARTURE_RESUME:
 		ret = resume_here(host, r, &info, told);

@@ -17,6 +17,7 @@ static void pause_for(uint64_t for_us)
 static const struct recover_world real = {
 	.ask = ownership_ask,
 	.reopen_ram = ram_reopen,
+	.reopen_found = ram_reopen_found,
 	.find_ram = ram_find,
 	.reopen_ended = ram_reopen_ended,
 	.hold_qemu = ram_keep_hold_qemu,

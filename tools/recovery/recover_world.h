@@ -19,9 +19,11 @@ struct recover_world {
 	/* ownership.h: ownership_ask */
 	ownership_ask_fn *ask;
 
-	/* ram_keep.h, ram_find.h: ram_reopen, ram_find */
+	/* ram_keep.h, ram_find.h: ram_reopen, ram_reopen_found, ram_find */
 	int (*reopen_ram)(pid_t holder, const struct ram_keep *keep, struct ram_map *map,
 			  struct errtext *err);
+	int (*reopen_found)(pid_t qemu, uint64_t started, const struct ram_keep *keep,
+			    struct ram_map *map, struct errtext *err);
 	int (*find_ram)(pid_t qemu, bool writable, struct ram_map *ram, struct errtext *err);
 
 	/* ram_keep.h: ram_reopen_ended, ram_keep_hold_qemu; process.h: process_signal,
