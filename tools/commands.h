@@ -12,4 +12,5 @@ int command_cancel(int argc, char **argv);
 int command_set(int argc, char **argv);
 int command_history(int argc, char **argv);
 int command_policy(int argc, char **argv);
+int command_bench(int argc, char **argv);
 int command_guard(int argc, char **argv);

@@ -25,6 +25,7 @@ static const struct command {
 	{"set", command_set, "DOMAIN KEY=VALUE...", "change the limits of a running migration"},
 	{"history", command_history, "[--json] DOMAIN", "what became of the newest attempts"},
 	{"policy", command_policy, "[options]", "the settings a migration would have, and why"},
+	{"bench", command_bench, "[options]", "how fast the engine moves memory here"},
 	{"guard", command_guard, NULL, NULL},
 };
 

@@ -26,7 +26,8 @@ declare -rA ROOMS=(
 	[tools/outgoing]="tools/live tools/settings"
 	[tools/incoming]="tools/live"
 	[tools/recovery]="tools/report tools/outgoing:page_link.h tools/incoming:server.h"
-	[tools]="tools/recovery tools/outgoing tools/incoming"
+	[tools/bench]="tools/report"
+	[tools]="tools/recovery tools/outgoing tools/incoming tools/bench"
 )
 
 # The program of the testbed's guests: no part of dray.
