@@ -48,6 +48,7 @@
 #define OTHER_THREAD_MS 100
 #define THREADS_MAX 16
 #define HELPER_MS 10000 /* above everything that the helper waits for, but a frozen cgroup */
+#define DROPS_A_MS 5	/* ranges that are given back, at the least */
 #define VDSO_MAX (64u * 1024)
 
 struct target {
@@ -257,6 +258,7 @@ static int explain(const struct target *t, const struct helper_report *r, bool u
 		[HELPER_DEVICE] = ("create a userfaultfd inside by " UFFD_DEVICE_PATH),
 		[HELPER_FETCH] = "fetch the userfaultfd",
 		[HELPER_CLOSE] = "close the userfaultfd inside",
+		[HELPER_DROP] = "give its memory back",
 		[HELPER_RESTORE] = "let the thread go on",
 		[HELPER_DONE] = "finish",
 	};
@@ -296,7 +298,7 @@ static int run_job(const struct target *t, struct helper_job *job, struct helper
 		if (ret < 0)
 			return errtext_set(err, ret, "cannot start a helper process: %s",
 					   strerror(-ret));
-		ret = helper_receive(h, HELPER_MS, report, fd);
+		ret = helper_receive(h, HELPER_MS + (int)(job->drops / DROPS_A_MS), report, fd);
 		if (ret == 0 && report->error == 0)
 			return 0;
 		cleanup_close(fd);
@@ -388,6 +390,31 @@ int attach_close_inside(pid_t pid, int inside_fd, struct errtext *err)
 		.insn = t.insn,
 		.device = -1,
 		.inside_fd = inside_fd,
+	};
+	ret = run_job(&t, &job, &h, &report, &fd, err);
+	if (ret == 0)
+		helper_finish(&h, true);
+	return ret;
+}
+
+int attach_drop(pid_t pid, const struct iovec *ranges, unsigned int n, struct errtext *err)
+{
+	_cleanup_(target_close) struct target t = {.pidfd = -1, .proc_fd = -1, .device = -1};
+	struct helper_report report;
+	struct helper_job job;
+	struct helper h;
+	int fd, ret = n ? target_open(&t, pid, err) : 0;
+
+	if (ret < 0 || n == 0)
+		return ret;
+	job = (struct helper_job){
+		.pidfd = t.pidfd,
+		.proc_fd = t.proc_fd,
+		.insn = t.insn,
+		.device = -1,
+		.inside_fd = -1,
+		.drop = ranges,
+		.drops = n,
 	};
 	ret = run_job(&t, &job, &h, &report, &fd, err);
 	if (ret == 0)

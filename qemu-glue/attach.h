@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Get a userfaultfd for another process's memory, without that process's cooperation.
+// Get a userfaultfd for another process's memory, and give some of it back, without that process's
+// cooperation.
 //
 // Needs CAP_SYS_PTRACE over the process (root). Any thread may call; a call forks a short-lived
 // helper and blocks until it is done, usually well under 10 ms, at most a few seconds. The process
@@ -8,6 +9,7 @@
 
 #include <stdbool.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include "errtext.h"
 
 /* Create a userfaultfd for the memory of process pid and fetch it. *uffd (close-on-exec,
@@ -42,3 +44,9 @@ int attach_close_inside(pid_t pid, int inside_fd, struct errtext *err);
  * none, so nothing is missing there. If there are several (QEMU may have one of its own), the one
  * that memory is registered with; -EEXIST if that does not decide it. */
 int attach_find_inside(pid_t pid, int *uffd, int *inside_fd, struct errtext *err);
+
+/* Give these ranges of the process's memory back to the kernel, all in one borrow: private memory
+ * then is missing where it is registered for that, and reads as zero elsewhere. Addresses and
+ * lengths are in whole pages of what lies there; locked memory goes as well. Negative errno, with a
+ * text: some may have gone. */
+int attach_drop(pid_t pid, const struct iovec *ranges, unsigned int n, struct errtext *err);

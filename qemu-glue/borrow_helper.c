@@ -22,6 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "borrow.h"
+#include "borrow_drop.h"
 #include "borrow_fd.h"
 #include "cleanup.h"
 #include "kernel_abi.h"
@@ -123,6 +124,13 @@ static struct helper_report create_inside(const struct helper_job *job, struct b
 	return report;
 }
 
+static struct helper_report drop_inside(const struct helper_job *job, struct borrow *b)
+{
+	int ret = borrow_drop(b, job->drop, job->drops);
+
+	return failed(ret < 0 ? HELPER_DROP : HELPER_DONE, ret);
+}
+
 static struct helper_report work(const struct helper_job *job, int *fd)
 {
 	struct helper_report report = {.step = HELPER_DONE, .inside_fd = -1};
@@ -131,13 +139,12 @@ static struct helper_report work(const struct helper_job *job, int *fd)
 
 	if (ret < 0)
 		return failed(HELPER_STOP, ret);
-	if (job->create) {
+	if (job->create)
 		report = create_inside(job, &b, fd);
-	} else {
-		ret = close_inside(&b, job->inside_fd);
-		if (ret < 0)
-			report = failed(HELPER_CLOSE, ret);
-	}
+	else if (job->drop)
+		report = drop_inside(job, &b);
+	else if ((ret = close_inside(&b, job->inside_fd)) < 0)
+		report = failed(HELPER_CLOSE, ret);
 	ret = borrow_end(&b);
 	if (ret < 0 && report.error == 0)
 		report = failed(HELPER_RESTORE, ret);

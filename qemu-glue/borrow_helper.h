@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 enum helper_step {
 	HELPER_STOP,	    /* stop the thread */
@@ -17,6 +18,7 @@ enum helper_step {
 	HELPER_DEVICE,	    /* the same, by the device */
 	HELPER_FETCH,	    /* get our copy */
 	HELPER_CLOSE,	    /* close the copy inside */
+	HELPER_DROP,	    /* give memory back */
 	HELPER_RESTORE,	    /* let the thread go on */
 	HELPER_DONE,
 	HELPER_STEP_END_
@@ -29,11 +31,13 @@ struct helper_job {
 	char task_path[32]; /* "task/TID", to see that it still is a thread of the process */
 	unsigned long insn; /* address of a `syscall` instruction there */
 	int timeout_ms;	    /* for the thread to stop */
-	bool create;	    /* a userfaultfd; else close inside_fd */
+	bool create;	    /* a userfaultfd; else drop memory, or close inside_fd */
 	int flags;	    /* of userfaultfd(2) */
 	int device;	    /* /dev/userfaultfd, if the call is refused; borrowed; -1: none */
 	bool keep;	    /* leave a copy open inside */
 	int inside_fd;
+	const struct iovec *drop; /* ranges to be given back (borrow_drop.h), borrowed; or NULL */
+	unsigned int drops;
 };
 
 struct helper_report {
