@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Proof that both hosts hold the same memory, while the guest runs on one of them.
 //
-// Pages are read through the file: to touch a hole by the mapping would fill it.
+// Pages are read through the file: to touch a hole by the mapping would fill it. So would to read a
+// missing page of private memory, out of QEMU: its page table is asked before.
 #include "proof.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include "hole.h"
 #include "page_hash.h"
 #include "ram_kept.h"
+#include "ram_private.h"
 
 #define CHUNK_PAGES 256u /* read at once */
 
@@ -57,8 +59,6 @@ static int read_chunk(struct proof *p, const struct ram_block *b, uint64_t first
 	off_t at = (off_t)(first << RAM_PAGE_SHIFT);
 	size_t len = (size_t)count << RAM_PAGE_SHIFT;
 
-	if (ram_block_is_private(b))
-		return ram_kept_read(b, first, count, p->chunk, NULL);
 	for (size_t done = 0; done < len;) {
 		ssize_t n = pread(b->fd, p->chunk + done, len - done, at + (off_t)done);
 
@@ -69,19 +69,54 @@ static int read_chunk(struct proof *p, const struct ram_block *b, uint64_t first
 	return 0;
 }
 
+static void hash_read(const struct proof *p, uint32_t count, uint64_t *to)
+{
+	for (uint32_t i = 0; i < count; i++)
+		to[i] = XXH3_64bits(p->chunk + (size_t)i * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
+}
+
+static void hash_zeroes(const struct proof *p, uint32_t count, uint64_t *to)
+{
+	for (uint32_t i = 0; i < count; i++)
+		to[i] = p->zero;
+}
+
+/* Where the page table cannot be read, as of a QEMU that has ended, the memory tells why. */
+static int hash_private(struct proof *p, const struct ram_block *b, uint64_t first, uint32_t count,
+			uint64_t *to)
+{
+	bool has[CHUNK_PAGES];
+	int ret = 0;
+
+	if (ram_private_has(b, first, count, has) < 0)
+		memset(has, true, sizeof(has));
+	for (uint32_t at = 0, end; at < count && ret == 0; at = end) {
+		for (end = at + 1; end < count && has[end] == has[at];)
+			end++;
+		if (has[at])
+			ret = ram_kept_read(b, first + at, end - at, p->chunk, NULL);
+		if (ret == 0 && has[at])
+			hash_read(p, end - at, to + at);
+		else if (ret == 0)
+			hash_zeroes(p, end - at, to + at);
+	}
+	return ret == 0 ? ram_kept_check(b, NULL) : ret;
+}
+
 static int hash_chunk(struct proof *p, const struct ram_block *b, uint64_t first, uint32_t count,
 		      uint64_t *to)
 {
 	int ret;
 
+	if (ram_block_is_private(b))
+		return hash_private(p, b, first, count, to);
 	if (hole_possible(b) && hole_next_data(b, first, first + count) >= first + count) {
-		for (uint32_t i = 0; i < count; i++)
-			to[i] = p->zero;
+		hash_zeroes(p, count, to);
 		return 0;
 	}
 	ret = read_chunk(p, b, first, count);
-	for (uint32_t i = 0; i < count && ret == 0; i++)
-		to[i] = XXH3_64bits(p->chunk + (size_t)i * RAM_PAGE_SIZE, RAM_PAGE_SIZE);
+	if (ret == 0)
+		hash_read(p, count, to);
 	return ret;
 }
 

@@ -171,6 +171,15 @@ int ram_kept_read(const struct ram_block *b, uint64_t first, uint64_t count, uin
 	return ret == -EFAULT ? -EUCLEAN : ret;
 }
 
+/* To read a huge page that is not there would give it memory, which may not be had. If it cannot be
+ * told, to read it will tell. */
+static bool is_private_hole(const struct ram_block *b, uint64_t first)
+{
+	bool has;
+
+	return b->page_size > RAM_PAGE_SIZE && ram_private_has(b, first, 1, &has) == 0 && !has;
+}
+
 /* Most pages show by their first bytes that they are not zero. */
 static int look_for_private_zero(const struct ram_block *b, uint64_t first, uint64_t count,
 				 bool *zero, struct errtext *err)
@@ -179,6 +188,8 @@ static int look_for_private_zero(const struct ram_block *b, uint64_t first, uint
 	int ret = 0;
 
 	*zero = true;
+	if (is_private_hole(b, first)) /* of QEMU's, if that has not ended meanwhile */
+		return ram_kept_check(b, err);
 	for (uint64_t i = 0; i < count && *zero && ret == 0; i++) {
 		ret = ram_kept_read(b, first + i, 1, page, err);
 		*zero = ret == 0 && zero_page(page);

@@ -24,6 +24,10 @@
 /* Of an entry of /proc/PID/pagemap. */
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_SWAPPED (1ull << 62)
+/* Of one that is swapped: the number of the swap device. The last of them stands for a marker,
+ * which a write-protected page that is not there leaves in its place. */
+#define PAGEMAP_SWAP_TYPE 31ull
+#define SWAP_TYPE_MARKER 31ull
 #define WIPE_PAGES 16u
 
 static int failed(const struct ram_block *b, int ret, struct errtext *err)
@@ -159,19 +163,27 @@ static int next_entries(const struct look *l, uint64_t *at, uint64_t end)
 	return 0;
 }
 
+static int open_pagemap(const struct ram_block *b)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", b->private_to);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 int ram_private_look(const struct ram_block *b, ram_private_found_fn *found, void *opaque)
 {
 	uint64_t at = b->qemu_addr, end = at + b->size;
 	_cleanup_close_ int pagemap = -1;
 	struct look look = {b, -1, found, opaque};
 	int (*next)(const struct look *l, uint64_t *at, uint64_t end) = next_regions;
-	char path[64];
 	int ret;
 
-	snprintf(path, sizeof(path), "/proc/%d/pagemap", b->private_to);
-	look.pagemap = pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	look.pagemap = pagemap = open_pagemap(b);
 	if (pagemap < 0)
-		return -errno;
+		return pagemap;
 	ret = failure_point("pagemap-scan") < 0 ? -ENOTTY : next_regions(&look, &at, end);
 	if (ret == -ENOTTY) {
 		next = next_entries;
@@ -180,6 +192,34 @@ int ram_private_look(const struct ram_block *b, ram_private_found_fn *found, voi
 	while (at < end && ret == 0)
 		ret = next(&look, &at, end);
 	return ret;
+}
+
+static bool is_there(uint64_t entry)
+{
+	if (entry & PAGEMAP_SWAPPED)
+		return (entry & PAGEMAP_SWAP_TYPE) != SWAP_TYPE_MARKER;
+	return entry & PAGEMAP_PRESENT;
+}
+
+int ram_private_has(const struct ram_block *b, uint64_t first, uint64_t count, bool *has)
+{
+	_cleanup_close_ int pagemap = open_pagemap(b);
+	uint64_t entries[REGIONS], at = (b->qemu_addr >> RAM_PAGE_SHIFT) + first;
+
+	if (pagemap < 0)
+		return pagemap;
+	for (uint64_t done = 0; done < count;) {
+		uint64_t n = count - done < REGIONS ? count - done : REGIONS;
+		ssize_t got = pread(pagemap, entries, n * sizeof(*entries),
+				    (off_t)((at + done) * sizeof(*entries)));
+
+		if (got != (ssize_t)(n * sizeof(*entries)))
+			return got < 0 ? -errno : -EIO;
+		for (uint64_t i = 0; i < n; i++)
+			has[done + i] = is_there(entries[i]);
+		done += n;
+	}
+	return 0;
 }
 
 static void add_pages(void *opaque, uint64_t first, uint64_t count)

@@ -34,6 +34,12 @@ uint64_t ram_private_allocated(const struct ram_block *b);
 typedef void ram_private_found_fn(void *opaque, uint64_t first, uint64_t count);
 int ram_private_look(const struct ram_block *b, ram_private_found_fn *found, void *opaque);
 
+/* Which of `count` pages from `first` have memory of their own, or an entry for the kernel's page
+ * of zeroes: has[0..count). Others are missing, where the block is registered for that, and to read
+ * one would be to wait for it; to read one of huge pages would give it memory. Of them a page that
+ * is only write-protected is not there. Negative errno: it cannot be told. */
+int ram_private_has(const struct ram_block *b, uint64_t first, uint64_t count, bool *has);
+
 /* The memory of the block's process, a descriptor that is the caller's. Once that process has ended
  * nobody else's memory can be reached by it. Negative errno; the text is set. */
 int ram_private_open(const struct ram_block *b, struct errtext *err);

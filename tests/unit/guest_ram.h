@@ -60,20 +60,31 @@ static inline void guest_ram_add(struct ram_map *map, const char *name, uint64_t
 	cr_assert_eq(ram_map_add(map, &b, &err), 0, "%s", err.text);
 }
 
-/* An empty block of memory private to this process. */
-static inline void guest_ram_add_private(struct ram_map *map, const char *name, uint64_t size)
+/* An empty block of memory private to this process, in pages of that size; huge ones are not
+ * reserved. */
+static inline void guest_ram_add_private_pages(struct ram_map *map, const char *name, uint64_t size,
+					       uint32_t page_size)
 {
 	struct ram_block b = {.size = size,
-			      .page_size = RAM_PAGE_SIZE,
+			      .page_size = page_size,
 			      .fd = (int)syscall(SYS_pidfd_open, getpid(), 0),
 			      .private_to = getpid()};
 	struct errtext err = {0};
-	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int huge = page_size > RAM_PAGE_SIZE ? MAP_HUGETLB | MAP_NORESERVE : 0;
+	void *at =
+		mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | huge, -1, 0);
 
+	if (at == MAP_FAILED && huge)
+		cr_skip_test("no huge pages: %s", strerror(errno));
 	cr_assert_neq(at, MAP_FAILED);
 	snprintf(b.name, sizeof(b.name), "%s", name);
 	b.qemu_addr = (uintptr_t)at;
 	cr_assert_eq(ram_map_add(map, &b, &err), 0, "%s", err.text);
+}
+
+static inline void guest_ram_add_private(struct ram_map *map, const char *name, uint64_t size)
+{
+	guest_ram_add_private_pages(map, name, size, RAM_PAGE_SIZE);
 }
 
 static inline void guest_ram_destroy(struct ram_map *map)

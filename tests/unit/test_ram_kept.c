@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include "guest_ram.h"
 #include "ram_access.h"
+#include "ram_private.h"
 
 TestSuite(ram_kept, .timeout = 30);
 
@@ -266,6 +267,25 @@ Test(ram_kept, private_memory_is_copied)
 	cr_assert_eq(ram_kept_read(b, 0, UNITS, out, NULL), 0);
 	cr_assert_arr_eq(out, guest_page(b, 0), sizeof(out));
 	cr_assert_eq(ram_kept_check(b, NULL), 0);
+	teardown();
+}
+
+/* ... which there may be none of. */
+Test(ram_kept, to_look_at_a_private_huge_page_gives_it_no_memory)
+{
+	const uint64_t unit = GUEST_HUGE_SIZE >> RAM_PAGE_SHIFT;
+	struct errtext err = {0};
+
+	ram = (struct ram_map){0};
+	guest_ram_add_private_pages(&ram, "pc.ram", 3ull * GUEST_HUGE_SIZE, GUEST_HUGE_SIZE);
+	b = &ram.blocks[0];
+	if (madvise(guest_page(b, 0), GUEST_HUGE_SIZE, MADV_POPULATE_WRITE) < 0)
+		cr_skip_test("no huge pages: %s", strerror(errno));
+	guest_write(b, 5, 1);
+	cr_assert_eq(ram_kept_seal(&ram, &seal, &err), 0, "%s", err.text);
+	cr_assert(reads_as_zero(unit, unit) && reads_as_zero(2 * unit, unit));
+	cr_assert_not(reads_as_zero(0, unit));
+	cr_assert_eq(ram_private_allocated(b), GUEST_HUGE_SIZE);
 	teardown();
 }
 

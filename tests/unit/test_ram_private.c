@@ -122,6 +122,54 @@ Test(ram_private, what_has_memory_is_told_in_runs)
 	teardown();
 }
 
+/* A page that was only read is there: it has an entry. */
+Test(ram_private, which_pages_are_there)
+{
+	bool has[1200];
+
+	guest_ram_add_private(&ram, "pc.ram", 8 << 20);
+	block = &ram.blocks[0];
+	madvise(guest_page(block, 0), block->size, MADV_NOHUGEPAGE);
+	guest_write(block, 600, 1);
+	guest_write(block, 1100, 1);
+	cr_assert_eq(*(volatile uint8_t *)guest_page(block, 601), 0);
+	cr_assert_eq(ram_private_has(block, 20, 1200, has), 0);
+	for (unsigned int page = 20; page < 1220; page++)
+		cr_assert_eq(has[page - 20], page == 600 || page == 601 || page == 1100, "page %u",
+			     page);
+	teardown();
+}
+
+/* ... and one that is write-protected, and was never there, has an entry that says only that. */
+Test(ram_private, a_marker_is_no_page)
+{
+	struct tracker *tracker;
+	struct wire_run runs[TRACKER_RUNS_MAX];
+	bool has[16];
+
+	guest_ram_add_private(&ram, "pc.ram", 16 << RAM_PAGE_SHIFT);
+	block = &ram.blocks[0];
+	guest_write(block, 7, 1);
+	tracker = guest_track(&ram);
+	cr_assert_geq(tracker_first(tracker, 0, 0, 16, runs), 0);
+	cr_assert_eq(ram_private_has(block, 0, 16, has), 0);
+	for (unsigned int page = 0; page < 16; page++)
+		cr_assert_eq(has[page], page == 7, "page %u", page);
+	tracker_destroy(tracker);
+	teardown();
+}
+
+Test(ram_private, of_no_process_nothing_can_be_told)
+{
+	bool has[1];
+
+	setup();
+	block->private_to = 1 << 22; /* above pid_max */
+	cr_assert_eq(ram_private_has(block, 0, 1, has), -ENOENT);
+	block->private_to = getpid();
+	teardown();
+}
+
 static void add_pages(void *opaque, uint64_t first, uint64_t count)
 {
 	uint64_t *end = opaque;

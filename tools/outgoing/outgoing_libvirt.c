@@ -284,20 +284,6 @@ static void keep_ram(struct outgoing *o)
 	outgoing_postcopy_refuse(o, told.text);
 }
 
-/* To read a hole there would give it memory, which may not be had. */
-static void refuse_private_huge(struct outgoing *o)
-{
-	for (unsigned int i = 0; i < o->guest.ram.count; i++) {
-		const struct ram_block *b = &o->guest.ram.blocks[i];
-
-		if (!ram_block_is_private(b) || b->page_size == RAM_PAGE_SIZE)
-			continue;
-		outgoing_postcopy_refuse(o, "post-copy is not possible: the guest's memory is in "
-					    "huge pages that are private to QEMU here");
-		return;
-	}
-}
-
 /* Through libvirt's monitor, which is closed to us once the job runs. */
 static int leave_ram_out(struct outgoing *o)
 {
@@ -314,10 +300,8 @@ int outgoing_libvirt_start(struct outgoing *o)
 	/* Strained, QEMU sends all RAM, of which the strainer lets nothing pass. */
 	if (ret == 0)
 		ret = o->guest.strained ? outgoing_strain_prepare(o) : leave_ram_out(o);
-	if (ret == 0) {
+	if (ret == 0)
 		keep_ram(o);
-		refuse_private_huge(o);
-	}
 	return ret < 0 ? ret : start_job(o);
 }
 
