@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include "ram_private.h"
 
 /* Pages asked about in one mincore(2). */
 #define LOOK_PAGES 4096u
@@ -38,14 +39,19 @@ static int unregister(int uffd, const struct ram_block *b)
 
 /* The protection of a page that is missing is a mark in its place, which stays when it is filled.
  */
-static int protect(int uffd, const struct ram_block *b)
+static int protect(int uffd, struct uffdio_range range)
 {
-	struct uffdio_writeprotect wp = {
-		.range = range_of(b, 0, ram_block_pages(b)),
-		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
-	};
+	struct uffdio_writeprotect wp = {.range = range, .mode = UFFDIO_WRITEPROTECT_MODE_WP};
 
 	return ioctl(uffd, UFFDIO_WRITEPROTECT, &wp) < 0 ? -errno : 0;
+}
+
+int missing_protect(int uffd, uint64_t at, uint64_t len, struct errtext *err)
+{
+	int ret = protect(uffd, (struct uffdio_range){.start = at, .len = len});
+
+	return ret < 0 ? errtext_set(err, ret, "cannot protect QEMU's memory: %s", strerror(-ret))
+		       : 0;
 }
 
 static int register_block(int uffd, const struct ram_block *b, bool tracked)
@@ -58,7 +64,7 @@ static int register_block(int uffd, const struct ram_block *b, bool tracked)
 
 	if (ret < 0 || !tracked)
 		return ret;
-	ret = protect(uffd, b);
+	ret = protect(uffd, reg.range);
 	if (ret < 0)
 		(void)unregister(uffd, b);
 	return ret;
@@ -145,14 +151,29 @@ static int64_t fill(int uffd, uint64_t at, uint64_t len, const uint8_t *content,
 	return done > 0 ? done : -errno;
 }
 
+/* A negative errno: it cannot be told. */
+static int huge_page_lacks(const struct ram_block *b, uint64_t first, uint64_t unit)
+{
+	bool has;
+	int ret;
+
+	if (b->probe)
+		return hole_probe_is_hole(b->probe, first / unit);
+	if (unit == 1 || !ram_block_is_private(b))
+		return 0;
+	ret = ram_private_has(b, first, 1, &has);
+	return ret < 0 ? ret : !has;
+}
+
 /* Newer kernels (seen: 6.18) say EEXIST, too, when there is no huge page to be had. The content
  * must not be taken for placed: it would be lost. */
 static int explain_exists(int uffd, const struct ram_block *b, uint64_t first, struct errtext *err)
 {
 	uint64_t unit = b->page_size >> RAM_PAGE_SHIFT;
+	int lacks = huge_page_lacks(b, first, unit);
 
-	if (b->probe && hole_probe_is_hole(b->probe, first / unit))
-		return failed(b, -ENOMEM, "cannot fill a page", err);
+	if (lacks)
+		return failed(b, lacks < 0 ? lacks : -ENOMEM, "cannot fill a page", err);
 	return missing_wake(uffd, b, first, unit, err);
 }
 

@@ -30,8 +30,12 @@ int missing_register(int uffd, const struct ram_map *ram, bool tracked, struct e
 int missing_unregister(int uffd, const struct ram_map *ram, struct errtext *err);
 
 /* Give the file's memory of these pages back. -EBUSY if some are there all the same. Through our
- * mapping; needs no userfaultfd. */
+ * mapping; needs no userfaultfd. Of private memory only its process can: dropper.h. */
 int missing_make(const struct ram_block *b, uint64_t first, uint64_t count, struct errtext *err);
+
+/* Protect `len` bytes of the process's memory, in whole pages, as missing_register does all of it
+ * if tracked: what is written of them from now on is noted. */
+int missing_protect(int uffd, uint64_t at, uint64_t len, struct errtext *err);
 
 /* Fill pages, and wake who waits for them. Those that are there already are left alone. tracked, as
  * for missing_register: to be filled does not count as to be written. */

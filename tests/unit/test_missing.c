@@ -165,6 +165,78 @@ Test(missing, a_guest_that_has_gone_is_said_so)
 	teardown(&f);
 }
 
+/* ---- memory private to QEMU ---- */
+
+static void setup_private(struct fixture *f, uint64_t size, uint32_t page_size)
+{
+	*f = (struct fixture){.uffd = postcopy_userfaultfd(MISSING_FEATURES)};
+	guest_ram_add_private_pages(&f->ram, "pc.ram", size, page_size);
+	f->b = &f->ram.blocks[0];
+}
+
+static void register_private(struct fixture *f)
+{
+	struct errtext err = {0};
+
+	cr_assert_eq(missing_register(f->uffd, &f->ram, false, &err), 0, "%s", err.text);
+}
+
+/* Out of a transparent huge one, which the kernel makes no more where some are missing. */
+Test(missing, one_private_page)
+{
+	static uint8_t content[4 * RAM_PAGE_SIZE];
+	struct errtext err = {0};
+	struct toucher t;
+	struct fixture f;
+
+	setup_private(&f, 4u << 20, RAM_PAGE_SIZE);
+	madvise(guest_page(f.b, 0), f.b->size, MADV_HUGEPAGE);
+	memset(guest_page(f.b, 0), 1, f.b->size);
+	register_private(&f);
+	cr_assert_eq(madvise(guest_page(f.b, 700), 2 * RAM_PAGE_SIZE, MADV_DONTNEED), 0);
+#ifdef MADV_COLLAPSE
+	cr_assert_lt(madvise(guest_page(f.b, 512), 2u << 20, MADV_COLLAPSE), 0,
+		     "it would be full of zeroes");
+#endif
+	start_touching(&f, &t, 701);
+	memset(content, 2, sizeof(content));
+	cr_assert_eq(missing_copy(f.uffd, f.b, 699, 4, content, false, &err), 0, "%s", err.text);
+	pthread_join(t.thread, NULL);
+	cr_assert_eq(t.got, 2);
+	cr_assert(is_filled(f.b, 699, 1) && is_filled(f.b, 700, 2) && is_filled(f.b, 702, 1));
+	cr_assert_eq(madvise(guest_page(f.b, 5), RAM_PAGE_SIZE, MADV_DONTNEED), 0);
+	start_touching(&f, &t, 5);
+	cr_assert_eq(missing_zero(f.uffd, f.b, 4, 3, &err), 0, "%s", err.text);
+	pthread_join(t.thread, NULL);
+	cr_assert_eq(t.got, 0);
+	cr_assert(is_filled(f.b, 4, 1) && is_filled(f.b, 6, 1));
+	teardown(&f);
+}
+
+/* A huge page that there is no memory for is not taken for one that is there. */
+Test(missing, private_huge_pages_and_none_of_them_free)
+{
+	static uint8_t content[GUEST_HUGE_SIZE];
+	const uint64_t unit = GUEST_HUGE_SIZE / RAM_PAGE_SIZE;
+	struct errtext err = {0};
+	struct fixture f;
+	uint64_t n = 0;
+	int ret;
+
+	setup_private(&f, 4096ull * GUEST_HUGE_SIZE, GUEST_HUGE_SIZE);
+	register_private(&f);
+	memset(content, 3, sizeof(content));
+	while ((ret = missing_copy(f.uffd, f.b, n * unit, unit, content, false, &err)) == 0 &&
+	       n < 4095)
+		n++;
+	if (n < 2)
+		cr_skip_test("no huge pages: %s", err.text);
+	cr_assert_eq(ret, -ENOMEM, "%s", err.text);
+	cr_assert_eq(missing_copy(f.uffd, f.b, 0, unit, content, false, NULL), 0, "it is there");
+	cr_assert(is_filled(f.b, unit, 3));
+	teardown(&f);
+}
+
 /* ---- transparent huge pages ---- */
 
 /* A file of tmpfs that is made of huge pages, in a mount namespace of our own. */
