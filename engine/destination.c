@@ -14,7 +14,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include "cleanup.h"
 #include "destination_block.h"
 #include "frame_reader.h"
@@ -29,6 +28,7 @@ struct destination {
 	struct destination_block *blocks;
 
 	/* set once, with release; NULL before */
+	_Atomic(struct dropper *) dropper; /* before owed, relaxed */
 	_Atomic(struct owed *) owed;
 	_Atomic(struct placer *) placer;
 };
@@ -137,13 +137,11 @@ static int apply_stale(struct destination *d, const struct wire_frame *f, struct
 	return ret < 0 ? ret : destination_block_lose(&d->blocks[f->block], first, end, err);
 }
 
-void destination_expect_stale(struct destination *d, struct owed *owed)
+void destination_expect_stale(struct destination *d, struct owed *owed, struct dropper *dropper)
 {
-	/* A huge page that comes to be over a missing one would fill it. Kernels without huge pages
-	 * refuse, rightly. */
 	for (unsigned int i = 0; i < d->opt.ram->count; i++)
-		(void)madvise(d->opt.ram->blocks[i].map, d->opt.ram->blocks[i].size,
-			      MADV_NOHUGEPAGE);
+		destination_block_expect_loss(&d->blocks[i], dropper);
+	atomic_store_explicit(&d->dropper, dropper, memory_order_relaxed);
 	atomic_store_explicit(&d->owed, owed, memory_order_release);
 }
 
@@ -265,6 +263,33 @@ static int place(struct reading *r, struct placer *placer, struct errtext *err)
 	return placer_frame(placer, f, PLACER_PUSH, r->bounce, err);
 }
 
+/* Before the hand-over. */
+static int receive(struct reading *r, struct errtext *err)
+{
+	struct destination *d = r->d;
+
+	if (!ram_block_is_private(&d->opt.ram->blocks[r->frame.block]))
+		return receive_pages(r, err);
+	/* To write one that is missing would be to wait for it. */
+	if (atomic_load_explicit(&d->owed, memory_order_acquire))
+		return errtext_set(err, -EPROTO,
+				   "the source sends pages after it has announced post-copy");
+	return receive_private(r, err);
+}
+
+/* What the round has made stale, or zero, is gone before the source hears that it is through. */
+static int end_round(struct reading *r, struct errtext *err)
+{
+	struct destination *d = r->d;
+	struct owed *owed = atomic_load_explicit(&d->owed, memory_order_acquire);
+	struct dropper *dropper = atomic_load_explicit(&d->dropper, memory_order_relaxed);
+	int ret = owed && dropper ? dropper_flush(dropper, err) : 0;
+
+	if (ret == 0 && d->opt.synced)
+		d->opt.synced(d->opt.opaque, r->index, r->frame.round);
+	return ret;
+}
+
 static int apply(struct reading *r, struct errtext *err)
 {
 	struct destination *d = r->d;
@@ -275,9 +300,7 @@ static int apply(struct reading *r, struct errtext *err)
 				   r->index);
 	switch (r->frame.type) {
 	case WIRE_FRAME_SYNC:
-		if (d->opt.synced)
-			d->opt.synced(d->opt.opaque, r->index, r->frame.round);
-		return 0;
+		return end_round(r, err);
 	case WIRE_FRAME_STALE:
 		if (placer)
 			return errtext_set(err, -EPROTO,
@@ -286,11 +309,7 @@ static int apply(struct reading *r, struct errtext *err)
 	case WIRE_FRAME_ZERO:
 		return placer ? place(r, placer, err) : apply_zero(d, &r->frame, err);
 	default:
-		if (placer)
-			return place(r, placer, err);
-		return ram_block_is_private(&d->opt.ram->blocks[r->frame.block])
-			       ? receive_private(r, err)
-			       : receive_pages(r, err);
+		return placer ? place(r, placer, err) : receive(r, err);
 	}
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "byte_stream.h"
+#include "dropper.h"
 #include "errtext.h"
 #include "owed.h"
 #include "placer.h"
@@ -37,10 +38,12 @@ int destination_new(const struct destination_options *options, struct destinatio
 		    struct errtext *err);
 void destination_destroy(struct destination *d);
 
-/* None of the RAM is private. From now on STALE frames are taken: their pages are added to `owed`
- * (borrowed) and made missing, before the round's SYNC is reported. A page that cannot be made
- * missing fails its stream. Any thread, also while streams are received. */
-void destination_expect_stale(struct destination *d, struct owed *owed);
+/* All RAM is registered for missing pages. From now on STALE frames are taken: their pages are
+ * added to `owed` (borrowed) and made missing, before the round's SYNC is reported; those of
+ * private memory by `dropper` (borrowed; NULL if there is none). Private memory is written no more:
+ * pages of it are -EPROTO. A page that cannot be made missing fails its stream. Any thread, also
+ * while streams are received. */
+void destination_expect_stale(struct destination *d, struct owed *owed, struct dropper *dropper);
 /* From now on, that is from the next frame on, pages are given to `placer` (borrowed). All stale
  * rounds must have been reported as synced. Any thread. */
 void destination_place(struct destination *d, struct placer *placer);

@@ -7,7 +7,8 @@
 //
 // Private memory cannot be emptied from outside. What the fresh QEMU has written of it (firmware, a
 // kernel of -kernel) counts as filled at first, and what is filled and shall be zero is written
-// with zeroes, and has memory from then on.
+// with zeroes, and has memory from then on. In post-copy QEMU is made to drop pages (dropper.h): a
+// write to one that is missing would wait for it, so zeroes are written only into what is filled.
 #include "destination_block.h"
 
 #include <errno.h>
@@ -128,6 +129,27 @@ static int clear_dense(const struct ram_block *b, uint64_t first, uint64_t end, 
 	return ret;
 }
 
+static struct dropper *dropper_of(const struct destination_block *d)
+{
+	return atomic_load_explicit(&d->dropper, memory_order_acquire);
+}
+
+/* Before post-copy it keeps its memory. */
+static int empty_private(struct destination_block *d, const struct stretch *s, struct errtext *err)
+{
+	uint64_t unit = unit_pages(s->block), from = (s->first + unit - 1) / unit * unit;
+	uint64_t to = s->end / unit * unit;
+	int ret;
+
+	bitmap_clear(&d->filled, s->first, s->end - s->first);
+	if (from >= to || !dropper_of(d))
+		return ram_private_wipe(s->block, d->memory, s->first, s->end - s->first, err);
+	ret = ram_private_wipe(s->block, d->memory, s->first, from - s->first, err);
+	if (ret == 0)
+		ret = ram_private_wipe(s->block, d->memory, to, s->end - to, err);
+	return ret < 0 ? ret : dropper_add(dropper_of(d), s->block, from, to - from, err);
+}
+
 /* What is filled and now zero: whole huge pages become holes. */
 static int empty(struct destination_block *d, uint64_t first, uint64_t end, struct errtext *err)
 {
@@ -136,10 +158,8 @@ static int empty(struct destination_block *d, uint64_t first, uint64_t end, stru
 	uint64_t to = end / unit * unit;
 	int ret;
 
-	if (ram_block_is_private(b)) {
-		bitmap_clear(&d->filled, first, end - first);
-		return ram_private_wipe(b, d->memory, first, end - first, err);
-	}
+	if (ram_block_is_private(b))
+		return empty_private(d, &(struct stretch){b, first, end}, err);
 	if (from >= to)
 		return clear_dense(b, first, end, err);
 	ret = punch(b, from, to - from);
@@ -217,10 +237,25 @@ bool destination_block_bridges(const struct destination_block *d, uint64_t end, 
 	       bitmap_next_set(&d->filled, end, first) == first;
 }
 
+void destination_block_expect_loss(struct destination_block *d, struct dropper *dropper)
+{
+	const struct ram_block *b = d->ram;
+
+	if (!b)
+		return;
+	/* A huge page that comes to be over a missing one would fill it. Kernels without huge pages
+	 * refuse, rightly. Of private memory that is registered the kernel makes none. */
+	if (!ram_block_is_private(b))
+		(void)madvise(b->map, b->size, MADV_NOHUGEPAGE);
+	atomic_store_explicit(&d->dropper, dropper, memory_order_release);
+}
+
 int destination_block_lose(struct destination_block *d, uint64_t first, uint64_t end,
 			   struct errtext *err)
 {
 	if (d->sparse)
 		bitmap_clear(&d->filled, first, end - first);
+	if (ram_block_is_private(d->ram))
+		return dropper_add(dropper_of(d), d->ram, first, end - first, err);
 	return missing_make(d->ram, first, end - first, err);
 }

@@ -144,6 +144,22 @@ int ram_keep_hold_qemu(const struct ram_keep *keep, int *pidfd, struct errtext *
 	return -ENOENT;
 }
 
+void ram_keep_backends(const struct ram_keep *keep, struct ram_backends *out)
+{
+	out->count = 0;
+	for (unsigned int i = 0; i < keep->count && out->count < RAM_BLOCKS_MAX; i++) {
+		const struct ram_keep_block *k = &keep->blocks[i];
+		struct ram_backend *backend = &out->item[out->count];
+
+		if (!k->private_to)
+			continue;
+		out->count++;
+		backend->size = k->size;
+		backend->addr = k->addr;
+		memcpy(backend->name, k->name, sizeof(backend->name));
+	}
+}
+
 /* ---- JSON ---- */
 
 static void where_to_json(const struct ram_keep_block *k, json_object *o)

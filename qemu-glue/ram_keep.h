@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include "errtext.h"
+#include "ram_backends.h"
 #include "ram_map.h"
 
 struct ram_keep_block {
@@ -54,6 +55,9 @@ void ram_keep_destroy(struct ram_keep *keep);
 /* A pidfd, the caller's, of the process that has the private memory. -ENOENT: there is no private
  * memory; -ESRCH: that process has ended. */
 int ram_keep_hold_qemu(const struct ram_keep *keep, int *pidfd, struct errtext *err);
+
+/* The private blocks, as QEMU's monitor told of them: for one that cannot be asked again. */
+void ram_keep_backends(const struct ram_keep *keep, struct ram_backends *out);
 
 /* An array with an object per block: the caller's (json_object_put). */
 json_object *ram_keep_to_json(const struct ram_keep *keep);

@@ -124,6 +124,8 @@ kept_private() {
 	fresh "$@"
 	cross a Strained PreCopy --verify --keep-private
 	cross b Strained PreCopy --verify --keep-private
+	cross a Strained PostCopy --verify --keep-private --post-copy=now
+	cross b Strained PostCopy --keep-private --post-copy=now
 	"$TESTBED" wait-verified kind 60
 	"$TESTBED" witness kind | jq -e '.corrupt == 0'
 	"$TESTBED" destroy kind

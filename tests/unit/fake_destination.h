@@ -115,6 +115,7 @@ struct fake_destination {
 	/* of a session that another process began */
 	enum domain_state libvirt_said; /* at the first look */
 	bool all_has_come, nothing_inside, locked;
+	bool private_before;	  /* the memory was private to QEMU */
 	unsigned int predecessor; /* so many looks at the guest's directory find it locked */
 
 	/* what came of it */
@@ -137,6 +138,7 @@ struct fake_destination {
 	unsigned int qemu_stream_bytes;
 	bool released_before_qemu_stream; /* in the record, as QEMU would find it */
 	unsigned int inside;		  /* userfaultfds that stay inside QEMU */
+	unsigned int dropped;		  /* ranges of its private memory */
 	struct fake_libvirt *libvirt;
 
 	/* private */
@@ -289,12 +291,17 @@ static inline int fake_find_ram(pid_t qemu, bool writable, const struct ram_back
 {
 	struct fake_destination *d = fake_here;
 
-	cr_assert_eq(!!known, d->strained);
+	cr_assert_eq(!!known, d->strained || d->private_before);
+	if (d->private_before) { /* by the record: QEMU's monitor is not asked */
+		cr_assert_eq(known->count, 1);
+		cr_assert_str_eq(known->item[0].name, "pc.ram");
+		cr_assert_eq(known->item[0].size, FAKE_RAM_BYTES);
+	}
 	cr_assert_eq(qemu, getpid());
 	cr_assert(writable);
 	if (d->failing == FAKE_STEP_FIND_RAM)
 		return errtext_set(err, -ENOTSUP, "no RAM, as the test wants it");
-	if (d->private_here)
+	if (d->private_here || d->private_before)
 		guest_ram_add_private(ram, "pc.ram", FAKE_RAM_BYTES);
 	else
 		guest_ram_add(ram, d->failing == FAKE_STEP_OTHER_RAM ? "other.ram" : "pc.ram",
@@ -363,6 +370,20 @@ static inline int fake_close_userfaultfd(pid_t qemu, int inside, struct errtext 
 	if (d->failing == FAKE_STEP_QEMU_GONE)
 		return errtext_set(err, -ESRCH, "QEMU has gone, as the test wants it");
 	d->inside--;
+	return 0;
+}
+
+/* As QEMU does it itself. */
+static inline int fake_drop_memory(pid_t qemu, const struct iovec *ranges, unsigned int n,
+				   struct errtext *err)
+{
+	struct fake_destination *d = fake_here;
+
+	cr_assert_eq(qemu, getpid());
+	(void)err;
+	for (unsigned int i = 0; i < n; i++)
+		cr_assert_eq(madvise(ranges[i].iov_base, ranges[i].iov_len, MADV_DONTNEED), 0);
+	d->dropped += n;
 	return 0;
 }
 
@@ -788,6 +809,7 @@ static const struct incoming_world fake_world = {
 	.borrow_userfaultfd = fake_borrow_userfaultfd,
 	.find_userfaultfd = fake_find_userfaultfd,
 	.close_userfaultfd = fake_close_userfaultfd,
+	.drop_memory = fake_drop_memory,
 	.end_unless_resumed = fake_end_unless_resumed,
 	.now_us = fake_now_us,
 	.pause = fake_pause,
@@ -1000,8 +1022,14 @@ static inline void fake_destination_leave(struct fake_destination *d, const stru
 	if (!record.qemu_started)
 		cr_assert_eq(process_started(getpid(), &record.qemu_started, NULL), 0);
 	record.qemu = getpid();
+	if (d->private_before)
+		guest_ram_add_private(&ram, "pc.ram", FAKE_RAM_BYTES);
+	else
+		guest_ram_add(&ram, "pc.ram", FAKE_RAM_BYTES, RAM_PAGE_SIZE);
+	if (d->private_before)
+		cr_assert_eq(ram_keep_describe(&ram, &record.ram, NULL), 0);
 	cr_assert_eq(record_write(&dir, RECORD_INCOMING, &record, NULL), 0);
-	guest_ram_add(&ram, "pc.ram", FAKE_RAM_BYTES, RAM_PAGE_SIZE);
+	ram_keep_destroy(&record.ram);
 	cr_assert_eq(owed_create(dir.owed, &ram, &owed, NULL), 0);
 	owed_set(owed, 0, FAKE_PAGE, !d->all_has_come);
 	owed_seal(owed);

@@ -215,7 +215,7 @@ static inline void migration_expect_stale(struct migration *m)
 	m->owed_fd = open(m->owed_path, O_RDWR | O_CLOEXEC);
 	unlink(m->owed_path);
 	snprintf(m->owed_path, sizeof(m->owed_path), "/proc/self/fd/%d", m->owed_fd);
-	destination_expect_stale(m->destination, m->owed);
+	destination_expect_stale(m->destination, m->owed, NULL);
 }
 
 static inline bool migration_is_hole(const struct ram_block *b, uint64_t page)

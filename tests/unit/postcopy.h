@@ -86,7 +86,7 @@ static inline void postcopy_start_destination(struct postcopy *p, bool running)
 
 	opt.running = running;
 	cr_assert_eq(destination_new(&opt, &p->destination, &err), 0, "%s", err.text);
-	destination_expect_stale(p->destination, p->owed);
+	destination_expect_stale(p->destination, p->owed, NULL);
 }
 
 static inline void postcopy_init_empty(struct postcopy *p)

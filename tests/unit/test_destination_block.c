@@ -171,3 +171,83 @@ Test(destination_block, a_page_of_private_memory_is_written_and_cleared_again)
 	cr_assert(!zero_page(guest_page(f.b, 4)));
 	teardown(&f);
 }
+
+/* ---- private memory, in post-copy ---- */
+
+struct dropped {
+	unsigned int ranges;
+	struct iovec last;
+};
+
+static int drop(void *opaque, const struct iovec *ranges, unsigned int n, struct errtext *err)
+{
+	struct dropped *d = opaque;
+
+	(void)err;
+	for (unsigned int i = 0; i < n; i++)
+		cr_assert_eq(madvise(ranges[i].iov_base, ranges[i].iov_len, MADV_DONTNEED), 0);
+	d->ranges += n;
+	d->last = ranges[n - 1];
+	return 0;
+}
+
+static struct dropper *expect_loss(struct fixture *f, struct dropped *d)
+{
+	const struct dropper_options options = {.drop = drop, .opaque = d, .uffd = -1};
+	struct dropper *dropper;
+
+	*d = (struct dropped){0};
+	cr_assert_eq(dropper_new(&options, &dropper, &f->err), 0);
+	destination_block_expect_loss(&f->d, dropper);
+	return dropper;
+}
+
+Test(destination_block, private_pages_are_dropped_rather_than_wiped)
+{
+	struct dropped dropped;
+	struct dropper *dropper;
+	struct fixture f;
+
+	setup_private(&f);
+	dropper = expect_loss(&f, &dropped);
+	clear(&f, 0, 6);
+	cr_assert_eq(destination_block_lose(&f.d, 5, 8, &f.err), 0, "%s", f.err.text);
+	cr_assert_not(zero_page(guest_page(f.b, 1)), "not before all do");
+	cr_assert_eq(dropper_flush(dropper, &f.err), 0);
+	cr_assert_eq(dropped.ranges, 2);
+	cr_assert_eq(ram_private_allocated(f.b), 0);
+	clear(&f, 0, 8);
+	cr_assert_eq(dropper_flush(dropper, &f.err), 0);
+	cr_assert_eq(dropped.ranges, 2, "there is nothing left");
+	dropper_destroy(dropper);
+	teardown(&f);
+}
+
+/* Two huge pages. */
+Test(destination_block, of_private_huge_pages_whole_ones_are_dropped)
+{
+	static uint8_t in[8 * RAM_PAGE_SIZE];
+	struct wire_run run = {UNIT - 4, 8};
+	struct dropped dropped;
+	struct dropper *dropper;
+	struct fixture f = {0};
+
+	guest_ram_add_private_pages(&f.ram, "mem", 2 * GUEST_HUGE_SIZE, GUEST_HUGE_SIZE);
+	f.b = &f.ram.blocks[0];
+	cr_assert_eq(destination_block_init(&f.d, f.b, &f.err), 0, "%s", f.err.text);
+	memset(in, 1, sizeof(in));
+	if (destination_block_write(&f.d, &run, in, &f.err) < 0)
+		cr_skip_test("no huge pages: %s", f.err.text);
+	dropper = expect_loss(&f, &dropped);
+	bitmap_set(&f.d.filled, UNIT, UNIT);
+	clear(&f, UNIT - 2, UNIT + 2);
+	cr_assert_eq(dropper_flush(dropper, &f.err), 0);
+	cr_assert_eq(dropped.ranges, 1);
+	cr_assert_eq(dropped.last.iov_base, guest_page(f.b, UNIT));
+	cr_assert_eq(dropped.last.iov_len, GUEST_HUGE_SIZE);
+	cr_assert_not(zero_page(guest_page(f.b, UNIT - 3)));
+	cr_assert(zero_page(guest_page(f.b, UNIT - 2)));
+	cr_assert_eq(ram_private_allocated(f.b), GUEST_HUGE_SIZE);
+	dropper_destroy(dropper);
+	teardown(&f);
+}

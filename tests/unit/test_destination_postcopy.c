@@ -5,6 +5,7 @@
 #include <errno.h>
 #include "memory_stream.h"
 #include "postcopy.h"
+#include "ram_private.h"
 
 #define PAGES 64u
 
@@ -31,7 +32,7 @@ static void setup(struct fixture *f, bool dense, bool agreed)
 	postcopy_create_owed(&f->p);
 	cr_assert_eq(destination_new(&opt, &f->p.destination, &f->err), 0, "%s", f->err.text);
 	if (agreed)
-		destination_expect_stale(f->p.destination, f->p.owed);
+		destination_expect_stale(f->p.destination, f->p.owed, NULL);
 	memory_pipe_init(&f->pipe, 1 << 20);
 }
 
@@ -147,6 +148,153 @@ Test(destination_postcopy, from_stale_to_placed_in_preallocated_memory)
 {
 	from_stale_to_placed(true);
 }
+
+/* ---- memory that is private to QEMU ---- */
+
+struct private_fixture {
+	struct fixture f;
+	struct dropper *dropper;
+	unsigned int drops;
+	bool refuses;
+};
+
+static int drop(void *opaque, const struct iovec *ranges, unsigned int n, struct errtext *err)
+{
+	struct private_fixture *p = opaque;
+
+	if (p->refuses)
+		return errtext_set(err, -EBUSY, "nothing is dropped, as the test wants it");
+	for (unsigned int i = 0; i < n; i++)
+		cr_assert_eq(madvise(ranges[i].iov_base, ranges[i].iov_len, MADV_DONTNEED), 0);
+	p->drops++;
+	return 0;
+}
+
+/* What a fresh QEMU wrote is in page 3. Once post-copy is agreed on all is registered. */
+static void setup_private(struct private_fixture *p)
+{
+	struct fixture *f = &p->f;
+	struct destination_options opt = {.ram = &f->p.to, .synced = postcopy_synced};
+
+	*p = (struct private_fixture){0};
+	postcopy_init_empty(&f->p);
+	opt.opaque = &f->p;
+	guest_ram_add_private(&f->p.to, "pc.ram", PAGES << RAM_PAGE_SHIFT);
+	guest_write(&f->p.to.blocks[0], 3, 33);
+	postcopy_create_owed(&f->p);
+	cr_assert_eq(destination_new(&opt, &f->p.destination, &f->err), 0, "%s", f->err.text);
+	memory_pipe_init(&f->pipe, 1 << 20);
+}
+
+static void agree(struct private_fixture *p)
+{
+	struct fixture *f = &p->f;
+	struct dropper_options opt = {.drop = drop, .opaque = p};
+
+	opt.uffd = f->p.uffd = postcopy_userfaultfd(MISSING_FEATURES);
+	cr_assert_eq(missing_register(f->p.uffd, &f->p.to, false, &f->err), 0, "%s", f->err.text);
+	cr_assert_eq(dropper_new(&opt, &p->dropper, &f->err), 0);
+	destination_expect_stale(f->p.destination, f->p.owed, p->dropper);
+}
+
+static void begin_private(struct private_fixture *p)
+{
+	owed_seal(p->f.p.owed);
+	postcopy_resume(&p->f.p);
+}
+
+static void teardown_private(struct private_fixture *p)
+{
+	cr_assert_eq(missing_unregister(p->f.p.uffd, &p->f.p.to, NULL), 0);
+	dropper_destroy(p->dropper);
+	teardown(&p->f);
+}
+
+static void expect_there(struct fixture *f, uint64_t first, uint64_t count, bool there)
+{
+	bool has[PAGES];
+
+	cr_assert_eq(ram_private_has(&f->p.to.blocks[0], first, count, has), 0);
+	for (uint64_t i = 0; i < count; i++)
+		cr_assert_eq(has[i], there, "page %llu", (unsigned long long)(first + i));
+}
+
+/* Nobody could serve a fault meanwhile: nothing waits for a missing page. */
+Test(destination_postcopy, private_memory_from_stale_to_placed)
+{
+	struct placer_stats placed;
+	struct private_fixture p;
+	struct fixture *f = &p.f;
+
+	setup_private(&p);
+	start(f);
+	put_frame(f, WIRE_FRAME_PAGES, 0, RUN(0, 40));
+	await_sync(f);
+	agree(&p);
+	put_frame(f, WIRE_FRAME_STALE, 0, RUN(10, 20));
+	put_frame(f, WIRE_FRAME_STALE, 0, RUN(25, 10));
+	put_frame(f, WIRE_FRAME_STALE, 0, RUN(50, 2));
+	put_frame(f, WIRE_FRAME_ZERO, 0, RUN(30, 1));  /* owed until now */
+	put_frame(f, WIRE_FRAME_ZERO, 0, RUN(36, 20)); /* some of them never came */
+	await_sync(f);
+	cr_assert_eq(p.drops, 1, "one call for all");
+	cr_assert_eq(owed_left(f->p.owed), 24);
+	expect_there(f, 0, 10, true);
+	expect_there(f, 10, 25, false);
+	expect_there(f, 35, 1, true);
+	expect_there(f, 36, PAGES - 36, false);
+	begin_private(&p);
+	guest_write(&f->p.to.blocks[0], 5, 555);
+	put_frame(f, WIRE_FRAME_PAGES, 0, RUN(5, 8)); /* three of them owed */
+	put_frame(f, WIRE_FRAME_ZERO, 0, RUN(15, 1));
+	await_sync(f);
+	placer_stats(f->p.placer, &placed);
+	cr_assert_eq(placed.pages[PLACER_PUSH], 4);
+	cr_assert_eq(placed.pages_left, 20);
+	postcopy_expect_page(&f->p, 5, 555);
+	postcopy_expect_page(&f->p, 12, 12);
+	put_frame(f, WIRE_FRAME_PAGES, 0, RUN(0, PAGES));
+	cr_assert_eq(end(f), 0, "%s", f->err.text);
+	cr_assert_eq(f->p.completed, 1);
+	postcopy_expect_page(&f->p, 5, 555);
+	postcopy_expect_page(&f->p, 34, 34);
+	expect_there(f, 36, PAGES - 36, false);
+	teardown_private(&p);
+}
+
+/* It would have to be written, and may be missing. */
+Test(destination_postcopy, private_pages_come_no_more_once_it_is_agreed)
+{
+	struct private_fixture p;
+
+	setup_private(&p);
+	agree(&p);
+	start(&p.f);
+	put_frame(&p.f, WIRE_FRAME_PAGES, 0, RUN(3, 1));
+	cr_assert_eq(end(&p.f), -EPROTO);
+	cr_assert(strstr(p.f.err.text, "after it has announced post-copy"), "%s", p.f.err.text);
+	postcopy_expect_page(&p.f.p, 3, 33);
+	teardown_private(&p);
+}
+
+/* The round is not reported, so that the source does not hand over. */
+Test(destination_postcopy, private_pages_that_cannot_be_dropped)
+{
+	struct private_fixture p;
+
+	setup_private(&p);
+	agree(&p);
+	p.refuses = true;
+	start(&p.f);
+	put_frame(&p.f, WIRE_FRAME_STALE, 0, RUN(3, 1));
+	put_frame(&p.f, WIRE_FRAME_SYNC, 0, RUN(0, 0));
+	cr_assert_eq(end(&p.f), -EBUSY);
+	cr_assert(strstr(p.f.err.text, "nothing is dropped"), "%s", p.f.err.text);
+	cr_assert_eq(p.f.p.synced, 0);
+	teardown_private(&p);
+}
+
+/* ---- any ---- */
 
 /* Many runs with holes in between are one hole; what is not stale stays. */
 Test(destination_postcopy, scattered_pages_are_made_missing)

@@ -352,16 +352,51 @@ Test(incoming, a_guest_arrives_in_private_memory)
 	fake_destination_destroy(d);
 }
 
-Test(incoming, post_copy_into_private_memory_is_refused_and_pre_copy_goes_on)
+static struct fake_destination *new_private(void)
 {
 	struct fake_destination *d = new_strained(WIRE_FEATURE_BACKING, "/disk", false, 0);
 
 	d->private_here = true;
-	fake_destination_run(d, "LrREF");
-	cr_assert(d->result.arrived && !d->result.post_copy);
+	d->libvirt_says = DOMAIN_RUNNING;
+	return d;
+}
+
+Test(incoming, post_copy_into_private_memory)
+{
+	struct fake_destination *d = new_private();
+
+	fake_destination_run(d, "LslREfK");
+	cr_assert(d->result.arrived && d->result.post_copy, "%s", d->result.reason);
 	cr_assert_str_eq(d->sent,
 			 "BACKING PREPARED READY LISTENING SYNCED RELEASED RESUMED FINISHED");
+	cr_assert_str_eq(d->links[0].said, "COMPLETE");
+	cr_assert_eq(d->dropped, 1);
 	cr_assert_eq(d->inside, 0);
+	cr_assert_eq(((uint8_t *)d->qemu_ram)[FAKE_PAGE * RAM_PAGE_SIZE + 17], FAKE_BYTE);
+	fake_destination_destroy(d);
+}
+
+/* Of a process that has died at any time since another one has to find it. */
+Test(incoming, the_record_knows_where_private_memory_is)
+{
+	struct fake_destination *d = new_private();
+
+	fake_destination_run(d, "LslREc");
+	cr_assert_eq(d->record.ram.count, 1);
+	cr_assert_eq(d->record.ram.blocks[0].private_to, getpid());
+	cr_assert_eq(d->record.ram.blocks[0].addr, (uintptr_t)d->qemu_ram);
+	fake_destination_destroy(d);
+}
+
+/* Its memory is read no more, as nobody serves faults yet. */
+Test(incoming, no_digest_of_private_memory_once_post_copy_is_agreed)
+{
+	struct fake_destination *d = new_private();
+
+	d->libvirt_says = DOMAIN_ABSENT;
+	fake_destination_run(d, "LD");
+	cr_assert(!d->result.arrived);
+	cr_assert(strstr(d->why, "asks for a digest"), "%s", d->why);
 	fake_destination_destroy(d);
 }
 

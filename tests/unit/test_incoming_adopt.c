@@ -40,6 +40,21 @@ Test(incoming_adopt, what_is_owed_is_fetched)
 	fake_destination_destroy(d);
 }
 
+/* QEMU may hang in a page fault, and cannot be asked where it has it. */
+Test(incoming_adopt, private_memory_is_found_again)
+{
+	struct fake_destination *d = fake_destination_new();
+
+	d->private_before = true;
+	d->libvirt_said = d->libvirt_says = DOMAIN_RUNNING;
+	fake_destination_leave(d, &released);
+	cr_assert_eq(fake_destination_carry_on(d, "f.bK"), 0);
+	cr_assert(d->result.prepared && d->result.arrived && d->result.post_copy);
+	cr_assert_str_eq(d->links[0].said, "OWED OWED_END COMPLETE");
+	cr_assert_eq(d->inside, 0);
+	fake_destination_destroy(d);
+}
+
 /* Libvirt may not answer while QEMU hangs in a page fault: pages do not wait for it. */
 Test(incoming_adopt, libvirt_is_not_needed_for_pages)
 {

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include "postcopy.h"
 #include "ram_kept.h"
+#include "ram_private.h"
 
 #define PAGES 10240u /* more than one piece */
 #define EARLY 4096u  /* came before the guest ran; the next EARLY are fetched */
@@ -259,4 +260,59 @@ Test(proof, only_the_next_piece_will_do)
 	cr_assert_eq(proof_compare(p, &piece, NULL), -EPROTO);
 	proof_destroy(p);
 	guest_ram_destroy(&ram);
+}
+
+/* ---- memory that is private to QEMU, on both sides ---- */
+
+static void setup_private(struct fixture *f)
+{
+	struct errtext err = {0};
+
+	*f = (struct fixture){.uffd = postcopy_userfaultfd(MISSING_TRACKED_FEATURES)};
+	guest_ram_add_private(&f->from, "pc.ram", PAGES * RAM_PAGE_SIZE);
+	guest_ram_add_private(&f->to, "pc.ram", PAGES * RAM_PAGE_SIZE);
+	f->b = &f->to.blocks[0];
+	madvise(guest_page(f->b, 0), f->b->size, MADV_NOHUGEPAGE);
+	for (uint64_t page = 0; page < 2 * EARLY; page++)
+		guest_write(&f->from.blocks[0], page, page + 1);
+	memcpy(guest_page(f->b, 0), guest_page(&f->from.blocks[0], 0), 2 * EARLY * RAM_PAGE_SIZE);
+	cr_assert_eq(missing_register(f->uffd, &f->to, true, &err), 0, "%s", err.text);
+	cr_assert_eq(madvise(guest_page(f->b, EARLY), EARLY * RAM_PAGE_SIZE, MADV_DONTNEED), 0);
+	cr_assert_eq(missing_protect(f->uffd, (uintptr_t)guest_page(f->b, EARLY),
+				     EARLY * RAM_PAGE_SIZE, &err),
+		     0, "%s", err.text);
+	cr_assert_eq(tracker_new(dup(f->uffd), getpid(), &f->to, &f->tracker, &err), 0, "%s",
+		     err.text);
+	cr_assert_eq(missing_copy(f->uffd, f->b, EARLY, EARLY,
+				  guest_page(&f->from.blocks[0], EARLY), true, &err),
+		     0, "%s", err.text);
+}
+
+/* Nobody serves faults here: to read a missing page would hang. */
+Test(proof, private_memory)
+{
+	bool has[PAGES - 2 * EARLY];
+	struct errtext err = {0};
+	struct proof_result r;
+	struct fixture f;
+
+	setup_private(&f);
+	prove(&f, &r);
+	cr_assert_eq(r.equal, PAGES);
+	cr_assert_eq(ram_private_has(f.b, 2 * EARLY, PAGES - 2 * EARLY, has), 0);
+	cr_assert_eq(memchr(has, true, sizeof(has)), NULL, "what is zero got no memory");
+	guest_write(f.b, 7, 7777);
+	guest_write(f.b, EARLY + 9, 9999);
+	cr_assert_eq(
+		missing_copy(f.uffd, f.b, 9000, 1, guest_page(&f.from.blocks[0], 1), true, &err), 0,
+		"%s", err.text);
+	prove(&f, &r);
+	cr_assert_eq(r.written, 2);
+	cr_assert_eq(r.equal, PAGES - 3);
+	cr_assert_eq(r.given_back, 1);
+	guest_page(&f.from.blocks[0], EARLY + 1)[4095] ^= 1;
+	prove(&f, &r);
+	cr_assert_eq(r.unequal, 1);
+	cr_assert_eq(r.first_unequal.page, EARLY + 1);
+	teardown(&f);
 }

@@ -403,6 +403,26 @@ Test(ram_keep, private_memory_is_found_in_its_process)
 	ram_keep_destroy(&keep);
 }
 
+Test(ram_keep, where_private_memory_is_can_be_told_without_qemu)
+{
+	static struct ram_backends known;
+	static uint8_t content[SIZE];
+	struct ram_map map;
+	struct ram_keep keep;
+	pid_t pid = make_private(&map, content);
+
+	describe(&map, &keep);
+	through_text(&keep);
+	ram_keep_backends(&keep, &known);
+	cr_assert_eq(known.count, 1, "files name themselves");
+	cr_assert_str_eq(known.item[0].name, map.blocks[1].name);
+	cr_assert_eq(known.item[0].size, SIZE);
+	cr_assert_eq(known.item[0].addr, (uintptr_t)content);
+	end_child(pid);
+	ram_map_destroy(&map);
+	ram_keep_destroy(&keep);
+}
+
 Test(ram_keep, private_memory_ends_with_its_process)
 {
 	struct ram_map map, found = {0};

@@ -8,9 +8,12 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include "cleanup.h"
 #include "connection.h"
 #include "process.h"
+#include "ram_backends.h"
 
 bool incoming_is_of_session(const struct record *r, const void *session)
 {
@@ -114,13 +117,25 @@ static int note_complete(struct incoming *in)
 	return incoming_place_write(in, &in->err) < 0 ? -EIO : -EALREADY;
 }
 
+/* Files name themselves. Of private memory the record knows where it is, as QEMU told before. */
+static int find_ram(struct incoming *in)
+{
+	_cleanup_free_ struct ram_backends *known = malloc(sizeof(*known));
+
+	if (!known)
+		return errtext_set(&in->err, -ENOMEM, "out of memory");
+	ram_keep_backends(&in->place.record.ram, known);
+	return in->world->find_ram(in->postcopy.qemu, true, known->count ? known : NULL, &in->ram,
+				   &in->err);
+}
+
 static int reach_qemu(struct incoming *in)
 {
 	struct destination_options options = {.ram = &in->ram, .running = true};
 	int ret = find_qemu(in);
 
 	if (ret == 0)
-		ret = in->world->find_ram(in->postcopy.qemu, true, NULL, &in->ram, &in->err);
+		ret = find_ram(in);
 	if (ret == 0)
 		ret = owed_open(in->place.dir.owed, &in->ram, &in->postcopy.owed, &in->err);
 	if (ret == 0 && !owed_sealed(in->postcopy.owed))

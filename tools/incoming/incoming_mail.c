@@ -16,10 +16,15 @@ static void take_digest_request(struct incoming *in, const struct wire_message *
 {
 	struct wire_digest digest;
 	const struct wire_message answer = {.type = WIRE_DIGEST, .digest = &digest};
-	int ret = digest_ram(&in->ram, in->prepare.streams, mailbox_urgent(in->mail), &digest,
-			     &in->err);
+	int ret;
 
 	(void)m;
+	if (in->postcopy.dropper) /* to read a missing page would be to wait for it */
+		ret = errtext_set(&in->err, -EPROTO,
+				  "the source asks for a digest after it has announced post-copy");
+	else
+		ret = digest_ram(&in->ram, in->prepare.streams, mailbox_urgent(in->mail), &digest,
+				 &in->err);
 	if (ret == 0)
 		control_send(in->control, &answer);
 	else if (ret != -ECANCELED) /* else the mail that ends it is next */

@@ -77,11 +77,13 @@ int incoming_postcopy_renew_handler(struct incoming *in, struct errtext *err)
 	return placer_begin(in->postcopy.placer, err);
 }
 
-/* Where one page of a huge folio is missing the kernel must not make the whole folio present. */
+/* Where one page of a huge folio is missing the kernel must not make the whole folio present. It
+ * makes none of private memory that is registered. */
 static void keep_folios_small(const struct ram_map *ram)
 {
 	for (unsigned int i = 0; i < ram->count; i++)
-		if (ram->blocks[i].page_size == RAM_PAGE_SIZE)
+		if (ram->blocks[i].page_size == RAM_PAGE_SIZE &&
+		    !ram_block_is_private(&ram->blocks[i]))
 			madvise(ram->blocks[i].map, ram->blocks[i].size, MADV_NOHUGEPAGE);
 }
 
@@ -99,22 +101,33 @@ static int check_page_sizes(struct incoming *in)
 	return 0;
 }
 
-/* Who is missing a page of it could not be given one from outside. */
-static int check_shared(struct incoming *in)
+static int drop(void *opaque, const struct iovec *ranges, unsigned int n, struct errtext *err)
 {
-	return ram_map_has_private(&in->ram)
-		       ? errtext_set(&in->err, -ENOTSUP,
-				     "post-copy is not possible: the guest's memory is private to "
-				     "QEMU on the destination")
-		       : 0;
+	struct incoming *in = opaque;
+
+	return in->world->drop_memory(in->postcopy.qemu, ranges, n, err);
+}
+
+/* What QEMU has to itself: a process that carries on finds it again by the record. */
+static int prepare_private(struct incoming *in)
+{
+	const struct dropper_options options = {.drop = drop,
+						.opaque = in,
+						.uffd = in->postcopy.uffd,
+						.tracked = in->place.record.prove};
+	int ret;
+
+	if (!ram_map_has_private(&in->ram))
+		return 0;
+	ram_keep_destroy(&in->place.record.ram);
+	ret = ram_keep_describe(&in->ram, &in->place.record.ram, &in->err);
+	return ret < 0 ? ret : dropper_new(&options, &in->postcopy.dropper, &in->err);
 }
 
 static int get_ready(struct incoming *in)
 {
-	int ret = check_shared(in);
+	int ret = check_page_sizes(in);
 
-	if (ret == 0)
-		ret = check_page_sizes(in);
 	/* Once the guest runs here a page that finds no room makes it wait. */
 	if (ret == 0)
 		ret = ram_room_check(&in->ram, &in->prepare.ram, &in->err);
@@ -130,6 +143,8 @@ static int get_ready(struct incoming *in)
 		in->place.record.prove ? MISSING_TRACKED_FEATURES : MISSING_FEATURES, true,
 		&in->postcopy.uffd, &in->postcopy.uffd_inside, &in->err);
 	if (ret == 0)
+		ret = prepare_private(in);
+	if (ret == 0)
 		ret = owed_create(in->place.dir.owed, &in->ram, &in->postcopy.owed, &in->err);
 	if (ret == 0)
 		ret = missing_register(in->postcopy.uffd, &in->ram, in->place.record.prove,
@@ -137,7 +152,8 @@ static int get_ready(struct incoming *in)
 	if (ret == 0)
 		ret = incoming_postcopy_new_handlers(in);
 	if (ret == 0)
-		destination_expect_stale(in->joined.destination, in->postcopy.owed);
+		destination_expect_stale(in->joined.destination, in->postcopy.owed,
+					 in->postcopy.dropper);
 	return ret;
 }
 
@@ -218,6 +234,8 @@ void incoming_postcopy_release(struct incoming *in)
 	in->postcopy.placer = NULL;
 	owed_close(in->postcopy.owed);
 	in->postcopy.owed = NULL;
+	dropper_destroy(in->postcopy.dropper);
+	in->postcopy.dropper = NULL;
 	/* Before the release QEMU is about to end, or goes on without post-copy. */
 	if (in->postcopy.uffd_inside >= 0 && !in->place.record.released)
 		in->world->close_userfaultfd(in->postcopy.qemu, in->postcopy.uffd_inside, NULL);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "dropper.h"
 #include "errtext.h"
 #include "fault_handler.h"
 #include "histogram.h"
@@ -20,10 +21,11 @@ struct incoming;
  * incoming_joined_end has ended them. */
 struct incoming_postcopy {
 	pid_t qemu;
-	uint64_t qemu_started; /* process.h */
-	int uffd;	       /* -1: none */
-	int uffd_inside;       /* its number inside QEMU; -1: none there */
-	struct owed *owed;     /* NULL: this is no post-copy */
+	uint64_t qemu_started;	 /* process.h */
+	int uffd;		 /* -1: none */
+	int uffd_inside;	 /* its number inside QEMU; -1: none there */
+	struct owed *owed;	 /* NULL: this is no post-copy */
+	struct dropper *dropper; /* before the release; NULL: no memory is private */
 	struct placer *placer;
 	struct fault_handler *faults; /* replaced under the receiver's lock */
 	bool complete;		      /* nothing is owed any more */

@@ -30,6 +30,7 @@ static const struct incoming_world real = {
 	.borrow_userfaultfd = attach_userfaultfd,
 	.find_userfaultfd = attach_find_inside,
 	.close_userfaultfd = attach_close_inside,
+	.drop_memory = attach_drop,
 	.end_unless_resumed = monitor_log_end_unless_resumed,
 	.now_us = clock_monotonic_us,
 	.pause = pause_for,

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include "errtext.h"
 #include "host.h"
 #include "host_memory.h"
@@ -52,6 +53,8 @@ struct incoming_world {
 				  int *uffd, int *inside, struct errtext *err);
 	int (*find_userfaultfd)(pid_t qemu, int *uffd, int *inside, struct errtext *err);
 	int (*close_userfaultfd)(pid_t qemu, int inside, struct errtext *err);
+	int (*drop_memory)(pid_t qemu, const struct iovec *ranges, unsigned int n,
+			   struct errtext *err);
 
 	/* monitor_log.h: monitor_log_end_unless_resumed */
 	int (*end_unless_resumed)(pid_t qemu, uint64_t started, const char *monitor_path,

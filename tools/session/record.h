@@ -52,8 +52,10 @@ struct record {
 
 	char discard[RAM_DISCARD_IDS_MAX]; /* outgoing: memory backends whose discard-data is to be
 					    * switched on again (ram_discard.h) */
-	pid_t keeper;	     /* outgoing: the process that holds guest RAM besides dray */
-	struct ram_keep ram; /* outgoing: what it holds; owned: record_destroy */
+	pid_t keeper; /* outgoing: the process that holds guest RAM besides dray */
+	/* outgoing: what it holds; incoming: in post-copy, guest RAM if some of it is private to
+	 * QEMU; owned: record_destroy */
+	struct ram_keep ram;
 	/* QEMU here, and when it was started (process.h): so that it is found without its help, as
 	 * it may hang in a page fault, and that its end is known without libvirt's */
 	pid_t qemu;
