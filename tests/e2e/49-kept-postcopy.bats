@@ -90,6 +90,7 @@ proven() {
 }
 
 # Most pages are there, and out of date, when it moves.
+# bats test_tags=long
 @test "after rounds that never end, with proof; and back without" {
 	guest kept --memory 320 --fill 64 --period 2 --dirty 96 --rate 90 --vcpus 2 --private
 	receive b --once
