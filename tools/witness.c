@@ -8,7 +8,8 @@
 //
 // Each 4 KiB page holds the output of a generator seeded with (set, page number, version). Nothing
 // has to be remembered to check a page but its version, and no two pages, nor two versions of one,
-// have anything in common that a compressor or a delta coder could use.
+// have anything in common that a compressor or a delta coder could use. With witness.repeat=N each
+// word stands there N times, a power of two, so that a compressor makes less of it.
 //
 // The fill set never changes (version 0); one thread re-reads it in a circle, about once in
 // witness.period seconds.
@@ -94,6 +95,7 @@ struct options {
 	uint64_t disk;	   // 1: read and verify /dev/vda
 	uint64_t touch;	   // threads that read the fill set, each touch timed; 0: one, untimed
 	uint64_t stride;   // between the pages they touch; 0: at random
+	uint64_t repeat;   // how often each word stands in a page
 	uint64_t period_s; // in which the fill set is verified once, if nobody touches it
 };
 
@@ -131,6 +133,7 @@ static struct {
 } counters;
 
 static int console = STDERR_FILENO;
+static size_t repeat_mask; // witness.repeat less 1; constant once anything is written
 
 static void count(atomic_ullong *counter, uint64_t n)
 {
@@ -193,18 +196,23 @@ static inline uint64_t next_word(uint64_t x)
 	return x;
 }
 
+static inline uint64_t word_at(size_t i, uint64_t before)
+{
+	return (i & repeat_mask) ? before : next_word(before);
+}
+
 static void words_write(uint64_t *words, size_t n, uint64_t seed)
 {
 	uint64_t x = seed;
 	for (size_t i = 0; i < n; i++)
-		words[i] = x = next_word(x);
+		words[i] = x = word_at(i, x);
 }
 
 static bool words_match(const uint64_t *words, size_t n, uint64_t seed)
 {
 	uint64_t x = seed, difference = 0;
 	for (size_t i = 0; i < n; i++) {
-		x = next_word(x);
+		x = word_at(i, x);
 		difference |= words[i] ^ x;
 	}
 	return difference == 0;
@@ -233,7 +241,7 @@ static void report_corruption(const uint64_t *words, size_t n, const char *set, 
 		return;
 	uint64_t expected = seed_of(id, index, version);
 	size_t bad = 0;
-	while (bad < n && words[bad] == (expected = next_word(expected)))
+	while (bad < n && words[bad] == (expected = word_at(bad, expected)))
 		bad++;
 	say("{\"corruption\":{\"set\":\"%s\",\"page\":%llu,\"version\":%llu,\"word\":%zu,"
 	    "\"expected\":\"%016llx\","
@@ -569,8 +577,11 @@ static struct options options_read(void)
 		.disk = option(text, "witness.disk=", 0),
 		.touch = option(text, "witness.touch=", 0),
 		.stride = option(text, "witness.stride=", 0),
+		.repeat = option(text, "witness.repeat=", 1),
 		.period_s = option(text, "witness.period=", 8),
 	};
+	if (o.repeat < 1 || o.repeat > PAGE_WORDS || o.repeat & (o.repeat - 1))
+		o.repeat = 1;
 	if (o.threads < 1 || o.threads > THREADS_MAX)
 		o.threads = 1;
 	if (o.touch > THREADS_MAX || o.touch > o.fill_mib)
@@ -714,6 +725,7 @@ int main(int argc, char **argv)
 	file_systems_mount();
 	console_open();
 	struct options o = options_read();
+	repeat_mask = o.repeat - 1;
 	modules_load("/modules");
 	unsigned long nodes = (1ul << (o.nodes & 31)) - 1;
 	if (o.nodes > 1 &&

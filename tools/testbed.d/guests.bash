@@ -59,7 +59,7 @@ on_libvirt() {
 declare -A GUEST=()
 
 options_default() {
-	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [period]=8
+	GUEST=([name]='' [memory]='' [fill]=64 [dirty]=16 [rate]=10 [host]=a [vcpus]=1 [numa]=0 [touch]=0 [stride]=0 [repeat]=1 [period]=8
 		[disk]='' [machine]=pc [ram]=file [discard]='' [reporting]=off [balloon]=virtio [xml-only]='' [virtio-mem]=0
 		[monitor]='' [launcher]='' [user]=libvirt-qemu)
 }
@@ -67,7 +67,7 @@ options_default() {
 options_read() {
 	while (($# > 0)); do
 		case $1 in
-		--name | --memory | --fill | --dirty | --rate | --host | --vcpus | --numa | --touch | --stride | --period | \
+		--name | --memory | --fill | --dirty | --rate | --host | --vcpus | --numa | --touch | --stride | --repeat | --period | \
 			--disk | --virtio-mem | --machine)
 			(($# > 1)) || die "guest: $1 needs a value; see tools/testbed --help"
 			GUEST[${1#--}]=$2
@@ -90,7 +90,7 @@ options_check() {
 	local name=${GUEST[name]} option
 	check_name "$name"
 	check_host "${GUEST[host]}"
-	for option in memory fill dirty rate vcpus numa touch stride period virtio-mem; do
+	for option in memory fill dirty rate vcpus numa touch stride repeat period virtio-mem; do
 		[[ ${GUEST[$option]} =~ ^[0-9]{1,7}$ ]] ||
 			die "guest $name: --$option ${GUEST[$option]:-is missing}: it must be a whole number"
 	done
@@ -109,6 +109,7 @@ options_check() {
 		die "guest $name: --memory ${GUEST[memory]}: not a whole number of 2 MiB pages in each node"
 	[[ -z ${GUEST[launcher]} || (-z ${GUEST[monitor]} && ${GUEST[ram]} != @(*hugepages|ondisk)) ]] ||
 		die "guest $name: --launcher goes with no huge pages, and not with --ondisk or --monitor"
+	((GUEST[repeat] == 1)) || [[ -z ${GUEST[disk]} ]] || die "guest $name: --repeat goes with no --disk, whose data never repeat"
 	disk_option_read
 }
 
@@ -214,7 +215,7 @@ kernel_arguments() {
 	printf 'witness.fill=%d witness.dirty=%d witness.rate=%d ' "${GUEST[fill]}" "${GUEST[dirty]}" "${GUEST[rate]}"
 	printf 'witness.threads=%d witness.nodes=%d ' "${GUEST[vcpus]}" "${GUEST[numa]}"
 	printf 'witness.touch=%d witness.stride=%d ' "${GUEST[touch]}" "${GUEST[stride]}"
-	printf 'witness.period=%d ' "${GUEST[period]}"
+	printf 'witness.repeat=%d witness.period=%d ' "${GUEST[repeat]}" "${GUEST[period]}"
 	[[ -z ${GUEST[disk]} ]] || printf 'witness.disk=1'
 }
 
