@@ -6,6 +6,9 @@
 //
 // Memory that is private to QEMU is written in pieces, through a buffer that stays in the cache.
 //
+// What comes compressed is decompressed where it belongs, if that is one piece of mapped memory,
+// and else in a buffer.
+//
 // In post-copy nothing of a page may be seen before all of it is: pages go through a buffer and
 // the placer, and are placed before the next head is waited for.
 #include "destination.h"
@@ -15,8 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cleanup.h"
+#include "decompressor.h"
 #include "destination_block.h"
 #include "frame_reader.h"
+#include "ram_access.h"
 #include "ram_room.h"
 #include "wire.h"
 
@@ -40,6 +45,7 @@ struct reading {
 	struct frame_reader *reader;
 	struct wire_frame frame;
 	uint8_t *bounce; /* WIRE_FRAME_PAGES_MAX pages, once pages are placed, or private */
+	struct decompressor *decompressor;	   /* once something has come compressed */
 	struct iovec iov[WIRE_FRAME_RUNS_MAX + 1]; /* one more than buffers: frame_reader.h */
 };
 
@@ -263,18 +269,23 @@ static int place(struct reading *r, struct placer *placer, struct errtext *err)
 	return placer_frame(placer, f, PLACER_PUSH, r->bounce, err);
 }
 
+/* To write a page of private memory that is missing would be to wait for it. */
+static int check_private(const struct destination *d, struct errtext *err)
+{
+	if (!atomic_load_explicit(&d->owed, memory_order_acquire))
+		return 0;
+	return errtext_set(err, -EPROTO, "the source sends pages after it has announced post-copy");
+}
+
 /* Before the hand-over. */
 static int receive(struct reading *r, struct errtext *err)
 {
-	struct destination *d = r->d;
+	int ret;
 
-	if (!ram_block_is_private(&d->opt.ram->blocks[r->frame.block]))
+	if (!ram_block_is_private(&r->d->opt.ram->blocks[r->frame.block]))
 		return receive_pages(r, err);
-	/* To write one that is missing would be to wait for it. */
-	if (atomic_load_explicit(&d->owed, memory_order_acquire))
-		return errtext_set(err, -EPROTO,
-				   "the source sends pages after it has announced post-copy");
-	return receive_private(r, err);
+	ret = check_private(r->d, err);
+	return ret < 0 ? ret : receive_private(r, err);
 }
 
 /* What the round has made stale, or zero, is gone before the source hears that it is through. */
@@ -288,6 +299,99 @@ static int end_round(struct reading *r, struct errtext *err)
 	if (ret == 0 && d->opt.synced)
 		d->opt.synced(d->opt.opaque, r->index, r->frame.round);
 	return ret;
+}
+
+/* ---- compressed ---- */
+
+static int receive_compressed(struct reading *r, bool ahead, struct errtext *err)
+{
+	int ret = r->decompressor ? 0 : decompressor_new(&r->decompressor);
+
+	if (ret < 0)
+		return errtext_set(err, ret, "out of memory");
+	r->iov[0] = (struct iovec){decompressor_in(r->decompressor), frame_reader_size(&r->frame)};
+	ret = frame_reader_pages(r->reader, r->iov, 1, ahead);
+	return ret < 0 ? broken(ret, r->index, err) : 0;
+}
+
+static int decompress(struct reading *r, uint8_t *into, struct errtext *err)
+{
+	const struct wire_frame *f = &r->frame;
+
+	return decompressor_run(r->decompressor, f->size, wire_frame_pages(f), into, err);
+}
+
+struct unfolding {
+	struct reading *r;
+	struct errtext *err;
+	int ret;
+};
+
+/* Of one run: nobody else has to do with its memory before the guest runs. */
+static void decompress_in_place(void *arg)
+{
+	struct unfolding *u = arg;
+	const struct wire_frame *f = &u->r->frame;
+	const struct ram_block *b = &u->r->d->opt.ram->blocks[f->block];
+
+	u->ret = decompress(u->r, b->map + (f->run[0].first << RAM_PAGE_SHIFT), u->err);
+}
+
+static void copy_in_place(void *arg)
+{
+	const struct unfolding *u = arg;
+	const struct wire_frame *f = &u->r->frame;
+	const uint8_t *from = decompressor_out(u->r->decompressor);
+	uint8_t *map = u->r->d->opt.ram->blocks[f->block].map;
+
+	for (unsigned int i = 0; i < f->runs; i++) {
+		size_t size = (size_t)f->run[i].count << RAM_PAGE_SHIFT;
+
+		memcpy(map + (f->run[i].first << RAM_PAGE_SHIFT), from, size);
+		from += size;
+	}
+}
+
+/* Into guest RAM that is mapped. */
+static int unfold(struct reading *r, struct errtext *err)
+{
+	const struct wire_frame *f = &r->frame;
+	const struct ram_block *b = &r->d->opt.ram->blocks[f->block];
+	struct unfolding u = {.r = r, .err = err};
+	int ret = 0;
+
+	for (unsigned int i = 0; i < f->runs && ret == 0; i++)
+		ret = destination_block_fill(&r->d->blocks[f->block], &f->run[i], err);
+	if (ret == 0 && f->runs > 1)
+		ret = decompress(r, decompressor_out(r->decompressor), err);
+	if (ret == 0)
+		ret = ram_access(b, f->runs > 1 ? copy_in_place : decompress_in_place, &u, err);
+	return ret < 0 ? ret : u.ret;
+}
+
+static int apply_compressed(struct reading *r, struct placer *placer, struct errtext *err)
+{
+	struct wire_frame *f = &r->frame;
+	struct piece piece = {.runs = f->runs};
+	int ret = receive_compressed(r, !placer, err);
+	uint8_t *out;
+
+	if (ret < 0)
+		return ret;
+	if (!placer && !ram_block_is_private(&r->d->opt.ram->blocks[f->block]))
+		return unfold(r, err);
+	out = decompressor_out(r->decompressor);
+	ret = placer ? 0 : check_private(r->d, err);
+	if (ret == 0)
+		ret = decompress(r, out, err);
+	if (ret < 0)
+		return ret;
+	if (!placer) {
+		memcpy(piece.run, f->run, f->runs * sizeof(*f->run));
+		return write_piece(&r->d->blocks[f->block], &piece, out, err);
+	}
+	f->type = WIRE_FRAME_PAGES;
+	return placer_frame(placer, f, PLACER_PUSH, out, err);
 }
 
 static int apply(struct reading *r, struct errtext *err)
@@ -308,6 +412,8 @@ static int apply(struct reading *r, struct errtext *err)
 		return apply_stale(d, &r->frame, err);
 	case WIRE_FRAME_ZERO:
 		return placer ? place(r, placer, err) : apply_zero(d, &r->frame, err);
+	case WIRE_FRAME_ZSTD:
+		return apply_compressed(r, placer, err);
 	default:
 		return placer ? place(r, placer, err) : receive(r, err);
 	}
@@ -334,6 +440,7 @@ int destination_receive(struct destination *d, unsigned int index, struct byte_s
 
 	ret = ret < 0 ? errtext_set(err, ret, "out of memory") : receive_frames(&r, err);
 	free(r.bounce);
+	decompressor_destroy(r.decompressor);
 	frame_reader_destroy(r.reader);
 	return ret;
 }

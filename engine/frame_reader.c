@@ -34,6 +34,8 @@ void frame_reader_destroy(struct frame_reader *r)
 
 size_t frame_reader_size(const struct wire_frame *frame)
 {
+	if (frame->type == WIRE_FRAME_ZSTD)
+		return frame->size;
 	if (frame->type != WIRE_FRAME_PAGES)
 		return 0;
 	return (size_t)wire_frame_pages(frame) << RAM_PAGE_SHIFT;

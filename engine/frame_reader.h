@@ -25,7 +25,8 @@ void frame_reader_destroy(struct frame_reader *r); /* NULL is fine */
 /* The next frame, checked against the RAM map. All pages of the frame before have been received.
  * -ENODATA: the stream has ended, between two frames. */
 int frame_reader_next(struct frame_reader *r, struct wire_frame *frame, struct errtext *err);
-/* Bytes of pages that follow the frame: 0 unless it is PAGES. */
+/* Bytes that follow the frame: its pages, if it is PAGES, or what they were compressed to, if it is
+ * ZSTD; else 0. */
 size_t frame_reader_size(const struct wire_frame *frame);
 /* Receive the pages of the frame that frame_reader_next returned last, in order, into n buffers
  * (at most WIRE_FRAME_RUNS_MAX, none empty) of frame_reader_size bytes together, or by several

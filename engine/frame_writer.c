@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Collects pages into RAM frames.
+//
+// What is to be compressed is read when its frame is full, as the kernel would, into a copy: the
+// guest may write its memory meanwhile.
 #include "frame_writer.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ram_access.h"
 #include "ram_kept.h"
 #include "ram_room.h"
 
@@ -16,17 +20,19 @@ struct frame_writer {
 	uint16_t flags;
 	struct wire_frame frame;	  /* being filled; runs == 0: empty */
 	bool copied;			  /* its pages' content is in copies */
+	bool compressed;		  /* it shall be compressed, if that is worth it */
 	uint32_t pages;			  /* in it */
 	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
 	unsigned int head_next;
 	/* Content of pages, of a frame each; alternate likewise. NULL: none is copied. */
 	uint8_t *copies[2];
 	unsigned int copies_next;
+	struct compressor *compressor; /* NULL: nothing is compressed */
 };
 
 _Static_assert(WIRE_FRAME_PAGES_MAX <= WIRE_RUN_PAGES_MAX, "frame_writer_add_kept adds one run");
 
-static uint32_t pages_max(const struct byte_stream *stream)
+static uint32_t stream_pages(const struct byte_stream *stream)
 {
 	size_t pages = stream->batch >> RAM_PAGE_SHIFT;
 
@@ -50,7 +56,7 @@ int frame_writer_new(const struct ram_map *ram, struct byte_stream *stream,
 		return -ENOMEM;
 	w->ram = ram;
 	w->stream = stream;
-	w->pages_max = pages_max(stream);
+	w->pages_max = stream_pages(stream);
 	if (ram_map_has_private(ram) && frame_writer_make_copies(w) < 0) {
 		frame_writer_destroy(w);
 		return -ENOMEM;
@@ -64,8 +70,19 @@ void frame_writer_destroy(struct frame_writer *w)
 	if (w) {
 		free(w->copies[0]);
 		free(w->copies[1]);
+		compressor_destroy(w->compressor);
 	}
 	free(w);
+}
+
+int frame_writer_compress(struct frame_writer *w, const struct compression *how)
+{
+	return how->kind == COMPRESSION_NONE ? 0 : compressor_new(how, &w->compressor);
+}
+
+struct compressor_stats frame_writer_compressed(const struct frame_writer *w)
+{
+	return w->compressor ? compressor_stats(w->compressor) : (struct compressor_stats){0};
 }
 
 void frame_writer_round(struct frame_writer *w, uint32_t round)
@@ -108,19 +125,65 @@ static unsigned int gather(struct frame_writer *w, struct iovec iov[WIRE_FRAME_R
 	return f->runs;
 }
 
+static void copy_runs(void *arg)
+{
+	const struct frame_writer *w = arg;
+	const struct wire_frame *f = &w->frame;
+	const uint8_t *map = w->ram->blocks[f->block].map;
+	uint8_t *to = compressor_room(w->compressor);
+
+	for (unsigned int i = 0; i < f->runs; i++) {
+		size_t size = (size_t)f->run[i].count << RAM_PAGE_SHIFT;
+
+		memcpy(to, map + (f->run[i].first << RAM_PAGE_SHIFT), size);
+		to += size;
+	}
+}
+
+/* The frame becomes one of ZSTD, if that is worth it: with what follows it in iov, 1 then. */
+static int compress(struct frame_writer *w, struct iovec *iov, struct errtext *err)
+{
+	const uint8_t *content = compressor_room(w->compressor), *out;
+	int ret = 0;
+
+	if (w->copied)
+		content = w->copies[w->copies_next % 2];
+	else
+		ret = ram_access(&w->ram->blocks[w->frame.block], copy_runs, w, err);
+	if (ret < 0)
+		return ret;
+	w->frame.size = (uint32_t)compressor_run(w->compressor, content, w->pages, &out);
+	if (w->frame.size == 0)
+		return 0;
+	w->frame.type = WIRE_FRAME_ZSTD;
+	*iov = (struct iovec){(uint8_t *)out, w->frame.size};
+	return 1;
+}
+
+/* What follows the head of the frame, which is final then. Returns how many buffers that makes. */
+static int fill_body(struct frame_writer *w, struct iovec *iov, struct errtext *err)
+{
+	int n = 0;
+
+	if (w->compressed && w->pages <= WIRE_ZSTD_PAGES_MAX)
+		n = compress(w, iov, err);
+	return n ? n : (int)gather(w, iov);
+}
+
 static int send_frame(struct frame_writer *w, struct errtext *err)
 {
 	struct iovec iov[1 + WIRE_FRAME_RUNS_MAX];
 	uint8_t *head = w->head[w->head_next++ % 2];
-	unsigned int n;
-	int ret;
+	int n = fill_body(w, iov + 1, err), ret;
 
+	if (n < 0)
+		return n;
 	wire_frame_encode(&w->frame, head);
 	iov[0] = (struct iovec){head, WIRE_FRAME_SIZE};
-	n = 1 + gather(w, iov + 1);
-	ret = w->stream->ops->send(w->stream, iov, n);
+	ret = w->stream->ops->send(w->stream, iov, 1 + (unsigned int)n);
 	w->frame.runs = 0;
 	w->pages = 0;
+	w->compressed = false;
 	return ret < 0 ? stream_failed(w, ret, err) : 0;
 }
 
@@ -146,7 +209,8 @@ static bool must_flush(const struct frame_writer *w, enum wire_frame_type type, 
 		return false;
 	if (w->frame.type != type || w->frame.block != block || w->copied != copied)
 		return true;
-	if (type == WIRE_FRAME_PAGES && w->pages + count > w->pages_max)
+	if (type == WIRE_FRAME_PAGES &&
+	    w->pages + count > (w->compressed ? WIRE_ZSTD_PAGES_MAX : w->pages_max))
 		return true;
 	return w->frame.runs == WIRE_FRAME_RUNS_MAX && fits_last_run(w, first, count) < count;
 }
@@ -176,6 +240,8 @@ static int add(struct frame_writer *w, enum wire_frame_type type, unsigned int b
 			if (ret < 0)
 				return ret;
 		}
+		if (w->frame.runs == 0)
+			w->compressed = type == WIRE_FRAME_PAGES && w->compressor;
 		w->frame.type = type;
 		w->frame.block = (uint16_t)block;
 		w->frame.flags = w->flags;

@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 #include "byte_stream.h"
+#include "compressor.h"
 #include "errtext.h"
 #include "ram_map.h"
 #include "wire.h"
@@ -21,6 +22,11 @@ void frame_writer_destroy(struct frame_writer *w);
  * -ENOMEM.
  */
 int frame_writer_make_copies(struct frame_writer *w);
+
+/* Before the first page: what goes as PAGES may go as ZSTD, as `how` says. -ENOMEM. */
+int frame_writer_compress(struct frame_writer *w, const struct compression *how);
+/* What did so. Any thread. */
+struct compressor_stats frame_writer_compressed(const struct frame_writer *w);
 
 /* Number of the round that the next frames belong to. Nothing may be pending. */
 void frame_writer_round(struct frame_writer *w, uint32_t round);

@@ -91,6 +91,11 @@ void sender_destroy(struct sender *s)
 	free(s);
 }
 
+int sender_compress(struct sender *s, const struct compression *how)
+{
+	return frame_writer_compress(s->writer, how);
+}
+
 uint64_t sender_granule_pages(const struct ram_block *block)
 {
 	uint64_t huge = block->page_size >> RAM_PAGE_SHIFT;
@@ -456,5 +461,6 @@ struct sender_stats sender_stats(const struct sender *s)
 		.pages_zero = atomic_load_explicit(&s->pages_zero, memory_order_relaxed),
 		.pages_skipped = atomic_load_explicit(&s->pages_skipped, memory_order_relaxed),
 		.pages_resent = atomic_load_explicit(&s->pages_resent, memory_order_relaxed),
+		.compressed = frame_writer_compressed(s->writer),
 	};
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include "bitmap.h"
 #include "byte_stream.h"
+#include "compressor.h"
 #include "errtext.h"
 #include "ram_map.h"
 #include "tracker.h"
@@ -15,7 +16,9 @@
 struct sender;
 
 struct sender_stats {
-	uint64_t pages_sent, pages_zero, pages_skipped, pages_resent; /* as in source_stats */
+	/* as in source_stats */
+	uint64_t pages_sent, pages_zero, pages_skipped, pages_resent;
+	struct compressor_stats compressed;
 };
 
 struct sender_costs {
@@ -29,6 +32,8 @@ struct sender_costs {
 int sender_new(const struct ram_map *ram, struct tracker *tracker, struct byte_stream *stream,
 	       struct bitmap *stale, bool unseen, struct sender **out);
 void sender_destroy(struct sender *s);
+/* Before the first round. -ENOMEM. */
+int sender_compress(struct sender *s, const struct compression *how);
 
 /* Pages that are scanned, and sent, as one piece. */
 uint64_t sender_granule_pages(const struct ram_block *block);

@@ -336,6 +336,8 @@ static int start_workers(struct source *s)
 		ret = sender_new(s->opt.ram, s->opt.tracker, s->opt.streams[i], s->stale,
 				 s->todo != NULL, &w->sender);
 		if (ret == 0)
+			ret = sender_compress(w->sender, &s->opt.compression);
+		if (ret == 0)
 			ret = -pthread_create(&w->thread, NULL, worker_main, w);
 		if (ret < 0)
 			return ret;
@@ -407,6 +409,8 @@ void source_stats(const struct source *s, struct source_stats *stats)
 		stats->pages_zero += one.pages_zero;
 		stats->pages_skipped += one.pages_skipped;
 		stats->pages_resent += one.pages_resent;
+		stats->compressed.pages += one.compressed.pages;
+		stats->compressed.bytes += one.compressed.bytes;
 	}
 }
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include "bitmap.h"
 #include "byte_stream.h"
+#include "compressor.h"
 #include "errtext.h"
 #include "ram_map.h"
 #include "tracker.h"
@@ -49,6 +50,7 @@ struct source_stats {
 	uint64_t pages_zero;	/* found zero or a hole, announced without data */
 	uint64_t pages_skipped; /* marked written, but content unchanged or zero as before */
 	uint64_t pages_resent;	/* suspect, and sent again as they had changed unseen */
+	struct compressor_stats compressed; /* of pages_sent */
 };
 
 struct source_options {
@@ -56,6 +58,7 @@ struct source_options {
 	struct tracker *tracker;      /* outlives the source */
 	struct byte_stream **streams; /* borrowed, one per worker */
 	unsigned int stream_count;
+	struct compression compression; /* none unless both sides know WIRE_FEATURE_ZSTD */
 	/* Set *settled if no I/O that was in flight when this was called can still write guest
 	 * memory: wait for that, or find that there is none, or leave it. NULL if no device of the
 	 * guest reads disks past the page cache. Called by a worker, guest running. A negative

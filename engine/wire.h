@@ -88,7 +88,8 @@
 /* Feature bits: a bit stands for a thing that both must know. */
 #define WIRE_FEATURE_BACKING (1ull << 0) /* BACKING is said; private memory may stay private */
 #define WIRE_FEATURE_ARRIVAL (1ull << 1) /* ARRIVAL is said */
-#define WIRE_FEATURES (WIRE_FEATURE_BACKING | WIRE_FEATURE_ARRIVAL)
+#define WIRE_FEATURE_ZSTD (1ull << 2)	 /* ZSTD frames come on RAM streams */
+#define WIRE_FEATURES (WIRE_FEATURE_BACKING | WIRE_FEATURE_ARRIVAL | WIRE_FEATURE_ZSTD)
 
 /* ---- hello ---- */
 
@@ -353,18 +354,22 @@ struct wire_message wire_message_steal(struct wire_message *m);
 
 // A frame is a head of exactly WIRE_FRAME_SIZE bytes, then, for PAGES, the pages of its runs in
 // order. A fixed head lets the receiver read "pages of this frame, head of the next" in one call.
+// Behind the head of ZSTD come so many bytes as it says: the same pages, all of them as one frame
+// of zstd's with its content's size and checksum (RFC 8878), and shorter than they are.
 enum wire_frame_type {
 	WIRE_FRAME_PAGES = 1,
 	WIRE_FRAME_ZERO,  /* these pages are zero or holes: none follow */
 	WIRE_FRAME_SYNC,  /* no runs, block 0; everything of `round` on this stream is out */
 	WIRE_FRAME_STALE, /* what the destination has of these pages is out of date, or it has
 			   * nothing: none follow now, they come after the hand-over */
+	WIRE_FRAME_ZSTD,  /* WIRE_FEATURE_ZSTD: pages, compressed; never on a fault connection */
 	WIRE_FRAME_TYPE_END_
 };
 
 #define WIRE_FRAME_SIZE 512
 #define WIRE_FRAME_RUNS_MAX 61
 #define WIRE_FRAME_PAGES_MAX 1024u /* pages in one PAGES frame: 4 MiB */
+#define WIRE_ZSTD_PAGES_MAX 64u	   /* pages in one ZSTD frame: 256 KiB */
 
 /* Frame flags; unknown ones are ignored. */
 #define WIRE_FRAME_PREFETCH 1u /* nobody has asked for these pages yet, but probably will */
@@ -377,6 +382,7 @@ struct wire_frame {
 	uint16_t block; /* index in the agreed RAM map */
 	uint16_t flags; /* WIRE_FRAME_PREFETCH, WIRE_FRAME_MORE */
 	uint32_t round;
+	uint32_t size; /* of ZSTD: bytes that follow, fewer than its pages have; of others 0 */
 	struct wire_run run[WIRE_FRAME_RUNS_MAX];
 };
 

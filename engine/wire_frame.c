@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Heads of RAM frames.
 //
-//   magic:4 type:2 runs:2 block:2 flags:2 round:4 reserved:8, then 61 x { first:6 count:2 }
+//   magic:4 type:2 runs:2 block:2 flags:2 round:4 size:4 reserved:4, then 61 x { first:6 count:2 }
+//
+// The size is that of a ZSTD frame; in others it is reserved, too.
 //
 // The magic repeats in every head: a stream that slipped out of step is noticed at once, before
 // page contents are taken for page numbers.
@@ -36,7 +38,8 @@ void wire_frame_encode(const struct wire_frame *f, uint8_t buf[WIRE_FRAME_SIZE])
 	wire_put_u16(&w, f->block);
 	wire_put_u16(&w, f->flags);
 	wire_put_u32(&w, f->round);
-	wire_put_zeroes(&w, 8);
+	wire_put_u32(&w, f->type == WIRE_FRAME_ZSTD ? f->size : 0);
+	wire_put_zeroes(&w, 4);
 	for (unsigned int i = 0; i < f->runs; i++) {
 		assert(f->run[i].first >> 8 * RUN_FIRST_BYTES == 0);
 		assert(f->run[i].count && f->run[i].count <= WIRE_RUN_PAGES_MAX);
@@ -94,11 +97,27 @@ static int decode_runs(struct wire_reader *r, const struct ram_block *block, str
 					   run.count, run.first, block->name, size);
 		f->run[i] = run;
 	}
-	if (f->type == WIRE_FRAME_PAGES && wire_frame_pages(f) > WIRE_FRAME_PAGES_MAX)
+	return 0;
+}
+
+/* Of frames that something follows. */
+static int check_size(const struct wire_frame *f, struct errtext *err)
+{
+	uint32_t pages = wire_frame_pages(f);
+	uint32_t most = f->type == WIRE_FRAME_ZSTD ? WIRE_ZSTD_PAGES_MAX : WIRE_FRAME_PAGES_MAX;
+
+	if (f->type != WIRE_FRAME_ZSTD && f->type != WIRE_FRAME_PAGES)
+		return 0;
+	if (pages > most)
 		return errtext_set(err, -EPROTO,
 				   "RAM stream: a frame of %" PRIu32
 				   " pages, beyond the limit of %u",
-				   wire_frame_pages(f), WIRE_FRAME_PAGES_MAX);
+				   pages, most);
+	if (f->type == WIRE_FRAME_ZSTD && (f->size == 0 || f->size >= pages << RAM_PAGE_SHIFT))
+		return errtext_set(err, -EPROTO,
+				   "RAM stream: %" PRIu32 " pages compressed to %" PRIu32
+				   " bytes, which is not less",
+				   pages, f->size);
 	return 0;
 }
 
@@ -115,18 +134,22 @@ int wire_frame_decode(const uint8_t buf[WIRE_FRAME_SIZE], const struct ram_map *
 	f->block = wire_get_u16(&r);
 	f->flags = wire_get_u16(&r) & WIRE_FRAME_FLAGS;
 	f->round = wire_get_u32(&r);
-	wire_skip(&r, 8);
+	f->size = wire_get_u32(&r);
+	wire_skip(&r, 4);
 
 	rc = check_type(magic, type, err);
 	if (!rc)
 		rc = check_counts(f, map, err);
 	if (rc)
 		return rc;
+	if (f->type != WIRE_FRAME_ZSTD)
+		f->size = 0;
 	if (f->type == WIRE_FRAME_SYNC) {
 		f->block = 0; /* means nothing here; an unchecked index must not get further */
 		return 0;
 	}
-	return decode_runs(&r, &map->blocks[f->block], f, err);
+	rc = decode_runs(&r, &map->blocks[f->block], f, err);
+	return rc ? rc : check_size(f, err);
 }
 
 uint32_t wire_frame_pages(const struct wire_frame *f)

@@ -26,6 +26,11 @@ static int read_pages(struct frame_reader *r, const struct wire_frame *f, uint8_
 	struct iovec iov[WIRE_FRAME_RUNS_MAX + 1];
 	size_t sum = 0;
 
+	if (f->type == WIRE_FRAME_ZSTD) {
+		iov[0] = (struct iovec){ram, f->size};
+		check(f->size <= PAGES * RAM_PAGE_SIZE);
+		return frame_reader_pages(r, iov, 1, ahead);
+	}
 	for (unsigned int i = 0; i < f->runs; i++) {
 		iov[i] = (struct iovec){ram + (f->run[i].first << RAM_PAGE_SHIFT),
 					(size_t)f->run[i].count << RAM_PAGE_SHIFT};

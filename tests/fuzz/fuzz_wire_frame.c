@@ -26,6 +26,9 @@ static void check_limits(const struct wire_frame *f, const struct ram_map *map)
 	}
 	check(pages == wire_frame_pages(f));
 	check(f->type != WIRE_FRAME_PAGES || (pages >= 1 && pages <= WIRE_FRAME_PAGES_MAX));
+	check(f->type != WIRE_FRAME_ZSTD ||
+	      (pages <= WIRE_ZSTD_PAGES_MAX && f->size >= 1 && f->size < pages << RAM_PAGE_SHIFT));
+	check(f->type == WIRE_FRAME_ZSTD || f->size == 0);
 	check(f->type == WIRE_FRAME_SYNC ? f->runs == 0 : f->runs >= 1);
 }
 
@@ -37,7 +40,7 @@ static void check_round_trip(const struct wire_frame *f, const struct ram_map *m
 	wire_frame_encode(f, buf);
 	check(wire_frame_decode(buf, map, &again, NULL) == 0);
 	check(f->type == again.type && f->runs == again.runs && f->block == again.block &&
-	      f->flags == again.flags && f->round == again.round);
+	      f->flags == again.flags && f->round == again.round && f->size == again.size);
 	for (unsigned int i = 0; i < f->runs; i++)
 		check(f->run[i].first == again.run[i].first &&
 		      f->run[i].count == again.run[i].count);

@@ -120,6 +120,23 @@ static inline void guest_fill(uint8_t *page, uint64_t seed)
 	}
 }
 
+/* Compressible, never zero, and another for each seed. */
+static inline void guest_fill_text(uint8_t *page, uint64_t seed)
+{
+	uint64_t state = seed * 0x9e3779b97f4a7c15u + 1;
+
+	for (unsigned int i = 0; i < RAM_PAGE_SIZE / 8; i++) {
+		uint64_t word = i % 8 ? state : guest_random(&state);
+
+		memcpy(page + i * 8, &word, sizeof(word));
+	}
+}
+
+static inline void guest_write_text(const struct ram_block *b, uint64_t page, uint64_t seed)
+{
+	guest_fill_text(guest_page(b, page), seed);
+}
+
 static inline void guest_write(const struct ram_block *b, uint64_t page, uint64_t seed)
 {
 	guest_fill(guest_page(b, page), seed);

@@ -31,6 +31,7 @@ struct migration {
 	struct ram_map from, to;
 	unsigned int streams;
 	bool deaf; /* nobody receives */
+	struct compression compression;
 	int (*quiesce)(void *m, bool *settled, struct errtext *err);
 	void *test; /* for the hooks of the test */
 
@@ -125,6 +126,7 @@ static inline void migration_start(struct migration *m)
 		.ram = &m->from,
 		.streams = m->stream,
 		.stream_count = m->streams,
+		.compression = m->compression,
 		.quiesce = m->quiesce,
 		.round_done = migration_round_done,
 		.opaque = m,

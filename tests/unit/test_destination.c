@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <errno.h>
+#include "compressor.h"
 #include "guest_ram.h"
 #include "memory_stream.h"
 #include "ram_private.h"
@@ -253,6 +254,103 @@ Test(destination, shutdown_from_another_thread_ends_it)
 	teardown(&f);
 }
 
+/* ---- compressed ---- */
+
+/* Pages with text of their own number; `flip` is a bit of what follows the head, or none. */
+static void put_compressed(struct fixture *f, const struct wire_run *runs, unsigned int count,
+			   size_t flip)
+{
+	const struct compression how = {COMPRESSION_ZSTD, 1};
+	struct wire_frame frame = {.type = WIRE_FRAME_ZSTD, .runs = (uint16_t)count, .round = 3};
+	uint8_t head[WIRE_FRAME_SIZE], *to;
+	struct compressor *c;
+	const uint8_t *out;
+
+	memcpy(frame.run, runs, count * sizeof(*runs));
+	cr_assert_eq(compressor_new(&how, &c), 0);
+	to = compressor_room(c);
+	for (unsigned int i = 0; i < count; i++)
+		for (uint32_t j = 0; j < runs[i].count; j++, to += RAM_PAGE_SIZE)
+			guest_fill_text(to, runs[i].first + j);
+	frame.size =
+		(uint32_t)compressor_run(c, compressor_room(c), wire_frame_pages(&frame), &out);
+	cr_assert_gt(frame.size, 0);
+	if (flip)
+		((uint8_t *)out)[flip / 8] ^= (uint8_t)(1u << flip % 8);
+	wire_frame_encode(&frame, head);
+	put(f, head, sizeof(head));
+	put(f, out, frame.size);
+	compressor_destroy(c);
+}
+
+static void expect_text(const uint8_t *at, uint64_t seed)
+{
+	uint8_t content[RAM_PAGE_SIZE];
+
+	guest_fill_text(content, seed);
+	cr_assert_arr_eq(at, content, RAM_PAGE_SIZE, "page %llu", (unsigned long long)seed);
+}
+
+static const struct wire_run scattered[] = {{1, 1}, {5, 9}, {40, 2}};
+
+Test(destination, compressed_pages_land_where_they_belong)
+{
+	struct errtext err;
+	struct fixture f;
+
+	setup(&f, false);
+	put_compressed(&f, &(struct wire_run){20, 16}, 1, 0);
+	put_compressed(&f, scattered, 3, 0);
+	put_pages(&f, 60, 2);
+	put_compressed(&f, &(struct wire_run){62, 2}, 1, 0);
+	put_head(&f, WIRE_FRAME_SYNC, 0, 0);
+	cr_assert_eq(receive_all(&f, &err), 0, "%s", err.text);
+	cr_assert_eq(f.synced_calls, 1);
+	for (uint64_t page = 20; page < 36; page++)
+		expect_text(f.block->map + page * RAM_PAGE_SIZE, page);
+	for (unsigned int i = 0; i < 3; i++)
+		for (uint32_t j = 0; j < scattered[i].count; j++)
+			expect_text(f.block->map + (scattered[i].first + j) * RAM_PAGE_SIZE,
+				    scattered[i].first + j);
+	expect_page(&f, 61, 61);
+	expect_text(f.block->map + 63 * RAM_PAGE_SIZE, 63);
+	cr_assert_eq(guest_allocated(f.block), 16 + 12 + 2 + 2, "what did not come is a hole");
+	expect_guards(&f);
+	teardown(&f);
+}
+
+Test(destination, damage_to_compressed_pages_is_noticed)
+{
+	for (unsigned int runs = 1; runs <= 3; runs += 2) {
+		struct errtext err;
+		struct fixture f;
+
+		setup(&f, true);
+		put_compressed(&f, scattered, runs, 8 * 20);
+		put_head(&f, WIRE_FRAME_SYNC, 0, 0);
+		cr_assert_eq(receive_all(&f, &err), -EPROTO);
+		cr_assert(strstr(err.text, "RAM stream: "), "%s", err.text);
+		cr_assert_eq(f.synced_calls, 0);
+		expect_guards(&f);
+		teardown(&f);
+	}
+}
+
+Test(destination, compressed_pages_that_end_in_the_middle)
+{
+	struct wire_frame frame = {.type = WIRE_FRAME_ZSTD, .runs = 1, .run = {{0, 9}}, .size = 9};
+	uint8_t head[WIRE_FRAME_SIZE];
+	struct errtext err;
+	struct fixture f;
+
+	setup(&f, true);
+	wire_frame_encode(&frame, head);
+	put(&f, head, sizeof(head));
+	put(&f, head, 8);
+	cr_assert_eq(receive_all(&f, &err), -ECONNRESET);
+	teardown(&f);
+}
+
 /* ---- hostile frames ---- */
 
 /* A head for one run {10, 1}, with bytes overwritten. Offsets as in test_wire_frame.c. */
@@ -424,6 +522,24 @@ Test(destination, private_memory_in_many_runs)
 	for (unsigned int i = 0; i < frame.runs; i++)
 		for (uint32_t j = 0; j < frame.run[i].count; j++)
 			expect_private(&f, frame.run[i].first + j, frame.run[i].first + j);
+	teardown_private(&f);
+}
+
+Test(destination, private_memory_is_filled_from_compressed_pages)
+{
+	struct errtext err;
+	struct fixture f;
+
+	setup_private(&f, 1024);
+	put_compressed(&f, scattered, 3, 0);
+	put_compressed(&f, &(struct wire_run){200, 64}, 1, 0);
+	put_head(&f, WIRE_FRAME_ZERO, 210, 1);
+	cr_assert_eq(receive_all(&f, &err), 0, "%s", err.text);
+	expect_text(guest_page(f.block, 1), 1);
+	expect_text(guest_page(f.block, 13), 13);
+	expect_text(guest_page(f.block, 41), 41);
+	expect_text(guest_page(f.block, 263), 263);
+	cr_assert(is_filled_with(guest_page(f.block, 210), RAM_PAGE_SIZE, 0));
 	teardown_private(&f);
 }
 

@@ -3,6 +3,7 @@
 // pages come back.
 #include <criterion/criterion.h>
 #include <errno.h>
+#include "compressor.h"
 #include "memory_stream.h"
 #include "postcopy.h"
 #include "ram_private.h"
@@ -66,6 +67,25 @@ static void put_frame(struct fixture *f, enum wire_frame_type type, uint16_t fla
 		guest_fill(content, page);
 		put(f, content, sizeof(content));
 	}
+}
+
+/* One run, of pages with text of their own number. */
+static void put_compressed(struct fixture *f, struct wire_run run)
+{
+	const struct compression how = {COMPRESSION_ZSTD, 1};
+	struct wire_frame frame = {.type = WIRE_FRAME_ZSTD, .runs = 1, .run = {run}};
+	uint8_t head[WIRE_FRAME_SIZE];
+	struct compressor *c;
+	const uint8_t *out;
+
+	cr_assert_eq(compressor_new(&how, &c), 0);
+	for (uint32_t i = 0; i < run.count; i++)
+		guest_fill_text(compressor_room(c) + i * RAM_PAGE_SIZE, run.first + i);
+	frame.size = (uint32_t)compressor_run(c, compressor_room(c), run.count, &out);
+	wire_frame_encode(&frame, head);
+	put(f, head, sizeof(head));
+	put(f, out, frame.size);
+	compressor_destroy(c);
 }
 
 #define RUN(first, count)                                                                          \
@@ -142,6 +162,28 @@ static void from_stale_to_placed(bool dense)
 Test(destination_postcopy, from_stale_to_placed)
 {
 	from_stale_to_placed(false);
+}
+
+Test(destination_postcopy, compressed_pages_are_placed)
+{
+	uint8_t text[RAM_PAGE_SIZE];
+	struct fixture f;
+
+	setup(&f, false, true);
+	start(&f);
+	put_frame(&f, WIRE_FRAME_PAGES, 0, RUN(0, PAGES));
+	put_frame(&f, WIRE_FRAME_STALE, 0, RUN(10, 20));
+	await_sync(&f);
+	postcopy_begin(&f.p);
+	put_compressed(&f, RUN(8, 4)); /* two of them owed */
+	await_sync(&f);
+	cr_assert_eq(owed_left(f.p.owed), 18);
+	postcopy_expect_page(&f.p, 9, 9);
+	guest_fill_text(text, 11);
+	cr_assert_arr_eq(guest_page(&f.p.to.blocks[0], 11), text, RAM_PAGE_SIZE);
+	put_frame(&f, WIRE_FRAME_PAGES, 0, RUN(0, PAGES));
+	cr_assert_eq(end(&f), 0, "%s", f.err.text);
+	teardown(&f);
 }
 
 Test(destination_postcopy, from_stale_to_placed_in_preallocated_memory)

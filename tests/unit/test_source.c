@@ -31,6 +31,7 @@ static void start_one(struct migration *m, const char *name, uint64_t pages)
 
 struct guest {
 	const struct ram_map *ram;
+	bool text; /* half of what it writes can be compressed */
 	pthread_t thread;
 	atomic_bool stop;
 	atomic_uint writes; /* relaxed: only to see that it runs */
@@ -49,6 +50,8 @@ static void *guest_main(void *arg)
 
 		if (guest_random(&state) % 16 == 0)
 			memset(guest_page(b, page), 0, RAM_PAGE_SIZE);
+		else if (g->text && state >> 32 & 1)
+			guest_write_text(b, page, state);
 		else
 			guest_write(b, page, state);
 		atomic_fetch_add_explicit(&g->writes, 1, memory_order_relaxed);
@@ -66,13 +69,14 @@ static void await_writes(struct guest *g, unsigned int more)
 
 struct shape {
 	unsigned int streams, blocks;
-	bool quiesce, private;
+	bool quiesce, private, compressed;
 };
 
 static struct shape shapes[] = {
-	{1, 1, false, false}, {3, 1, false, false}, {1, 2, false, false},
-	{3, 2, false, false}, {1, 2, true, false},  {3, 2, true, false},
-	{1, 1, false, true},  {3, 2, false, true},  {3, 2, true, true},
+	{1, 1, false, false},	    {3, 1, false, false},      {1, 2, false, false},
+	{3, 2, false, false},	    {1, 2, true, false},       {3, 2, true, false},
+	{1, 1, false, true},	    {3, 2, false, true},       {3, 2, true, true},
+	{3, 2, false, false, true}, {3, 2, true, false, true}, {3, 2, true, true, true},
 };
 
 ParameterizedTestParameters(source, all_is_equal_however_much_is_written)
@@ -84,9 +88,11 @@ ParameterizedTest(struct shape *shape, source, all_is_equal_however_much_is_writ
 {
 	static const char *const names[] = {"pc.ram", "dimm1"};
 	struct migration m;
-	struct guest g = {.ram = &m.from};
+	struct guest g = {.ram = &m.from, .text = shape->compressed};
 
 	migration_init(&m, shape->streams);
+	if (shape->compressed)
+		m.compression = (struct compression){COMPRESSION_ZSTD, 1};
 	for (unsigned int i = 0; i < shape->blocks; i++)
 		if (shape->private)
 			migration_add_private(&m, names[i], (i + 1) * GUEST_ODD_SIZE);
@@ -102,6 +108,31 @@ ParameterizedTest(struct shape *shape, source, all_is_equal_however_much_is_writ
 	atomic_store(&g.stop, true);
 	pthread_join(g.thread, NULL);
 	migration_round(&m, SOURCE_ROUND_LAST);
+	migration_expect_equal(&m);
+	migration_end(&m);
+}
+
+Test(source, what_can_be_compressed_is)
+{
+	struct source_stats stats;
+	struct migration m;
+	struct ram_block *b;
+
+	migration_init(&m, 1);
+	m.compression = (struct compression){COMPRESSION_ZSTD, 1};
+	migration_add(&m, "pc.ram", GRANULE << RAM_PAGE_SHIFT, RAM_PAGE_SIZE);
+	migration_start(&m);
+	b = &m.from.blocks[0];
+	for (uint64_t page = 0; page < 130; page++)
+		guest_write_text(b, page, page + 1);
+	for (uint64_t page = 192; page < 256; page++)
+		guest_write(b, page, page);
+	cr_assert_eq(migration_round(&m, SOURCE_ROUND_LIVE), 194);
+	source_stats(m.source, &stats);
+	cr_assert_eq(stats.compressed.pages, 130);
+	cr_assert_gt(stats.compressed.bytes, 0);
+	cr_assert_lt(stats.compressed.bytes, 32 * RAM_PAGE_SIZE);
+	cr_assert_lt(m.pipe[0].bytes, 110 * RAM_PAGE_SIZE);
 	migration_expect_equal(&m);
 	migration_end(&m);
 }

@@ -27,6 +27,7 @@ static void round_trip(const struct wire_frame *in, uint32_t pages)
 	cr_assert_eq(out.block, in->block);
 	cr_assert_eq(out.flags, in->flags);
 	cr_assert_eq(out.round, in->round);
+	cr_assert_eq(out.size, in->size);
 	cr_assert_eq(out.runs, in->runs);
 	for (unsigned int i = 0; i < in->runs; i++) {
 		cr_assert_eq(out.run[i].first, in->run[i].first);
@@ -73,6 +74,32 @@ Test(wire_frame, flags_round_trip_but_for_unknown_ones)
 	wire_frame_encode(&f, buf);
 	cr_assert_eq(wire_frame_decode(buf, &map, &f, NULL), 0);
 	cr_assert_eq(f.flags, WIRE_FRAME_PREFETCH | WIRE_FRAME_MORE);
+}
+
+Test(wire_frame, compressed_pages_round_trip)
+{
+	struct wire_frame f = {.type = WIRE_FRAME_ZSTD, .runs = 1, .run = {{5, 1}}, .size = 1};
+
+	round_trip(&f, 1);
+	f.size = RAM_PAGE_SIZE - 1;
+	round_trip(&f, 1);
+	f.run[0].count = WIRE_ZSTD_PAGES_MAX;
+	f.size = (WIRE_ZSTD_PAGES_MAX << RAM_PAGE_SHIFT) - 1;
+	round_trip(&f, WIRE_ZSTD_PAGES_MAX);
+}
+
+Test(wire_frame, a_size_is_of_compressed_pages_only)
+{
+	struct wire_frame f = {.type = WIRE_FRAME_PAGES, .runs = 1, .run = {{5, 1}}, .size = 7};
+	static const uint8_t zero[8];
+	uint8_t buf[WIRE_FRAME_SIZE];
+
+	wire_frame_encode(&f, buf);
+	cr_assert_arr_eq(buf + 16, zero, sizeof(zero),
+			 "the bytes of older frames stay as they were");
+	memset(buf + 16, 0xff, 8);
+	cr_assert_eq(wire_frame_decode(buf, &map, &f, NULL), 0);
+	cr_assert_eq(f.size, 0);
 }
 
 Test(wire_frame, sync_round_trips)
@@ -131,6 +158,7 @@ ParameterizedTestParameters(wire_frame, patched)
 		{4, 2, WIRE_FRAME_SYNC, "sync frame with 2 runs"},
 		{4, 2, WIRE_FRAME_ZERO, ""},
 		{4, 2, WIRE_FRAME_STALE, ""},
+		{4, 2, WIRE_FRAME_ZSTD, "2 pages compressed to 0 bytes"},
 		{6, 2, 0, "0 runs"},
 		{6, 2, 1, ""},
 		{6, 2, 3, "0 pages from 0"},
@@ -172,6 +200,40 @@ ParameterizedTest(struct patch *patch, wire_frame, patched)
 	cr_assert_eq(rc, patch->says[0] ? -EPROTO : 0, "at %zu: %d, %s", patch->offset, rc,
 		     err.text);
 	cr_assert(strstr(err.text, patch->says), "%s", err.text);
+}
+
+struct compressed {
+	uint32_t pages, size;
+	char says[64];
+};
+
+ParameterizedTestParameters(wire_frame, compressed_pages_are_limited)
+{
+	static struct compressed rows[] = {
+		{1, 0, "1 pages compressed to 0 bytes"},
+		{1, 4096, "1 pages compressed to 4096 bytes, which is not less"},
+		{2, 8192, "2 pages compressed to 8192 bytes"},
+		{64, UINT32_MAX, "64 pages compressed to 4294967295 bytes"},
+		{65, 1, "65 pages, beyond the limit of 64"},
+		{65535, 1, "65535 pages, beyond the limit of 64"},
+	};
+
+	return cr_make_param_array(struct compressed, rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+ParameterizedTest(struct compressed *row, wire_frame, compressed_pages_are_limited)
+{
+	struct wire_frame f = {.type = WIRE_FRAME_ZSTD,
+			       .runs = 1,
+			       .block = 1,
+			       .size = row->size,
+			       .run = {{0, row->pages}}};
+	uint8_t buf[WIRE_FRAME_SIZE];
+	struct errtext err = {0};
+
+	wire_frame_encode(&f, buf);
+	cr_assert_eq(wire_frame_decode(buf, &map, &f, &err), -EPROTO);
+	cr_assert(strstr(err.text, row->says), "%s", err.text);
 }
 
 Test(wire_frame, payload_is_limited)
