@@ -16,6 +16,7 @@ static void take_settings(const struct settings *s, struct outgoing_options *o)
 	o->progress_s = (uint32_t)settings_number(s, SETTING_PROGRESS_TIMEOUT);
 	o->disruption = settings_bool(s, SETTING_ALLOW_WORKLOAD_DISRUPTION);
 	o->auto_converge = settings_bool(s, SETTING_ALLOW_AUTO_CONVERGE);
+	o->compression = settings_compression(s);
 	o->keep_private = settings_bool(s, SETTING_KEEP_PRIVATE);
 	o->max_outbound = (uint32_t)settings_number(s, SETTING_MAX_OUTBOUND);
 	o->post_copy_now = s->post_copy_now;

@@ -38,6 +38,7 @@ static json_object *value_to_json(const struct settings *s, enum setting which)
 	switch (setting_row(which)->type) {
 	case SETTING_BOOL:
 		return json_object_new_boolean(settings_bool(s, which));
+	case SETTING_CODEC:
 	case SETTING_TEXT:
 	case SETTING_PATH:
 		return json_object_new_string(settings_text(s, which));

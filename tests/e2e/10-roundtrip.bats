@@ -121,6 +121,39 @@ unplugged_blocks() {
 	"$TESTBED" destroy numa
 }
 
+# is_compressed METHOD: what crossed the wire is less than half of the pages sent.
+is_compressed() {
+	echo "$(field wire_bytes) bytes for $(field pages_sent) pages, $(field pages_compressed) of them compressed" >&3
+	[ "$(field compression)" = "$1" ]
+	jq -e '.pages_compressed > .pages_sent / 2 and .bytes_uncompressed == .pages_compressed * 4096 and
+		.bytes_compressed < .bytes_uncompressed / 3 and .wire_bytes < .pages_sent * 4096 / 2' \
+		<<<"$(grep '"event":"result"' "$TX_LOG")"
+}
+
+@test "memory that can be compressed is: zstd by TLS, at a higher level without, under a cap" {
+	guest text --memory 512 --fill 192 --period 4 --dirty 32 --rate 20 --repeat 16
+	cross a text --compression zstd --verify
+	is_compressed zstd:1
+	local WAY=("${PLAIN[@]}")
+	cross b text --compression zstd:3 --streams 1 --verify
+	is_compressed zstd:3
+	cross a text --compression zstd --bandwidth 64Mi --verify
+	is_compressed zstd:1
+	cross b text
+	[ "$(field compression) $(field pages_compressed)" = "none 0" ]
+	"$TESTBED" wait-verified text 60
+	"$TESTBED" destroy text
+}
+
+@test "private memory, and memory that cannot be compressed" {
+	guest noise --memory 512 --fill 64 --period 3 --dirty 32 --rate 20 --private
+	cross a noise --compression zstd --keep-private --verify
+	[ "$(field compression)" = zstd:1 ]
+	(($(field wire_bytes) > $(field pages_sent) * 4096 / 2))
+	"$TESTBED" wait-verified noise 60
+	"$TESTBED" destroy noise
+}
+
 @test "one stream and eight" {
 	guest streams --memory 512 --fill 64 --period 3 --dirty 32 --rate 20
 	cross a streams --streams 1 --verify

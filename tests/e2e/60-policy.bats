@@ -75,6 +75,7 @@ refused() {
 	shows maxDowntimeMs 300 default
 	shows parallelOutboundMigrationsPerNode 2 default
 	shows parallelInboundMigrationsPerNode 2 default
+	shows compression none default
 	shows keepPrivateMemory false default
 	shows network - default
 	shows disableTLS false default
@@ -90,6 +91,20 @@ refused() {
 	shows progressTimeout 20 "config config.yaml"
 	shows completionTimeoutPerGiB 150 default
 	grep -qx "Policy gold matches, the best of 1." <<<"$output"
+}
+
+@test "compression: by configuration, policy and option" {
+	config "compression: zstd"
+	policy gold "" "" "compression: zstd:3" >policy.yaml
+	tells --config config.yaml
+	shows compression zstd "config config.yaml"
+	tells --config config.yaml --policy policy.yaml
+	shows compression zstd:3 "policy gold"
+	tells --json --config config.yaml --policy policy.yaml --compression zstd:5
+	[ "$(jq -c '.settings[] | select(.name == "compression")' <<<"$output")" = \
+		'{"name":"compression","value":"zstd:5","given":"zstd:5","origin":"option --compression"}' ]
+	config "compression: gzip"
+	refused "config.yaml:1: compression: 'gzip'" "zstd:LEVEL" -- --config config.yaml
 }
 
 @test "the objects that KubeVirt's users have" {
@@ -168,7 +183,7 @@ refused() {
 	tells --json --policy policy.yaml --bandwidth 64Mi
 	[ "$(jq -r .policy <<<"$output")" = gold ]
 	[ "$(jq -r .policies <<<"$output")" = 1 ]
-	[ "$(jq '.settings | length' <<<"$output")" -eq 13 ]
+	[ "$(jq '.settings | length' <<<"$output")" -eq 14 ]
 	[ "$(jq -c '.settings[] | select(.name == "bandwidthPerMigration")' <<<"$output")" = \
 		'{"name":"bandwidthPerMigration","value":67108864,"given":"64Mi","origin":"option --bandwidth"}' ]
 	[ "$(jq -c '.settings[] | select(.name == "allowPostCopy").value' <<<"$output")" = false ]
@@ -187,6 +202,7 @@ refused() {
 	refused "--max-outbound: '0'" "from 1 to 1024" -- --max-outbound 0
 	refused "--post-copy: 'maybe'" "yes, no or now" -- --post-copy=maybe
 	refused "--auto-converge: '2'" "yes or no" -- --auto-converge=2
+	refused "--compression: 'zstd:20'" "zstd:LEVEL" -- --compression zstd:20
 	refused "--bind: 'a b'" "eth1" -- --bind "a b"
 	refused "--vmi-labels: 'tier'" "KEY=VALUE" -- --policy . --vmi-labels tier
 	refused "--namespace-labels: label a is given twice" -- --policy . --namespace-labels a=b,a=c

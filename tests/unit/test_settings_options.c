@@ -52,6 +52,8 @@ ParameterizedTestParameters(settings_options, accepted)
 		{"--bandwidth 64Mi --bandwidth 65536Ki", SETTING_BANDWIDTH, 64 << 20, "65536Ki",
 		 false},
 		{"--completion-timeout-per-gib=800", SETTING_COMPLETION_TIMEOUT, 800, "800", false},
+		{"--compression zstd:3 --compression=zstd:3", SETTING_COMPRESSION, 0, "zstd:3",
+		 false},
 		{"--progress-timeout 0", SETTING_PROGRESS_TIMEOUT, 0, "0", false},
 		{"--post-copy", SETTING_ALLOW_POST_COPY, 1, "yes", false},
 		{"--post-copy=no", SETTING_ALLOW_POST_COPY, 0, "no", false},
@@ -110,6 +112,9 @@ ParameterizedTestParameters(settings_options, refused)
 		{"--config a --config b", {"--config is given twice"}},
 		{"--policy a --policy b", {"--policy is given twice"}},
 		{"--vmi-labels a=b --vmi-labels c=d", {"--vmi-labels is given twice"}},
+		{"--compression lz4", {"--compression: 'lz4'", "zstd:LEVEL"}},
+		{"--compression=zstd:20", {"--compression: 'zstd:20'", "from 1 to 19"}},
+		{"--compression zstd --compression none", {"--compression is given twice"}},
 		{"--max-inbound 2", {"unrecognized option"}},
 	};
 

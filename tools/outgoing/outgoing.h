@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "compression.h"
 #include "errtext.h"
 #include "report.h"
 #include "socket.h"
@@ -26,10 +27,11 @@ struct outgoing_options {
 	bool post_copy_now;	       /* switch to post-copy after one round */
 	bool disruption;	       /* may stop the guest for as long as it takes */
 	bool auto_converge;	       /* may slow the guest's vCPUs */
-	bool keep_private;	       /* private memory stays so */
-	uint32_t max_outbound;	       /* migrations that may leave this host at once */
-	uint32_t queue_s;	       /* to wait for one's turn; 0: no limit */
-	uint32_t retries;	       /* further attempts after failures that may pass */
+	struct compression compression;
+	bool keep_private;     /* private memory stays so */
+	uint32_t max_outbound; /* migrations that may leave this host at once */
+	uint32_t queue_s;      /* to wait for one's turn; 0: no limit */
+	uint32_t retries;      /* further attempts after failures that may pass */
 	bool die_with_parent;
 	uint32_t connect_ms; /* to reach the receiver */
 	uint32_t silence_ms; /* peer counts as lost while the guest runs */

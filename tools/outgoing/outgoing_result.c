@@ -7,6 +7,7 @@
 #include <string.h>
 #include "outgoing_private.h"
 #include "outgoing_progress.h"
+#include "outgoing_round.h"
 
 enum exit_status outgoing_result_status(enum phase phase, bool for_operator)
 {
@@ -75,11 +76,14 @@ static void fill_pages(struct outgoing *o, struct report_result *r)
 {
 	struct source_stats stats = {0};
 
-	if (o->rounds.source)
+	if (o->rounds.source) {
 		o->world->source.stats(o->rounds.source, &stats);
+		r->compression = outgoing_round_compression(o);
+	}
 	r->pages_sent = stats.pages_sent;
 	r->pages_zero = stats.pages_zero;
 	r->pages_skipped = stats.pages_skipped;
+	r->compressed = stats.compressed;
 	r->direct_disks = o->guest.direct_disks > 0;
 	r->rounds_drained = o->disks.drained;
 	r->rounds_undrained = o->disks.undrained;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/userfaultfd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include "cleanup.h"
 #include "failure_point.h"
@@ -55,6 +56,25 @@ static void on_round_done(void *opaque, const struct source_round *round)
 	mailbox_post(o->mail.box, &mail);
 }
 
+struct compression outgoing_round_compression(const struct outgoing *o)
+{
+	if (o->peer.features & WIRE_FEATURE_ZSTD)
+		return o->opt->compression;
+	return (struct compression){.kind = COMPRESSION_NONE};
+}
+
+static void tell_of_old_peer(struct outgoing *o)
+{
+	char text[512];
+
+	if (outgoing_round_compression(o).kind == o->opt->compression.kind)
+		return;
+	snprintf(text, sizeof(text),
+		 "the dray on %.300s is too old for compression: pages go as they are",
+		 o->opt->destination);
+	report_event(o->report, "warning", o->phase, text);
+}
+
 int outgoing_round_attach(struct outgoing *o)
 {
 	const unsigned long long features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED |
@@ -62,6 +82,7 @@ int outgoing_round_attach(struct outgoing *o)
 	struct source_options options = {.ram = &o->guest.ram,
 					 .streams = o->rounds.streams,
 					 .stream_count = o->opt->streams,
+					 .compression = outgoing_round_compression(o),
 					 .quiesce = o->guest.direct_disks ? outgoing_disks_quiesce
 									  : NULL,
 					 .round_done = on_round_done,
@@ -69,6 +90,7 @@ int outgoing_round_attach(struct outgoing *o)
 	int uffd = -1;
 	int ret = outgoing_disks_new(o);
 
+	tell_of_old_peer(o);
 	if (ret == 0)
 		ret = o->world->borrow_userfaultfd(o->guest.qemu, features, false, &uffd, NULL,
 						   &o->err);

@@ -32,6 +32,8 @@ struct outgoing_rounds {
 
 /* Connect the RAM streams. */
 int outgoing_round_open_streams(struct outgoing *o);
+/* What pages are compressed by: nothing where the destination does not know it. */
+struct compression outgoing_round_compression(const struct outgoing *o);
 /* Begin to track what the guest writes. */
 int outgoing_round_attach(struct outgoing *o);
 

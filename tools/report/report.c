@@ -230,6 +230,21 @@ static void put_stop(json_object *o, const struct report_result *x)
 	json_object_object_add(o, "stop", parts);
 }
 
+static uint64_t uncompressed(const struct compressor_stats *c)
+{
+	return c->pages * RAM_PAGE_SIZE;
+}
+
+static void put_compression(json_object *o, const struct report_result *x)
+{
+	char text[COMPRESSION_TEXT_SIZE];
+
+	json_put_text(o, "compression", compression_text(&x->compression, text));
+	json_put_number(o, "pages_compressed", x->compressed.pages);
+	json_put_number(o, "bytes_uncompressed", uncompressed(&x->compressed));
+	json_put_number(o, "bytes_compressed", x->compressed.bytes);
+}
+
 json_object *report_result_json(const struct report_result *x)
 {
 	json_object *o = begin_json("result");
@@ -253,7 +268,7 @@ json_object *report_result_json(const struct report_result *x)
 	if (x->direct_disks)
 		put_disks(o, x);
 	json_put_number(o, "streams", x->streams);
-	json_put_text(o, "compression", "none");
+	put_compression(o, x);
 	json_object_object_add(o, "tls", json_object_new_boolean(x->tls));
 	put_post_copy(o, &x->post_copy);
 	json_put_text(o, "guest_on", x->guest_on);
@@ -287,6 +302,17 @@ static void print_post_copy(const struct wire_complete *x)
 	       x->fault_max_us, x->pages_fault, x->pages_push, x->pages_prefetch);
 }
 
+static void print_compression(const struct report_result *x)
+{
+	char method[COMPRESSION_TEXT_SIZE], from[32], to[32];
+
+	if (x->compressed.pages == 0)
+		return;
+	printf("  %-9s %" PRIu64 " pages, %s became %s\n",
+	       compression_text(&x->compression, method), x->compressed.pages,
+	       size_text(uncompressed(&x->compressed), from), size_text(x->compressed.bytes, to));
+}
+
 static void print_summary(const struct report_result *x)
 {
 	char wire[32], ram[32];
@@ -301,6 +327,7 @@ static void print_summary(const struct report_result *x)
 	printf("  pages     %" PRIu64 " sent, %" PRIu64 " zero or holes, %" PRIu64
 	       " written but unchanged\n",
 	       x->pages_sent, x->pages_zero, x->pages_skipped);
+	print_compression(x);
 	if (x->post_copy.duration_us)
 		print_post_copy(&x->post_copy);
 	if (x->verified[0])

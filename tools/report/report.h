@@ -8,6 +8,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "compressor.h"
 #include "errtext.h"
 #include "phase.h"
 #include "proof.h"
@@ -44,6 +45,8 @@ struct report_result {
 	bool direct_disks; /* then: */
 	uint64_t rounds_drained, rounds_undrained, pages_resent;
 	unsigned int streams;
+	struct compression compression;
+	struct compressor_stats compressed; /* of pages_sent */
 	bool tls;
 	const char *guest_on;		/* source, destination, none, unknown */
 	const char *host;		/* the other one, as given */

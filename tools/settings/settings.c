@@ -38,6 +38,8 @@ static const struct setting_row rows[] = {
 				  SETTING_NUMBER, 1, MIGRATIONS_MAX, "migrations", "2", false},
 	[SETTING_MAX_INBOUND] = {"parallelInboundMigrationsPerNode", "max-inbound", SETTING_NUMBER,
 				 1, MIGRATIONS_MAX, "migrations", "2", false},
+	[SETTING_COMPRESSION] = {"compression", "compression", SETTING_CODEC, 0, 0, NULL, "none",
+				 true},
 	[SETTING_KEEP_PRIVATE] = {"keepPrivateMemory", "keep-private", SETTING_BOOL, 0, 1, NULL,
 				  "false", false},
 	[SETTING_NETWORK] = {"network", "bind", SETTING_TEXT, 0, 0, NULL, "", false},
@@ -113,6 +115,17 @@ static int parse_number(const struct setting_row *row, const char *text, uint64_
 	return 0;
 }
 
+static int check_codec(const char *text, const char *place, struct errtext *err)
+{
+	struct compression how;
+
+	if (compression_parse(text, &how) == 0)
+		return 0;
+	return errtext_set(err, -EINVAL,
+			   "%s: '%s': none, zstd or zstd:LEVEL is needed, LEVEL from 1 to %d",
+			   place, text, COMPRESSION_LEVEL_MAX);
+}
+
 /* An address or interface never has blanks; control characters would spoil a message. */
 static int check_text(const char *text, const char *place, struct errtext *err)
 {
@@ -156,6 +169,8 @@ static int parse_value(const struct setting_row *row, const char *text, uint64_t
 					   text);
 		*n = yes;
 		return 0;
+	case SETTING_CODEC:
+		return check_codec(text, place, err);
 	case SETTING_TEXT:
 		return check_text(text, place, err);
 	case SETTING_PATH:
@@ -246,6 +261,14 @@ uint64_t settings_number(const struct settings *s, enum setting which)
 bool settings_bool(const struct settings *s, enum setting which)
 {
 	return s->value[which].number != 0;
+}
+
+struct compression settings_compression(const struct settings *s)
+{
+	struct compression how;
+
+	(void)compression_parse(s->value[SETTING_COMPRESSION].text, &how); /* it was checked */
+	return how;
 }
 
 const char *settings_text(const struct settings *s, enum setting which)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "compression.h"
 #include "errtext.h"
 
 enum setting {
@@ -24,6 +25,7 @@ enum setting {
 	SETTING_MAX_DOWNTIME, /* milliseconds */
 	SETTING_MAX_OUTBOUND, /* migrations at once on this host */
 	SETTING_MAX_INBOUND,
+	SETTING_COMPRESSION,  /* compression.h */
 	SETTING_KEEP_PRIVATE, /* private memory is not made ready for the next move */
 	SETTING_NETWORK,      /* address or interface; "": the route decides */
 	SETTING_DISABLE_TLS,
@@ -31,7 +33,14 @@ enum setting {
 	SETTING_COUNT
 };
 
-enum setting_type { SETTING_QUANTITY, SETTING_NUMBER, SETTING_BOOL, SETTING_TEXT, SETTING_PATH };
+enum setting_type {
+	SETTING_QUANTITY,
+	SETTING_NUMBER,
+	SETTING_BOOL,
+	SETTING_CODEC,
+	SETTING_TEXT,
+	SETTING_PATH
+};
 
 struct setting_row {
 	const char *key;    /* in files */
@@ -84,6 +93,7 @@ void settings_merge(struct settings *s, const struct settings *from);
 
 uint64_t settings_number(const struct settings *s, enum setting which);
 bool settings_bool(const struct settings *s, enum setting which);
+struct compression settings_compression(const struct settings *s);
 /* As given; lives as long as s. */
 const char *settings_text(const struct settings *s, enum setting which);
 

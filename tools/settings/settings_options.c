@@ -40,6 +40,8 @@ static const struct argp_option options[] = {
 	 "Stop the guest for so long at most (300)", 3},
 	{"max-outbound", OPT_SETTING + SETTING_MAX_OUTBOUND, "N", 0,
 	 "Migrations that may leave this host at once (2)", 3},
+	{"compression", OPT_SETTING + SETTING_COMPRESSION, "none|zstd[:LEVEL]", 0,
+	 "Compress guest memory on its way; LEVEL from 1, fast, to 19 (none)", 3},
 	{"keep-private", OPT_SETTING + SETTING_KEEP_PRIVATE, "yes|no", OPTION_ARG_OPTIONAL,
 	 "Memory that is private to QEMU stays so, and is not put into shared files there (no)", 3},
 	{"bind", OPT_SETTING + SETTING_NETWORK, "ADDRESS|INTERFACE", 0,
@@ -78,7 +80,9 @@ static int take_text(const char **to, const char *option, const char *arg, struc
 
 static bool same_value(const struct settings *a, const struct settings *b, enum setting which)
 {
-	if (setting_row(which)->type == SETTING_TEXT || setting_row(which)->type == SETTING_PATH)
+	enum setting_type type = setting_row(which)->type;
+
+	if (type == SETTING_CODEC || type == SETTING_TEXT || type == SETTING_PATH)
 		return strcmp(settings_text(a, which), settings_text(b, which)) == 0;
 	return settings_number(a, which) == settings_number(b, which) &&
 	       (which != SETTING_ALLOW_POST_COPY || a->post_copy_now == b->post_copy_now);
