@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two clocks, in microseconds: monotonic for intervals, realtime for what crosses hosts.
+// The two clocks, in microseconds, or nanoseconds for what is short: monotonic for intervals, realtime for what crosses hosts.
 #pragma once
 
 #include <pthread.h>
@@ -17,6 +17,14 @@ static inline uint64_t clock_us(clockid_t id)
 static inline uint64_t clock_monotonic_us(void)
 {
 	return clock_us(CLOCK_MONOTONIC);
+}
+
+static inline uint64_t clock_monotonic_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
 static inline uint64_t clock_realtime_us(void)

@@ -25,6 +25,9 @@ int compression_parse(const char *text, struct compression *how)
 	*how = (struct compression){.kind = COMPRESSION_NONE};
 	if (strcmp(text, "none") == 0)
 		return 0;
+	*how = (struct compression){.kind = COMPRESSION_AUTO};
+	if (strcmp(text, "auto") == 0)
+		return 0;
 	*how = (struct compression){.kind = COMPRESSION_ZSTD, .level = ZSTD_LEVEL_USUAL};
 	if (strcmp(text, ZSTD) == 0)
 		return 0;
@@ -38,6 +41,7 @@ char *compression_text(const struct compression *how, char text[COMPRESSION_TEXT
 	if (how->kind == COMPRESSION_ZSTD)
 		snprintf(text, COMPRESSION_TEXT_SIZE, ZSTD ":%d", how->level);
 	else
-		snprintf(text, COMPRESSION_TEXT_SIZE, "none");
+		snprintf(text, COMPRESSION_TEXT_SIZE, "%s",
+			 how->kind == COMPRESSION_AUTO ? "auto" : "none");
 	return text;
 }

@@ -7,6 +7,7 @@
 enum compression_kind {
 	COMPRESSION_NONE,
 	COMPRESSION_ZSTD, /* every batch, at one level */
+	COMPRESSION_AUTO, /* by zstd, where it pays, at the level that pays most */
 };
 
 #define COMPRESSION_LEVEL_MAX 19
@@ -14,10 +15,10 @@ enum compression_kind {
 
 struct compression {
 	enum compression_kind kind;
-	int level; /* zstd's, 1..COMPRESSION_LEVEL_MAX */
+	int level; /* of COMPRESSION_ZSTD, 1..COMPRESSION_LEVEL_MAX */
 };
 
-/* "none", "zstd" or "zstd:LEVEL". 0, or -EINVAL. */
+/* "auto", "none", "zstd" or "zstd:LEVEL". 0, or -EINVAL. */
 int compression_parse(const char *text, struct compression *how);
 /* The same back, the level always named. Returns text. */
 char *compression_text(const struct compression *how, char text[COMPRESSION_TEXT_SIZE]);

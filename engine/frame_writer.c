@@ -20,7 +20,7 @@ struct frame_writer {
 	uint16_t flags;
 	struct wire_frame frame;	  /* being filled; runs == 0: empty */
 	bool copied;			  /* its pages' content is in copies */
-	bool compressed;		  /* it shall be compressed, if that is worth it */
+	uint32_t compress_max;		  /* so many pages are to be compressed; 0: not at all */
 	uint32_t pages;			  /* in it */
 	uint8_t head[2][WIRE_FRAME_SIZE]; /* alternate: see byte_stream_ops.send */
 	unsigned int head_next;
@@ -165,9 +165,37 @@ static int fill_body(struct frame_writer *w, struct iovec *iov, struct errtext *
 {
 	int n = 0;
 
-	if (w->compressed && w->pages <= WIRE_ZSTD_PAGES_MAX)
+	if (w->compress_max && w->pages <= WIRE_ZSTD_PAGES_MAX)
 		n = compress(w, iov, err);
 	return n ? n : (int)gather(w, iov);
+}
+
+/* To the stream, which may make us wait. n: of buffers behind the head. */
+static int hand_over(struct frame_writer *w, const struct iovec *iov, unsigned int n)
+{
+	uint64_t wire = 0;
+	int ret;
+
+	if (!w->compressor)
+		return w->stream->ops->send(w->stream, iov, 1 + n);
+	for (unsigned int i = 1; i <= n; i++)
+		wire += iov[i].iov_len;
+	compressor_send_begins(w->compressor);
+	ret = w->stream->ops->send(w->stream, iov, 1 + n);
+	compressor_send_ends(w->compressor, n ? (uint64_t)w->pages << RAM_PAGE_SHIFT : 0, wire);
+	return ret;
+}
+
+static int wait_for_stream(struct frame_writer *w)
+{
+	int ret;
+
+	if (!w->compressor)
+		return w->stream->ops->drain(w->stream);
+	compressor_send_begins(w->compressor);
+	ret = w->stream->ops->drain(w->stream);
+	compressor_send_ends(w->compressor, 0, 0);
+	return ret;
 }
 
 static int send_frame(struct frame_writer *w, struct errtext *err)
@@ -180,10 +208,9 @@ static int send_frame(struct frame_writer *w, struct errtext *err)
 		return n;
 	wire_frame_encode(&w->frame, head);
 	iov[0] = (struct iovec){head, WIRE_FRAME_SIZE};
-	ret = w->stream->ops->send(w->stream, iov, 1 + (unsigned int)n);
+	ret = hand_over(w, iov, (unsigned int)n);
 	w->frame.runs = 0;
 	w->pages = 0;
-	w->compressed = false;
 	return ret < 0 ? stream_failed(w, ret, err) : 0;
 }
 
@@ -210,7 +237,7 @@ static bool must_flush(const struct frame_writer *w, enum wire_frame_type type, 
 	if (w->frame.type != type || w->frame.block != block || w->copied != copied)
 		return true;
 	if (type == WIRE_FRAME_PAGES &&
-	    w->pages + count > (w->compressed ? WIRE_ZSTD_PAGES_MAX : w->pages_max))
+	    w->pages + count > (w->compress_max ? w->compress_max : w->pages_max))
 		return true;
 	return w->frame.runs == WIRE_FRAME_RUNS_MAX && fits_last_run(w, first, count) < count;
 }
@@ -241,7 +268,9 @@ static int add(struct frame_writer *w, enum wire_frame_type type, unsigned int b
 				return ret;
 		}
 		if (w->frame.runs == 0)
-			w->compressed = type == WIRE_FRAME_PAGES && w->compressor;
+			w->compress_max = type == WIRE_FRAME_PAGES && w->compressor
+						  ? compressor_next(w->compressor)
+						  : 0;
 		w->frame.type = type;
 		w->frame.block = (uint16_t)block;
 		w->frame.flags = w->flags;
@@ -289,7 +318,7 @@ int frame_writer_drain(struct frame_writer *w, struct errtext *err)
 	int ret = w->frame.runs ? send_frame(w, err) : 0;
 
 	if (ret == 0) {
-		ret = w->stream->ops->drain(w->stream);
+		ret = wait_for_stream(w);
 		if (ret < 0)
 			return stream_failed(w, ret, err);
 	}

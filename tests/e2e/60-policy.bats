@@ -100,6 +100,8 @@ refused() {
 	shows compression zstd "config config.yaml"
 	tells --config config.yaml --policy policy.yaml
 	shows compression zstd:3 "policy gold"
+	tells --compression auto
+	shows compression auto "option --compression"
 	tells --json --config config.yaml --policy policy.yaml --compression zstd:5
 	[ "$(jq -c '.settings[] | select(.name == "compression")' <<<"$output")" = \
 		'{"name":"compression","value":"zstd:5","given":"zstd:5","origin":"option --compression"}' ]

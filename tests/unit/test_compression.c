@@ -16,6 +16,7 @@ ParameterizedTestParameters(compression, texts)
 {
 	static struct choice rows[] = {
 		{"none", {COMPRESSION_NONE, 0}, "none"},
+		{"auto", {COMPRESSION_AUTO, 0}, "auto"},
 		{"zstd", {COMPRESSION_ZSTD, 1}, "zstd:1"},
 		{"zstd:1", {COMPRESSION_ZSTD, 1}, "zstd:1"},
 		{"zstd:03", {COMPRESSION_ZSTD, 3}, "zstd:3"},

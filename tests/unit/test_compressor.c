@@ -39,6 +39,7 @@ static void fill(struct fixture *f, uint32_t pages, uint64_t seed)
 
 static size_t run(struct fixture *f, uint32_t pages, const uint8_t **out)
 {
+	cr_assert_eq(compressor_next(f->compressor), WIRE_ZSTD_PAGES_MAX);
 	return compressor_run(f->compressor, compressor_room(f->compressor), pages, out);
 }
 
@@ -132,5 +133,46 @@ Test(compressor, the_frame_has_a_size_and_a_checksum)
 	cr_assert_arr_eq(out, magic, sizeof(magic));
 	cr_assert(out[4] & 4, "a checksum");
 	cr_assert(out[4] >> 6, "four bytes of size");
+	teardown(&f);
+}
+
+Test(compressor, by_itself_it_begins_without)
+{
+	const struct compression how = {.kind = COMPRESSION_AUTO};
+	struct compressor *c;
+
+	cr_assert_eq(compressor_new(&how, &c), 0);
+	cr_assert_eq(compressor_next(c), 0);
+	compressor_send_begins(c);
+	compressor_send_ends(c, 1 << 20, 1 << 20);
+	cr_assert_eq(compressor_next(c), 0);
+	compressor_destroy(c);
+}
+
+/* The stream takes its time: more than a window's at once. */
+Test(compressor, by_itself_it_tries_where_the_stream_makes_it_wait)
+{
+	const struct compression how = {.kind = COMPRESSION_AUTO};
+	const uint8_t *out = NULL;
+	struct fixture f;
+	uint32_t pages = 0;
+	size_t n = 0;
+
+	setup(&f, 1);
+	compressor_destroy(f.compressor);
+	cr_assert_eq(compressor_new(&how, &f.compressor), 0);
+	for (unsigned int i = 0; i < 16 && n == 0; i++) {
+		compressor_send_begins(f.compressor);
+		usleep(30000);
+		compressor_send_ends(f.compressor, 1 << 20, 1 << 20);
+		pages = compressor_next(f.compressor);
+		if (pages) {
+			fill(&f, pages, 7);
+			n = compressor_run(f.compressor, compressor_room(f.compressor), pages,
+					   &out);
+		}
+	}
+	cr_assert_gt(n, 0);
+	expect_same(&f, out, n, pages, 7);
 	teardown(&f);
 }

@@ -221,6 +221,47 @@ Test(outgoing, an_older_destination)
 	world_teardown();
 }
 
+/* ---- compression ---- */
+
+static void compressing(struct outgoing_options *o)
+{
+	o->compression = (struct compression){COMPRESSION_ZSTD, 3};
+}
+
+Test(outgoing, compresses_if_that_is_wanted_and_known_there)
+{
+	world_setup();
+	world.features = WIRE_FEATURE_ZSTD;
+	world.stats.compressed = (struct compressor_stats){.pages = 5, .bytes = 700};
+	cr_expect_eq(go(compressing), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_eq(world.source.compression.kind, COMPRESSION_ZSTD);
+	cr_expect_eq(world.source.compression.level, 3);
+	cr_expect_eq(world.result.compression.kind, COMPRESSION_ZSTD);
+	cr_expect_eq(world.result.compressed.pages, 5);
+	cr_expect_eq(world.result.compressed.bytes, 700);
+	cr_expect_not(world_said("too old for compression"), "%s", world.said);
+	world_teardown();
+	world_setup();
+	world.features = WIRE_FEATURE_ZSTD;
+	cr_expect_eq(go(plainly), EXIT_COMPLETED);
+	cr_expect_eq(world.source.compression.kind, COMPRESSION_NONE);
+	cr_expect_eq(world.result.compression.kind, COMPRESSION_NONE);
+	world_teardown();
+}
+
+Test(outgoing, never_compresses_for_an_older_destination)
+{
+	world_setup();
+	world.features = WIRE_FEATURE_BACKING;
+	cr_expect_eq(go(compressing), EXIT_COMPLETED);
+	world_judge(EXIT_COMPLETED);
+	cr_expect_eq(world.source.compression.kind, COMPRESSION_NONE);
+	cr_expect_eq(world.result.compression.kind, COMPRESSION_NONE);
+	cr_expect(world_said("too old for compression"), "%s", world.said);
+	world_teardown();
+}
+
 Test(outgoing, a_stream_that_cannot_be_strained_ends_it)
 {
 	world_setup();

@@ -69,14 +69,18 @@ static void await_writes(struct guest *g, unsigned int more)
 
 struct shape {
 	unsigned int streams, blocks;
-	bool quiesce, private, compressed;
+	bool quiesce, private;
+	enum compression_kind compression;
 };
 
 static struct shape shapes[] = {
-	{1, 1, false, false},	    {3, 1, false, false},      {1, 2, false, false},
-	{3, 2, false, false},	    {1, 2, true, false},       {3, 2, true, false},
-	{1, 1, false, true},	    {3, 2, false, true},       {3, 2, true, true},
-	{3, 2, false, false, true}, {3, 2, true, false, true}, {3, 2, true, true, true},
+	{1, 1, false, false, COMPRESSION_NONE}, {3, 1, false, false, COMPRESSION_NONE},
+	{1, 2, false, false, COMPRESSION_NONE}, {3, 2, false, false, COMPRESSION_NONE},
+	{1, 2, true, false, COMPRESSION_NONE},	{3, 2, true, false, COMPRESSION_NONE},
+	{1, 1, false, true, COMPRESSION_NONE},	{3, 2, false, true, COMPRESSION_NONE},
+	{3, 2, true, true, COMPRESSION_NONE},	{3, 2, false, false, COMPRESSION_ZSTD},
+	{3, 2, true, false, COMPRESSION_ZSTD},	{3, 2, true, true, COMPRESSION_ZSTD},
+	{3, 2, true, false, COMPRESSION_AUTO},
 };
 
 ParameterizedTestParameters(source, all_is_equal_however_much_is_written)
@@ -88,11 +92,10 @@ ParameterizedTest(struct shape *shape, source, all_is_equal_however_much_is_writ
 {
 	static const char *const names[] = {"pc.ram", "dimm1"};
 	struct migration m;
-	struct guest g = {.ram = &m.from, .text = shape->compressed};
+	struct guest g = {.ram = &m.from, .text = shape->compression != COMPRESSION_NONE};
 
 	migration_init(&m, shape->streams);
-	if (shape->compressed)
-		m.compression = (struct compression){COMPRESSION_ZSTD, 1};
+	m.compression = (struct compression){shape->compression, 1};
 	for (unsigned int i = 0; i < shape->blocks; i++)
 		if (shape->private)
 			migration_add_private(&m, names[i], (i + 1) * GUEST_ODD_SIZE);

@@ -122,7 +122,7 @@ static int check_codec(const char *text, const char *place, struct errtext *err)
 	if (compression_parse(text, &how) == 0)
 		return 0;
 	return errtext_set(err, -EINVAL,
-			   "%s: '%s': none, zstd or zstd:LEVEL is needed, LEVEL from 1 to %d",
+			   "%s: '%s': auto, none, zstd or zstd:LEVEL is needed, LEVEL from 1 to %d",
 			   place, text, COMPRESSION_LEVEL_MAX);
 }
 
