@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the engine adds to a stream of memory, with both ends on this machine, in two processes.
 //
-// bench-engine TLS_DIR [huge|small [DATA_MIB [ZERO_MIB [TIMES]]]]     huge 1024 0 3
+// bench-engine TLS_DIR [huge|small [DATA_MIB [ZERO_MIB [TIMES [REPEAT]]]]]     huge 1024 0 3 1
 //
-// A guest's RAM of DATA_MIB MiB that cannot be compressed and ZERO_MIB MiB of zeroes is moved by
-// the source's first round over two connections of loopback, plain and by TLS, into memory that was
-// preallocated (huge pages) or not (small ones); and before that, as the ceiling, the same bytes by
-// the same streams with nothing to do. A line for each: GB/s of the data, and the CPU's seconds per
-// GB of both processes together, which other load on the machine disturbs less. Without a guest, so
-// that nothing else is measured. TLS_DIR: certificates of 127.0.0.1 (dray-pki).
+// A guest's RAM of DATA_MIB MiB, whose words stand there REPEAT times each, so that data can be
+// compressed or not, and ZERO_MIB MiB of zeroes is moved by the source's first round over two
+// connections of loopback, plain and by TLS, into memory that was preallocated (huge pages) or not
+// (small ones): as it is, with compression by itself, and always compressed; and before that, as
+// the ceiling, the same bytes by the same streams with nothing to do. A line for each: GB/s of the
+// data, and the CPU's seconds per GB of both processes together, which other load on the machine
+// disturbs less. Without a guest, so that nothing else is measured. TLS_DIR: certificates of
+// 127.0.0.1 (dray-pki).
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -39,6 +41,7 @@ static const struct socket_options options = {.congestion = SOCKET_CONGESTION};
 struct bench {
 	struct tls_credentials *credentials;
 	uint64_t data, zero; /* bytes */
+	uint64_t repeat;     /* of each word */
 	uint32_t page_size;
 	int listener;
 	uint16_t port;
@@ -96,15 +99,17 @@ static void ram_new(const struct bench *b, struct ram_map *ram)
 	check(ram_map_add(ram, &block, &err), &err);
 }
 
-static void fill(const struct ram_map *ram, uint64_t size)
+static void fill(const struct ram_map *ram, uint64_t size, uint64_t repeat)
 {
 	uint64_t *word = (uint64_t *)(uintptr_t)ram->blocks[0].qemu_addr, state = 1;
 
 	for (uint64_t i = 0; i < size / sizeof(*word); i++) {
+		word[i] = state;
+		if (i % repeat)
+			continue;
 		state ^= state << 13;
 		state ^= state >> 7;
 		state ^= state << 17;
-		word[i] = state;
 	}
 }
 
@@ -224,12 +229,14 @@ static void on_done(void *opaque, const struct source_round *round)
 	pthread_mutex_unlock(&e->lock);
 }
 
-static void send_round(const struct ram_map *ram, struct byte_stream **streams)
+static void send_round(const struct ram_map *ram, struct byte_stream **streams,
+		       struct compression compression)
 {
 	struct ending e = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false};
 	struct source_options from = {.ram = ram,
 				      .streams = streams,
 				      .stream_count = STREAMS,
+				      .compression = compression,
 				      .round_done = on_done,
 				      .opaque = &e};
 	struct source *source;
@@ -261,40 +268,44 @@ static struct byte_stream *connect_one(const struct bench *b, bool tls)
 	return stream;
 }
 
-static void move(const struct bench *b, const struct ram_map *ram, bool tls, bool engine,
-		 const char *what)
+static const struct run {
+	const char *what;
+	bool tls, engine;
+	struct compression compression;
+} runs[] = {{"bare", false, false, {COMPRESSION_NONE, 0}},
+	    {"bare, TLS", true, false, {COMPRESSION_NONE, 0}},
+	    {"engine", false, true, {COMPRESSION_NONE, 0}},
+	    {"engine, auto", false, true, {COMPRESSION_AUTO, 0}},
+	    {"engine, zstd", false, true, {COMPRESSION_ZSTD, 1}},
+	    {"engine, TLS", true, true, {COMPRESSION_NONE, 0}},
+	    {"auto, TLS", true, true, {COMPRESSION_AUTO, 0}},
+	    {"zstd, TLS", true, true, {COMPRESSION_ZSTD, 1}}};
+
+static void move(const struct bench *b, const struct ram_map *ram, const struct run *run)
 {
 	struct byte_stream *streams[STREAMS];
 	double used, theirs, gb = (double)b->data / 1e9;
 	uint64_t begun;
 
 	for (unsigned int i = 0; i < STREAMS; i++)
-		streams[i] = connect_one(b, tls);
+		streams[i] = connect_one(b, run->tls);
 	used = cpu_us();
 	begun = clock_monotonic_us();
-	if (engine)
-		send_round(ram, streams);
+	if (run->engine)
+		send_round(ram, streams, run->compression);
 	else
 		send_bytes(b, ram, streams);
 	used = cpu_us() - used;
 	for (unsigned int i = 0; i < STREAMS; i++)
 		streams[i]->ops->destroy(streams[i]); /* the end of the receiver's stream */
 	check(socket_read_full(b->told[0], &theirs, sizeof(theirs), TIMEOUT_MS), NULL);
-	printf("%-14s %5.2f GB/s  %5.3f CPU s/GB (source %5.3f, destination %5.3f)\n", what,
+	printf("%-14s %5.2f GB/s  %5.3f CPU s/GB (source %5.3f, destination %5.3f)\n", run->what,
 	       gb / (double)(clock_monotonic_us() - begun) * 1e6, (used + theirs) / 1e6 / gb,
 	       used / 1e6 / gb, theirs / 1e6 / gb);
 	fflush(stdout);
 }
 
 /* ---- both ---- */
-
-static const struct {
-	const char *what;
-	bool tls, engine;
-} runs[] = {{"bare", false, false},
-	    {"bare, TLS", true, false},
-	    {"engine", false, true},
-	    {"engine, TLS", true, true}};
 
 #define RUNS (sizeof(runs) / sizeof(*runs))
 
@@ -313,22 +324,22 @@ static void sender(const struct bench *b, int times)
 	struct ram_map ram = {0};
 
 	ram_new(b, &ram);
-	fill(&ram, b->data);
+	fill(&ram, b->data, b->repeat);
 	for (int i = 0; i < times; i++)
 		for (size_t j = 0; j < RUNS; j++)
-			move(b, &ram, runs[j].tls, runs[j].engine, runs[j].what);
+			move(b, &ram, &runs[j]);
 }
 
 int main(int argc, char **argv)
 {
-	struct bench b = {.data = 1024u << 20, .page_size = HUGE_SIZE};
+	struct bench b = {.data = 1024u << 20, .page_size = HUGE_SIZE, .repeat = 1};
 	int times = argc > 5 ? atoi(argv[5]) : 3;
 	struct errtext err = {0};
 	pid_t child;
 
 	if (argc < 2) {
 		fprintf(stderr, "usage: bench-engine TLS_DIR [huge|small [DATA_MIB [ZERO_MIB "
-				"[TIMES]]]]\n");
+				"[TIMES [REPEAT]]]]]\n");
 		return 1;
 	}
 	if (argc > 2 && strcmp(argv[2], "small") == 0)
@@ -337,6 +348,8 @@ int main(int argc, char **argv)
 		b.data = strtoull(argv[3], NULL, 10) << 20;
 	if (argc > 4)
 		b.zero = strtoull(argv[4], NULL, 10) << 20;
+	if (argc > 6 && strtoull(argv[6], NULL, 10))
+		b.repeat = strtoull(argv[6], NULL, 10);
 	ram_access_init();
 	check(tls_credentials_new(argv[1], &b.credentials, &err), &err);
 	check(socket_listen(&options, 0, &b.listener, &err), &err);
