@@ -178,15 +178,22 @@ static bool has_changed(uint64_t a, uint64_t b)
 	return 2 * a < b || 2 * b < a;
 }
 
+/* The next trial comes soon, and no later than it would have. */
+static void hasten(struct compression_plan *p, uint64_t now_ns)
+{
+	p->interval_ns = INTERVAL_FIRST_NS;
+	p->judged_cost = p->cost;
+	if (p->due_ns > now_ns + p->interval_ns)
+		p->due_ns = now_ns + p->interval_ns;
+}
+
 static void judge_current(struct compression_plan *p, uint64_t now_ns)
 {
 	uint64_t cost = cost_of(&p->w);
 
 	take_costs(p, p->cost ? (p->cost + cost) / 2 : cost);
-	if (p->judged_cost && has_changed(p->cost, p->judged_cost)) {
-		p->interval_ns = INTERVAL_FIRST_NS;
-		schedule(p, now_ns);
-	}
+	if (p->judged_cost && has_changed(p->cost, p->judged_cost))
+		hasten(p, now_ns);
 	if (now_ns >= p->due_ns)
 		begin_trial(p, now_ns);
 }

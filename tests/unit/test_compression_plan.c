@@ -206,6 +206,24 @@ Test(compression_plan, a_stream_begins_without)
 	cr_assert_eq(compression_plan_level(&p), 0);
 }
 
+/* A cost that is never the same twice is no reason not to try. */
+Test(compression_plan, a_network_that_changes_all_the_time)
+{
+	struct compression_sample s = {.bytes = 1 << 22, .wire = 1 << 22};
+	struct compression_plan p;
+	uint64_t now_ns = 0;
+
+	compression_plan_init(&p, 0);
+	p.due_ns = 1000000000;
+	for (unsigned int i = 0; i < 1000 && compression_plan_next(&p).level == 0; i++) {
+		s.send_ns = i % 2 ? 4000000 : 40000000;
+		now_ns += s.send_ns;
+		compression_plan_note(&p, &s, now_ns);
+	}
+	cr_assert_gt(compression_plan_next(&p).level, 0);
+	cr_assert_lt(now_ns, 1100000000);
+}
+
 Test(compression_plan, time_without_pages_decides_nothing)
 {
 	const struct compression_sample wait = {.send_ns = 1000000000};
