@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two clocks, in microseconds, or nanoseconds for what is short: monotonic for intervals, realtime for what crosses hosts.
+// The two clocks: monotonic for intervals, realtime for what crosses hosts. In microseconds.
 #pragma once
 
 #include <pthread.h>

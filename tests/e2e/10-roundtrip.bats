@@ -148,6 +148,17 @@ is_compressed() {
 	"$TESTBED" destroy text
 }
 
+@test "compressed into huge pages, and on the way to post-copy" {
+	guest text --memory 512 --fill 160 --period 4 --dirty 64 --rate 40 --repeat 16 --hugepages
+	cross a text --compression zstd --verify
+	is_compressed zstd:1
+	cross b text --compression zstd --post-copy=now --bandwidth 64Mi --verify
+	[ "$(field mode)" = PostCopy ]
+	(($(field pages_compressed) > 0))
+	"$TESTBED" wait-verified text 60
+	"$TESTBED" destroy text
+}
+
 @test "private memory, and memory that cannot be compressed" {
 	guest noise --memory 512 --fill 64 --period 3 --dirty 32 --rate 20 --private
 	cross a noise --compression zstd --keep-private --verify
