@@ -57,7 +57,7 @@ static const struct argp_option options[] = {
 	{"once", OPT_ONCE, NULL, 0, "Serve one migration, then exit with its status", 1},
 	{"config", OPT_CONFIG, "FILE", 0,
 	 "YAML or JSON; parallelInboundMigrationsPerNode, network, disableTLS and tlsDir count "
-	 "here",
+	 "here (" SETTINGS_FILE ", if there is one)",
 	 1},
 	{"max-inbound", OPT_MAX_INBOUND, "N", 0,
 	 "So many guests may come to this host at once, others wait (2)", 1},
@@ -212,11 +212,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static int resolve(struct arguments *a, struct errtext *err)
 {
 	struct settings settings, *s = &settings;
-	int ret = 0;
+	int ret;
 
 	settings_init(s);
-	if (a->config)
-		ret = settings_load(s, a->config, err);
+	ret = a->config ? settings_load(s, a->config, err)
+			: settings_load_usual(s, SETTINGS_FILE, err);
 	settings_merge(s, &a->options);
 	snprintf(a->server->socket.bind, sizeof(a->server->socket.bind), "%s",
 		 settings_text(s, SETTING_NETWORK));

@@ -244,6 +244,43 @@ Test(settings_layers, no_policy_matches)
 	cr_assert_eq(s.policies, 1);
 }
 
+Test(settings_layers, usual_file_without_config)
+{
+	char bare[] = "--max-downtime 200", config[] = "--config c";
+	struct settings_input in;
+	struct errtext err = {0};
+	struct settings s;
+
+	write_file("u", "maxDowntimeMs: 50\nprogressTimeout: 7\n");
+	cr_assert_eq(parse(&in, bare), 0);
+	cr_assert_str_eq(in.usual, SETTINGS_FILE);
+	in.usual = "u";
+	cr_assert_eq(settings_resolve(&in, &s, &err), 0, "%s", err.text);
+	expect(&s, SETTING_PROGRESS_TIMEOUT, 7, "config u");
+	expect(&s, SETTING_MAX_DOWNTIME, 200, "option --max-downtime");
+	cr_assert_eq(parse(&in, config), 0);
+	in.usual = "u";
+	cr_assert_eq(settings_resolve(&in, &s, &err), 0, "%s", err.text);
+	expect(&s, SETTING_PROGRESS_TIMEOUT, 1, "config c");
+	unlink("u");
+}
+
+Test(settings_layers, usual_file_may_be_missing_or_say_nothing)
+{
+	struct errtext err = {0};
+	struct settings s;
+
+	settings_init(&s);
+	cr_assert_eq(settings_load_usual(&s, "u", &err), 0, "%s", err.text);
+	write_file("u", "# maxDowntimeMs: 50\n\n");
+	cr_assert_eq(settings_load_usual(&s, "u", &err), 0, "%s", err.text);
+	expect(&s, SETTING_MAX_DOWNTIME, 300, "default");
+	write_file("u", "maxDowntime: 50\n");
+	cr_assert_eq(settings_load_usual(&s, "u", &err), -EINVAL);
+	cr_assert(strstr(err.text, "u:1"), "%s", err.text);
+	unlink("u");
+}
+
 struct layer_row {
 	char line[80];
 	int expected;

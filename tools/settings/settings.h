@@ -4,7 +4,8 @@
 //
 // Plain data, owned by the caller, no pointers inside; any thread, one at a time. Each field is a
 // row of one table: its key in configuration files and policies, its option, its type, range and
-// default. Layers are applied in order, later ones win: defaults, --config, policy, options.
+// default. Layers are applied in order, later ones win: defaults, --config or else SETTINGS_FILE,
+// policy, options.
 //
 // allowWorkloadDisruption follows allowPostCopy for as long as nobody sets it.
 #pragma once
@@ -14,6 +15,8 @@
 #include <stdint.h>
 #include "compression.h"
 #include "errtext.h"
+
+#define SETTINGS_FILE "/etc/dray/dray.yaml"
 
 enum setting {
 	SETTING_BANDWIDTH,	    /* bytes per second on the wire; 0: no limit */
@@ -103,6 +106,9 @@ const char *settings_text(const struct settings *s, enum setting which);
  * -EINVAL: the text; -EFBIG: more than 1 MiB; else why it could not be read. The error text names
  * file, line and key. s may hold a part of the values after an error. */
 int settings_load(struct settings *s, const char *path, struct errtext *err);
-/* The same from memory; name stands for the file in texts and origins. */
+/* The same for the file that holds without being named: none is no error, nor one that says
+ * nothing. */
+int settings_load_usual(struct settings *s, const char *path, struct errtext *err);
+/* The same as settings_load from memory; name stands for the file in texts and origins. */
 int settings_load_text(struct settings *s, const char *name, const char *text, size_t size,
 		       struct errtext *err);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "cleanup.h"
 
 #define KEYS_SIZE 512
@@ -253,14 +254,14 @@ static int find_mapping(const struct yaml *y, struct fy_node *root, struct fy_no
 			      : find_alone(y, root, map, err);
 }
 
-static int read_document(struct settings *s, struct yaml *y, struct errtext *err)
+static int read_document(struct settings *s, struct yaml *y, bool may_be_empty, struct errtext *err)
 {
 	char origin[SETTING_ORIGIN_SIZE];
 	struct settings_mapping m = {.origin = origin, .ignored = of_kubevirt};
 	struct fy_node *root, *map = NULL;
 	int ret = yaml_next(y, &root, err);
 
-	if (ret < 0)
+	if (ret < 0 || (may_be_empty && !root))
 		return ret;
 	if (!root || yaml_is_null(root))
 		return errtext_set(err, -EINVAL,
@@ -278,13 +279,19 @@ static int read_document(struct settings *s, struct yaml *y, struct errtext *err
 	return ret;
 }
 
-int settings_load_text(struct settings *s, const char *name, const char *text, size_t size,
-		       struct errtext *err)
+static int load_text(struct settings *s, const char *name, const char *text, size_t size,
+		     bool may_be_empty, struct errtext *err)
 {
 	_cleanup_(yaml_close) struct yaml y;
 	int ret = yaml_open(&y, name, text, size, err);
 
-	return ret < 0 ? ret : read_document(s, &y, err);
+	return ret < 0 ? ret : read_document(s, &y, may_be_empty, err);
+}
+
+int settings_load_text(struct settings *s, const char *name, const char *text, size_t size,
+		       struct errtext *err)
+{
+	return load_text(s, name, text, size, false, err);
 }
 
 int settings_load(struct settings *s, const char *path, struct errtext *err)
@@ -294,4 +301,16 @@ int settings_load(struct settings *s, const char *path, struct errtext *err)
 	int ret = yaml_read_file(path, &text, &size, err);
 
 	return ret < 0 ? ret : settings_load_text(s, path, text, size, err);
+}
+
+int settings_load_usual(struct settings *s, const char *path, struct errtext *err)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size;
+	int ret;
+
+	if (access(path, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	ret = yaml_read_file(path, &text, &size, err);
+	return ret < 0 ? ret : load_text(s, path, text, size, true, err);
 }

@@ -55,7 +55,9 @@ static const struct argp_option options[] = {
 	{"tls-dir", OPT_SETTING + SETTING_TLS_DIR, "DIR", 0,
 	 "This host's ca.crt, tls.crt and tls.key, and crl.pem if there is one (/etc/pki/dray)", 4},
 	{"config", OPT_CONFIG, "FILE", 0,
-	 "Settings, YAML or JSON, as in KubeVirt's liveMigrationConfig", 5},
+	 "Settings, YAML or JSON, as in KubeVirt's liveMigrationConfig (" SETTINGS_FILE
+	 ", if there is one)",
+	 5},
 	{"policy", OPT_POLICY, "FILE|DIR", 0,
 	 "MigrationPolicy objects; the best match overrides the configuration", 5},
 	{"vmi-labels", OPT_VMI_LABELS, "KEY=VALUE,...", 0, "The guest's labels, for --policy", 5},
@@ -137,8 +139,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct errtext err = {0};
 	int ret;
 
-	if (key == ARGP_KEY_INIT)
+	if (key == ARGP_KEY_INIT) {
 		settings_init(&in->options);
+		in->usual = SETTINGS_FILE;
+	}
 	if (key < OPT_CONFIG || key >= OPT_SETTING + SETTING_COUNT)
 		return ARGP_ERR_UNKNOWN;
 	ret = take(in, key, arg, &err);
@@ -182,6 +186,8 @@ int settings_resolve(const struct settings_input *in, struct settings *s, struct
 				   in->vmi_labels ? "vmi-labels" : "namespace-labels");
 	if (in->config)
 		ret = settings_load(s, in->config, err);
+	else if (in->usual)
+		ret = settings_load_usual(s, in->usual, err);
 	if (ret == 0 && in->policy)
 		ret = apply_policies(in, s, err);
 	if (ret == 0)

@@ -3,8 +3,9 @@
 //
 // An argp child: the parent puts &settings_argp among its children and, at ARGP_KEY_INIT, a zeroed
 // struct settings_input into state->child_inputs. After argp_parse, settings_resolve reads the
-// files and puts the layers together: defaults < --config < policy < options. All of settings but
-// parallelInboundMigrationsPerNode has an option here; that one is `receive`'s.
+// files and puts the layers together: defaults < --config, or else SETTINGS_FILE < policy <
+// options. All of settings but parallelInboundMigrationsPerNode has an option here; that one is
+// `receive`'s.
 #pragma once
 
 #include <argp.h>
@@ -14,7 +15,8 @@
 
 struct settings_input {
 	const char *config, *policy, *vmi_labels, *namespace_labels; /* in argv; NULL: not given */
-	struct settings options;				     /* those `set` were given */
+	const char *usual;	 /* the file that is read without config; NULL: none */
+	struct settings options; /* those `set` were given */
 };
 
 extern const struct argp settings_argp;
