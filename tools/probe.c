@@ -29,8 +29,12 @@
 #include "uring_stream.h"
 #include "wire.h"
 
-/* Debian's profile of libvirt's QEMUs reads what its administrator has added here. */
+/* libvirt's profile of its QEMUs, what its administrator has added, and where our packages put the
+ * rule: newer profiles read the whole directory, Debian 12's by a line in what was added. */
+#define APPARMOR_PROFILE "/etc/apparmor.d/abstractions/libvirt-qemu"
 #define APPARMOR_LOCAL "/etc/apparmor.d/local/abstractions/libvirt-qemu"
+#define APPARMOR_DIRECTORY "libvirt-qemu.d"
+#define APPARMOR_PACKAGED "/etc/apparmor.d/abstractions/" APPARMOR_DIRECTORY "/dray"
 
 static uint64_t userfaultfd_features(void)
 {
@@ -80,17 +84,29 @@ static void probe_kernel(json_object *o)
 		 sends && f & UFFD_FEATURE_MISSING_SHMEM && faults != KERNEL_FAULTS_NO);
 }
 
-/* Does it let QEMU make what dray asks it for? Whoever has given leave has named our directory. */
-static bool apparmor_lets(void)
+/* A line that says text, and is no comment; an older include begins like one. */
+static bool file_says(const char *path, const char *text)
 {
-	_cleanup_fclose_ FILE *f = fopen(APPARMOR_LOCAL, "re");
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
 
-	while (f && getline(&line, &size, f) > 0)
-		if (line[strspn(line, " \t")] != '#' && strstr(line, GUEST_DIR_ROOT))
+	while (f && getline(&line, &size, f) > 0) {
+		const char *begin = line + strspn(line, " \t");
+
+		if ((*begin != '#' || strncmp(begin, "#include", 8) == 0) && strstr(begin, text))
 			return true;
+	}
 	return false;
+}
+
+/* Does it let QEMU make what dray asks it for? Whoever has given leave has named our directory. */
+static bool apparmor_lets(void)
+{
+	return file_says(APPARMOR_LOCAL, GUEST_DIR_ROOT) ||
+	       (file_says(APPARMOR_PACKAGED, GUEST_DIR_ROOT) &&
+		(file_says(APPARMOR_PROFILE, APPARMOR_DIRECTORY) ||
+		 file_says(APPARMOR_LOCAL, APPARMOR_DIRECTORY)));
 }
 
 static void probe_confinement(json_object *o, struct host *host)
