@@ -24,6 +24,7 @@ die() {
 bench_build() {
 	local target
 	local -a targets=()
+	[[ -e $ROOT/CMakeLists.txt ]] || return 0 # installed, and built
 	for target in "$@"; do
 		[[ $target == dray && $DRAY != "$BUILD/dray" ]] || targets+=("$target")
 	done

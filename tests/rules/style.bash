@@ -13,8 +13,8 @@ check_shell() {
 	local list
 	local -a scripts cases
 	list=$(shell_files | sort) || return
-	mapfile -t scripts < <(grep -vE '^tests/(e2e|soak|matrix/.*bats$)' <<<"$list")
-	mapfile -t cases < <(grep -E '^tests/(e2e|soak|matrix/.*bats$)' <<<"$list")
+	mapfile -t scripts < <(grep -vE '^tests/(e2e|soak|package|matrix/.*bats$)' <<<"$list")
+	mapfile -t cases < <(grep -E '^tests/(e2e|soak|package|matrix/.*bats$)' <<<"$list")
 	shellcheck -x -e SC1091 "${scripts[@]}" &&
 		shellcheck -x -e SC1091,SC2030,SC2031,SC2034,SC2153 "${cases[@]}"
 }
