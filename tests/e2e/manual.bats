@@ -29,6 +29,7 @@ page() {
 	for name in $(commands); do
 		echo "command $name"
 		[ -s "$(page "dray-$name")" ]
+		grep -qx "\.Nm dray-$name" "$(page "dray-$name")" # whatis takes no name with a blank
 		grep -qx "\.It Cm $name" "$(page dray)"
 		grep -q "^\.Xr dray-$name 8" "$(page dray)"
 	done
