@@ -12,8 +12,9 @@
 
 #include <stdint.h>
 
-/* Measured of small guests on hosts that had nothing else to do; with many devices, or a daemon of
- * libvirt's that is busy, it is more. */
+/* An allowance: whole downtimes of small guests on idle hosts are 8 to 14 ms (README). Busy hosts,
+ * many devices or a busy libvirtd take more: on two cores with a load of 6, 4 to 124 ms were seen
+ * of one guest. */
 #define STOP_COST_GUEST_US 12000u
 
 struct stop_cost {
