@@ -17,6 +17,9 @@
 #include <string.h>
 #include "missing.h"
 
+/* A peer names the pages: so many wait for a flush, 1 MiB of them, and no more. */
+#define RANGES_MAX 65536u
+
 struct list {
 	struct iovec *ranges;
 	size_t count, room;
@@ -82,21 +85,6 @@ static int append(struct list *l, uintptr_t at, size_t len)
 	return 1;
 }
 
-int dropper_add(struct dropper *d, const struct ram_block *b, uint64_t first, uint64_t count,
-		struct errtext *err)
-{
-	uintptr_t at = b->qemu_addr + (first << RAM_PAGE_SHIFT);
-	int ret;
-
-	if (count == 0)
-		return 0;
-	pthread_mutex_lock(&d->lock);
-	ret = append(&d->pending, at, count << RAM_PAGE_SHIFT);
-	d->added += ret > 0;
-	pthread_mutex_unlock(&d->lock);
-	return ret < 0 ? errtext_set(err, ret, "out of memory") : 0;
-}
-
 static int protect_all(const struct dropper *d, const struct list *l, struct errtext *err)
 {
 	int ret = 0;
@@ -132,6 +120,33 @@ static void drop_pending(struct dropper *d)
 	pthread_cond_broadcast(&d->changed);
 }
 
+/* Under lock: one step nearer to nothing that is pending. */
+static void drop_or_wait(struct dropper *d)
+{
+	if (d->busy)
+		pthread_cond_wait(&d->changed, &d->lock);
+	else
+		drop_pending(d);
+}
+
+int dropper_add(struct dropper *d, const struct ram_block *b, uint64_t first, uint64_t count,
+		struct errtext *err)
+{
+	uintptr_t at = b->qemu_addr + (first << RAM_PAGE_SHIFT);
+	int ret = 0;
+
+	if (count == 0)
+		return 0;
+	pthread_mutex_lock(&d->lock);
+	while (d->pending.count >= RANGES_MAX && d->result == 0)
+		drop_or_wait(d);
+	if (d->result == 0) /* else the flush tells */
+		ret = append(&d->pending, at, count << RAM_PAGE_SHIFT);
+	d->added += ret > 0;
+	pthread_mutex_unlock(&d->lock);
+	return ret < 0 ? errtext_set(err, ret, "out of memory") : 0;
+}
+
 int dropper_flush(struct dropper *d, struct errtext *err)
 {
 	uint64_t until;
@@ -139,12 +154,8 @@ int dropper_flush(struct dropper *d, struct errtext *err)
 
 	pthread_mutex_lock(&d->lock);
 	until = d->added;
-	while (d->gone < until && d->result == 0) {
-		if (d->busy)
-			pthread_cond_wait(&d->changed, &d->lock);
-		else
-			drop_pending(d);
-	}
+	while (d->gone < until && d->result == 0)
+		drop_or_wait(d);
 	ret = d->result;
 	if (ret < 0)
 		errtext_set(err, ret, "%s", d->why.text);

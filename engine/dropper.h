@@ -29,7 +29,8 @@ int dropper_new(const struct dropper_options *options, struct dropper **out, str
 /* What was added and not dropped stays. NULL is fine. */
 void dropper_destroy(struct dropper *d);
 
-/* These pages of a private block, whole huge pages, go with the next flush. */
+/* These pages of a private block, whole huge pages, go with the next flush, or now if too many are
+ * waiting for one. */
 int dropper_add(struct dropper *d, const struct ram_block *b, uint64_t first, uint64_t count,
 		struct errtext *err);
 /* What this thread has added before, all of it, has gone when 0 is returned. Once one flush has

@@ -133,6 +133,8 @@ int ram_kept_note(struct ram_map *ram, struct errtext *err)
 /* Two seconds in all. */
 #define READ_TIMES 20
 #define READ_PAUSE_NS 100000000l
+#define LOOK_TIMES 3
+#define LOOK_PAUSE_NS 10000000l
 
 static int gone(const struct ram_block *b, struct errtext *err)
 {
@@ -172,12 +174,21 @@ int ram_kept_read(const struct ram_block *b, uint64_t first, uint64_t count, uin
 }
 
 /* To read a huge page that is not there would give it memory, which may not be had. If it cannot be
- * told, to read it will tell. */
+ * told, to read it will tell. One that the kernel moves just now looks like that if it is
+ * protected, so it is looked at again; few of those that are not there are ever owed. */
 static bool is_private_hole(const struct ram_block *b, uint64_t first)
 {
+	const struct timespec pause = {.tv_nsec = LOOK_PAUSE_NS};
 	bool has;
 
-	return b->page_size > RAM_PAGE_SIZE && ram_private_has(b, first, 1, &has) == 0 && !has;
+	for (int i = 0; b->page_size > RAM_PAGE_SIZE; i++) {
+		if (ram_private_has(b, first, 1, &has) < 0 || has)
+			return false;
+		if (i == LOOK_TIMES)
+			return true;
+		nanosleep(&pause, NULL);
+	}
+	return false;
 }
 
 /* Most pages show by their first bytes that they are not zero. */

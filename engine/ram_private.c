@@ -24,6 +24,7 @@
 /* Of an entry of /proc/PID/pagemap. */
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_SWAPPED (1ull << 62)
+#define PAGEMAP_PROTECTED (1ull << 57) /* by a userfaultfd */
 /* Of one that is swapped: the number of the swap device. The last of them stands for a marker,
  * which a write-protected page that is not there leaves in its place. */
 #define PAGEMAP_SWAP_TYPE 31ull
@@ -201,6 +202,27 @@ static bool is_there(uint64_t entry)
 	return entry & PAGEMAP_PRESENT;
 }
 
+/* Of a huge page that is being moved, or whose memory is broken, the page map says nothing at all
+ * (Linux, fs/proc/task_mmu.c: pagemap_hugetlb_range); a scan counts it as swapped, as it does the
+ * marker of a page that is protected and not there. */
+static bool is_out_of_sight(int pagemap, const struct ram_block *b, uint64_t page, uint64_t entry)
+{
+	uint64_t huge = (page << RAM_PAGE_SHIFT) / b->page_size * b->page_size;
+	struct page_region region;
+	struct pm_scan_arg arg = {
+		.size = sizeof(arg),
+		.start = b->qemu_addr + huge,
+		.end = b->qemu_addr + huge + b->page_size,
+		.vec = (uintptr_t)&region,
+		.vec_len = 1,
+		.category_mask = PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_SWAPPED,
+	};
+
+	return b->page_size > RAM_PAGE_SIZE && !(entry & PAGEMAP_PROTECTED) &&
+	       ioctl(pagemap, PAGEMAP_SCAN, &arg) > 0;
+}
+
 int ram_private_has(const struct ram_block *b, uint64_t first, uint64_t count, bool *has)
 {
 	_cleanup_close_ int pagemap = open_pagemap(b);
@@ -216,7 +238,8 @@ int ram_private_has(const struct ram_block *b, uint64_t first, uint64_t count, b
 		if (got != (ssize_t)(n * sizeof(*entries)))
 			return got < 0 ? -errno : -EIO;
 		for (uint64_t i = 0; i < n; i++)
-			has[done + i] = is_there(entries[i]);
+			has[done + i] = is_there(entries[i]) ||
+					is_out_of_sight(pagemap, b, first + done + i, entries[i]);
 		done += n;
 	}
 	return 0;

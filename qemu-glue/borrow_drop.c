@@ -104,8 +104,8 @@ int borrow_drop(struct borrow *b, const struct iovec *ranges, unsigned int n)
 	in.list = borrow_call(
 		b, SYS_mmap,
 		(long[6]){0, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0});
-	if (in.list < 0)
-		return (int)in.list;
+	if (in.list < 0) /* as where QEMU may have no more memory */
+		return drop_singly(b, ranges, n);
 	in.pidfd = open_itself(b);
 	ret = drop_in_chunks(b, &in, ranges, n);
 	if (in.pidfd >= 0)

@@ -59,6 +59,7 @@ static struct world {
 	bool differ;		   /* the destination has another digest */
 	uint32_t mute;		   /* 1 << type: messages that never come */
 	uint32_t mute_last;	   /* ... once the last pass has begun */
+	bool nonsense;		   /* in ARRIVAL */
 	bool never_stops;	   /* QEMU does not stop the guest */
 	unsigned int locked;	   /* so many looks at the guest's directory find it locked */
 	bool domjobabort;	   /* was called before Perform is */
@@ -200,7 +201,9 @@ static inline void world_says(uint64_t type)
 		m.abort.why = world.abort_why;
 		world.given_up_there = true;
 	} else if (type == WIRE_ARRIVAL) {
-		m.arrival = (struct wire_arrival){10, 20, 30, 40};
+		m.arrival = world.nonsense ? (struct wire_arrival){UINT64_MAX, UINT64_MAX - 1,
+								   UINT64_MAX, UINT64_MAX}
+					   : (struct wire_arrival){10, 20, 30, 40};
 	} else if (type == WIRE_RESUMED) {
 		m.resumed.time_us = WORLD_EPOCH_US + world.now_us + 100; /* its clock is ahead */
 	} else if (type == WIRE_DIGEST) {

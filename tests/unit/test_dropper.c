@@ -166,6 +166,23 @@ Test(dropper, each_stream_finds_its_own_gone)
 	teardown(&f);
 }
 
+/* A peer may name the same pages for ever and never end its round. */
+Test(dropper, only_so_many_ranges_wait_for_a_flush)
+{
+	struct fixture f;
+
+	setup(&f, false);
+	for (unsigned int i = 0; i < 100000; i++)
+		add(&f, i % 2 ? 5 : 3, 1);
+	cr_assert_eq(f.calls, 1);
+	cr_assert_eq(f.ranges, 65536);
+	flush(&f);
+	cr_assert_eq(f.ranges, 100000);
+	expect(&f, 3, 1, false);
+	expect(&f, 4, 1, true);
+	teardown(&f);
+}
+
 Test(dropper, what_has_failed_once_stays_so)
 {
 	struct errtext err = {0};

@@ -93,6 +93,20 @@ Test(outgoing, tells_what_the_stop_was_made_of)
 	world_teardown();
 }
 
+/* What it says does not have to be so. */
+Test(outgoing, a_destination_that_tells_nonsense_of_its_parts)
+{
+	world_setup();
+	world.nonsense = true;
+	cr_expect_eq(go(plainly), EXIT_COMPLETED);
+	cr_expect(world.result.stop_known);
+	cr_expect_leq(world.result.stop.part[STOP_RELEASE], 5500);
+	cr_expect_leq(world.result.stop.part[STOP_LOAD], 5500);
+	cr_expect_leq(world.result.stop.part[STOP_FINISH], 5500);
+	cr_expect_leq(stop_table_sum_us(&world.result.stop), 4 * 5500);
+	world_teardown();
+}
+
 /* An older one. */
 Test(outgoing, a_destination_that_does_not_tell_its_parts)
 {

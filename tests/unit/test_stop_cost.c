@@ -25,3 +25,11 @@ Test(stop_cost, saturates)
 
 	cr_assert_eq(stop_cost_fixed_us(&c), UINT64_MAX);
 }
+
+/* Written once before the first round, it would forbid the stop for good. */
+Test(stop_cost, a_slow_record_is_an_accident)
+{
+	const struct stop_cost c = {.record_us = 5000000};
+
+	cr_assert_eq(stop_cost_fixed_us(&c), STOP_COST_GUEST_US + 2 * STOP_COST_RECORD_MAX_US);
+}

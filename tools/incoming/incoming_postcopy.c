@@ -236,9 +236,12 @@ void incoming_postcopy_release(struct incoming *in)
 	in->postcopy.owed = NULL;
 	dropper_destroy(in->postcopy.dropper);
 	in->postcopy.dropper = NULL;
-	/* Before the release QEMU is about to end, or goes on without post-copy. */
-	if (in->postcopy.uffd_inside >= 0 && !in->place.record.released)
+	/* Before the release QEMU is about to end, or goes on without post-copy: nothing may be
+	 * registered then even if its copy cannot be closed, for nobody is left to fill a page. */
+	if (in->postcopy.uffd_inside >= 0 && !in->place.record.released) {
+		missing_unregister(in->postcopy.uffd, &in->ram, NULL);
 		in->world->close_userfaultfd(in->postcopy.qemu, in->postcopy.uffd_inside, NULL);
+	}
 	in->postcopy.uffd_inside = -1;
 	cleanup_close(&in->postcopy.uffd);
 	in->postcopy.uffd = -1;

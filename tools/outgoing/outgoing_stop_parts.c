@@ -29,14 +29,22 @@ void outgoing_stop_parts_end_pass(struct outgoing *o)
 	part[STOP_LAST_BYTES] = all - part[STOP_LAST_SCAN];
 }
 
+static uint64_t at_most(uint64_t value, uint64_t most)
+{
+	return value < most ? value : most;
+}
+
+/* Once; and nothing took longer there than it takes to hear of it here. */
 void outgoing_stop_parts_take_arrival(struct outgoing *o, struct wire_message *m)
 {
-	uint64_t *part = o->parts.table.part;
+	uint64_t *part = o->parts.table.part, most = o->world->now_us() - o->parts.mark_us;
 
-	part[STOP_RELEASE] = m->arrival.release_us;
-	part[STOP_LOAD] = m->arrival.load_us;
-	part[STOP_FINISH] = m->arrival.finish_us;
-	o->parts.told_us = m->arrival.told_us;
+	if (o->parts.complete)
+		return;
+	part[STOP_RELEASE] = at_most(m->arrival.release_us, most);
+	part[STOP_LOAD] = at_most(m->arrival.load_us, most);
+	part[STOP_FINISH] = at_most(m->arrival.finish_us, most);
+	o->parts.told_us = at_most(m->arrival.told_us, most);
 	o->parts.complete = true;
 }
 
