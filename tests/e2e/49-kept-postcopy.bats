@@ -98,7 +98,7 @@ proven() {
 	kept b
 	[ "$(field pages_differing)" -eq 0 ]
 	receive a --once
-	migrate b kept --keep-private --bandwidth 48Mi --post-copy --completion-timeout-per-gib 10
+	migrate b kept --keep-private --bandwidth 24Mi --post-copy --completion-timeout-per-gib 3
 	kept a
 }
 
@@ -134,7 +134,7 @@ proven() {
 	kept b
 	proven
 	receive a --once
-	migrate b kept --keep-private --bandwidth 48Mi --post-copy --completion-timeout-per-gib 10
+	migrate b kept --keep-private --bandwidth 24Mi --post-copy --completion-timeout-per-gib 3
 	kept a
 }
 
