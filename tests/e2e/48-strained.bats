@@ -271,6 +271,7 @@ resident() {
 	"$TESTBED" destroy nodes
 }
 
+# bats test_tags=long
 @test "private huge pages: made ready by default, or private there and back" {
 	guest huge --memory 256 --fill 64 --period 2 --dirty 32 --rate 50 --private-hugepages
 	[ "$(reason_for a huge)" = Strained ]

@@ -102,6 +102,7 @@ proven() {
 	kept a
 }
 
+# bats test_tags=long
 @test "what the guest never used has no memory at the destination" {
 	local before after
 	guest kept --memory 1024 --fill 32 --period 2 --dirty 16 --rate 10 --private
@@ -127,6 +128,7 @@ proven() {
 	kept a
 }
 
+# bats test_tags=long
 @test "huge pages, with proof, there and back" {
 	fresh --private-hugepages
 	receive b --once
@@ -138,6 +140,7 @@ proven() {
 	kept a
 }
 
+# bats test_tags=long
 @test "dray receive is killed: its guard fetches the rest" {
 	fresh
 	start
@@ -182,6 +185,7 @@ proven() {
 }
 
 # Nothing of it is left in the QEMU that waits, which is ended.
+# bats test_tags=long
 @test "it fails before the hand-over: the guest runs on at the source" {
 	fresh
 	receive b --once

@@ -144,6 +144,7 @@ cross() {
 	"$TESTBED" destroy slow
 }
 
+# bats test_tags=long
 @test "private memory, its disk's reads take 300 ms" {
 	slow_guest --private
 	delay 300
@@ -177,6 +178,7 @@ cross() {
 }
 
 # What the other cases find they would find: the same without what dray does about it.
+# bats test_tags=long
 @test "with suspects given up, --verify and the guest see the damage" {
 	slow_guest
 	delay 300

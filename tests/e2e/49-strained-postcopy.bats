@@ -90,6 +90,7 @@ qemu_gone() {
 	arrived
 }
 
+# bats test_tags=long
 @test "a memfd, both ways" {
 	fresh --memfd
 	receive b --once
@@ -115,6 +116,7 @@ rewrite() {
 	dd if="$byte" of="/proc/$1/mem" bs=1 count=1 seek="$at" conv=notrunc status=none
 }
 
+# bats test_tags=long
 @test "what QEMU here writes into the guest's memory while part of it is owed is told" {
 	fresh
 	QEMU=$("$TESTBED" qemu-pid a lonely)
@@ -144,6 +146,7 @@ rewrite() {
 }
 
 # A resume that libvirt holds back for its job would be let in as soon as libvirt sees its client go. The guard is that one.
+# bats test_tags=long
 @test "dray migrate is killed while somebody waits to resume the guest: its guard serves the rest" {
 	local resume
 	fresh
@@ -161,6 +164,7 @@ rewrite() {
 	arrived
 }
 
+# bats test_tags=long
 @test "dray migrate and its guard are killed: dray recover serves the rest" {
 	fresh
 	QEMU=$("$TESTBED" qemu-pid a lonely)

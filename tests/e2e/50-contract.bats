@@ -215,7 +215,7 @@ capped() {
 	"$TESTBED" wait-verified busy 60
 }
 
-# bats test_tags=alone
+# bats test_tags=alone,long
 @test "auto-converge given up: no throttling is left behind" {
 	receive b
 	migrate_start a busy --bandwidth 16Mi --auto-converge
@@ -227,7 +227,7 @@ capped() {
 	unthrottled busy
 }
 
-# bats test_tags=alone
+# bats test_tags=alone,long
 @test "auto-converge, dray killed: the kernel lets the vCPUs go" {
 	receive b
 	migrate_start a busy --bandwidth 16Mi --auto-converge

@@ -45,6 +45,7 @@ proven() {
 	((equal + written + given == $1 * 256 && equal >= $2 * 256 && $(field pages_differing) == 0))
 }
 
+# bats test_tags=long
 @test "at once, after one round, without TLS: intact, nothing left in QEMU" {
 	local WAY=("${PLAIN[@]}")
 	receive "$(other "$AT")"
@@ -140,6 +141,7 @@ sent_bytes() {
 	"$TESTBED" destroy calm
 }
 
+# bats test_tags=long
 @test "dray receive is killed: its guard fetches the rest, without TLS" {
 	local WAY=("${PLAIN[@]}")
 	postcopy_start
