@@ -331,6 +331,7 @@ int frame_writer_sync(struct frame_writer *w, struct errtext *err)
 
 	if (ret < 0)
 		return ret;
+	w->compress_max = 0; /* there is nothing in it */
 	w->frame.type = WIRE_FRAME_SYNC;
 	w->frame.block = 0;
 	w->frame.flags = 0;

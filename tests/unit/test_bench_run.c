@@ -34,6 +34,9 @@ static unsigned long huge_pages_free(void)
 
 static void need(const struct bench_options *o)
 {
+#ifdef __SANITIZE_THREAD__
+	cr_skip_test("its runtime ends a forked process that starts threads");
+#endif
 	if (tracker_supported(NULL) < 0 || uring_stream_supported(NULL) < 0)
 		cr_skip_test("this kernel cannot track writes, or has no io_uring");
 	if (o->memory == BENCH_HUGE && huge_pages_free() < HUGE_PAGES)
