@@ -14,31 +14,13 @@ setup_file() {
 }
 
 setup() {
-	RX_PID=
-	TX_PID=
-	TX_LOG=/dev/null
-	AT=a
-	TO=b
+	each_begins
 }
 
 teardown() {
-	# shellcheck disable=SC2086 # none, one or both
-	kill -9 $TX_PID 2>/dev/null || true
-	"$TESTBED" up >/dev/null
-	"$TESTBED" heal
-	if [[ -z ${BATS_TEST_COMPLETED-} ]]; then
-		grep -v '"progress"' "$TX_LOG" || true
-		where_is kept || true
-	fi
-	stop_receive
-	"$TESTBED" destroy kept
+	each_ends
 	"$TESTBED" memory-dir a tmpfs
 	"$TESTBED" memory-dir b tmpfs
-}
-
-# fresh [OPTIONS]: a guest at a.
-fresh() {
-	guest kept --memory 320 --fill 96 --period 3 --dirty 32 --rate 20 --vcpus 2 "${@:---private}"
 }
 
 # start: until it runs at b, and some seconds of its memory are still to follow.

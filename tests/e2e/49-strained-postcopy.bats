@@ -14,29 +14,11 @@ setup_file() {
 }
 
 setup() {
-	RX_PID=
-	TX_PID=
-	TX_LOG=/dev/null
-	AT=a
-	TO=b
+	each_begins
 }
 
 teardown() {
-	# shellcheck disable=SC2086 # none, one or both
-	kill -9 $TX_PID 2>/dev/null || true
-	"$TESTBED" up >/dev/null
-	"$TESTBED" heal
-	if [[ -z ${BATS_TEST_COMPLETED-} ]]; then
-		grep -v '"progress"' "$TX_LOG" || true
-		where_is lonely || true
-	fi
-	stop_receive
-	"$TESTBED" destroy lonely
-}
-
-# fresh [OPTIONS]: a guest at a.
-fresh() {
-	guest lonely --memory 320 --fill 96 --period 3 --dirty 32 --rate 20 --vcpus 2 "${@:---private}"
+	each_ends
 }
 
 # start: until it runs at b, and some seconds of its memory are still to follow.

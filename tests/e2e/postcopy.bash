@@ -68,3 +68,34 @@ ended() {
 phase() {
 	grep -o '"phase":"[a-z-]*"' "$TX_LOG" | tail -n 1 | cut -d'"' -f4
 }
+
+# ---- for files whose cases have a guest each, $GUEST ----
+
+# each_begins: it is going to move from a to b.
+# shellcheck disable=SC2034 # used by e2e.bash, and by the cases
+each_begins() {
+	RX_PID=
+	TX_PID=
+	TX_LOG=/dev/null
+	AT=a
+	TO=b
+}
+
+# each_ends: what a failed case leaves is told, and nothing is left.
+each_ends() {
+	# shellcheck disable=SC2086 # none, one or both
+	kill -9 $TX_PID 2>/dev/null || true
+	"$TESTBED" up >/dev/null
+	"$TESTBED" heal
+	if [[ -z ${BATS_TEST_COMPLETED-} ]]; then
+		grep -v '"progress"' "$TX_LOG" || true
+		where_is "$GUEST" || true
+	fi
+	stop_receive
+	"$TESTBED" destroy "$GUEST"
+}
+
+# fresh [OPTIONS]: at a.
+fresh() {
+	guest "$GUEST" --memory 320 --fill 96 --period 3 --dirty 32 --rate 20 --vcpus 2 "${@:---private}"
+}
