@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include "saturating.h"
 
 #define US_PER_S 1000000u
 #define US_PER_MS 1000u
@@ -23,11 +24,6 @@ static uint64_t mul_div(uint64_t a, uint64_t b, uint64_t c)
 	if (!c || product / c > UINT64_MAX)
 		return UINT64_MAX;
 	return (uint64_t)(product / c);
-}
-
-static uint64_t add_saturating(uint64_t a, uint64_t b)
-{
-	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
 static uint64_t at_least_1(uint64_t value)
@@ -69,7 +65,7 @@ static void predict(struct convergence *c, const struct convergence_round *round
 		c->remaining_bytes = round->bytes;
 	}
 	pages_us = mul_div(c->remaining_bytes, US_PER_S, c->bytes_per_s);
-	c->predicted_us = add_saturating(add_saturating(round->fixed_us, round->settle_us),
+	c->predicted_us = saturating_add(saturating_add(round->fixed_us, round->settle_us),
 					 read_us > pages_us ? read_us : pages_us);
 }
 
@@ -82,7 +78,7 @@ static bool fell_clearly(const struct convergence *c)
 /* Could another round clearly lower the remaining bytes? Uses least_bytes of the rounds before. */
 static bool could_fall(const struct convergence *c)
 {
-	bool above_least = c->remaining_bytes > add_saturating(c->least_bytes, c->least_bytes / 4);
+	bool above_least = c->remaining_bytes > saturating_add(c->least_bytes, c->least_bytes / 4);
 
 	if (c->remaining_bytes < CONVERGENCE_SMALL_BYTES)
 		return false;
@@ -245,7 +241,7 @@ static unsigned int impatience(const struct convergence *c, const struct converg
 	uint64_t next_us = mul_div(c->remaining_bytes, US_PER_S, c->bytes_per_s);
 	uint64_t steps = waited_us(c, round) / CONVERGENCE_PATIENCE_STEP_US;
 
-	if (add_saturating(waited_us(c, round), next_us) > CONVERGENCE_PATIENCE_US)
+	if (saturating_add(waited_us(c, round), next_us) > CONVERGENCE_PATIENCE_US)
 		return CONVERGENCE_PATIENCE_STEPS;
 	if (steps > c->waited_rounds)
 		steps = c->waited_rounds;

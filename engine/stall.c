@@ -3,6 +3,7 @@
 #include "stall.h"
 
 #include <stdbool.h>
+#include "saturating.h"
 
 /* Is value less than percent of whole? */
 static bool below(uint64_t value, unsigned int percent, uint64_t whole)
@@ -33,10 +34,8 @@ static void note_pace(struct stall *s, const struct stall_round *round)
 
 	if (!outpaced || s->settle)
 		s->outpaced_us = 0;
-	else if (round->duration_us > UINT64_MAX - s->outpaced_us)
-		s->outpaced_us = UINT64_MAX;
 	else
-		s->outpaced_us += round->duration_us;
+		s->outpaced_us = saturating_add(s->outpaced_us, round->duration_us);
 }
 
 static enum stall_kind judge(const struct stall *s, const struct stall_round *round)

@@ -21,6 +21,7 @@
 #include "cleanup.h"
 #include "libvirt_address.h"
 #include "process_root.h"
+#include "saturating.h"
 
 #define GROUP_SIZE (HOST_MEMORY_WHERE_MAX - 16)
 #define PATH_SIZE (GROUP_SIZE + 64)
@@ -47,11 +48,6 @@ static uint64_t read_number(int root, const char *path)
 	uint64_t value;
 
 	return f && fscanf(f, "%" SCNu64, &value) == 1 ? value : UINT64_MAX;
-}
-
-static uint64_t add(uint64_t a, uint64_t b)
-{
-	return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
 static uint64_t less_of(uint64_t a, uint64_t b)
@@ -84,9 +80,9 @@ static uint64_t free_in(int root, const char *group, uint64_t swap)
 	if (left == UINT64_MAX)
 		return left;
 	snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.stat", group);
-	left = add(left, read_key(root, path, "inactive_file"));
-	left = add(left, read_key(root, path, "active_file"));
-	return add(left, less_of(swap, left_of(root, group, "swap.")));
+	left = saturating_add(left, read_key(root, path, "inactive_file"));
+	left = saturating_add(left, read_key(root, path, "active_file"));
+	return saturating_add(left, less_of(swap, left_of(root, group, "swap.")));
 }
 
 /* ---- all of a process ---- */
@@ -131,7 +127,7 @@ void host_memory_look_below(int root, pid_t pid, struct host_memory *out)
 
 	*out = (struct host_memory){.free = UINT64_MAX, .where = "this host"};
 	if (available)
-		out->free = add(available << 10, swap);
+		out->free = saturating_add(available << 10, swap);
 	if (pid)
 		look_at_groups(root, pid, swap, out);
 }
