@@ -211,6 +211,7 @@ static int send_frame(struct frame_writer *w, struct errtext *err)
 	ret = hand_over(w, iov, (unsigned int)n);
 	w->frame.runs = 0;
 	w->pages = 0;
+	w->compress_max = 0;
 	return ret < 0 ? stream_failed(w, ret, err) : 0;
 }
 
@@ -267,10 +268,8 @@ static int add(struct frame_writer *w, enum wire_frame_type type, unsigned int b
 			if (ret < 0)
 				return ret;
 		}
-		if (w->frame.runs == 0)
-			w->compress_max = type == WIRE_FRAME_PAGES && w->compressor
-						  ? compressor_next(w->compressor)
-						  : 0;
+		if (w->frame.runs == 0 && type == WIRE_FRAME_PAGES && w->compressor)
+			w->compress_max = compressor_next(w->compressor);
 		w->frame.type = type;
 		w->frame.block = (uint16_t)block;
 		w->frame.flags = w->flags;
@@ -331,7 +330,6 @@ int frame_writer_sync(struct frame_writer *w, struct errtext *err)
 
 	if (ret < 0)
 		return ret;
-	w->compress_max = 0; /* there is nothing in it */
 	w->frame.type = WIRE_FRAME_SYNC;
 	w->frame.block = 0;
 	w->frame.flags = 0;
