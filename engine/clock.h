@@ -6,12 +6,17 @@
 #include <stdint.h>
 #include <time.h>
 
-static inline uint64_t clock_us(clockid_t id)
+static inline uint64_t clock_ns(clockid_t id)
 {
 	struct timespec ts;
 
 	clock_gettime(id, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static inline uint64_t clock_us(clockid_t id)
+{
+	return clock_ns(id) / 1000;
 }
 
 static inline uint64_t clock_monotonic_us(void)
@@ -21,10 +26,7 @@ static inline uint64_t clock_monotonic_us(void)
 
 static inline uint64_t clock_monotonic_ns(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC);
 }
 
 static inline uint64_t clock_realtime_us(void)
