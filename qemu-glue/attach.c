@@ -368,14 +368,28 @@ int attach_userfaultfd(pid_t pid, unsigned long long features_wanted, bool keep_
 	return 0;
 }
 
+/* One of which nothing stays open. */
+static int run_inside(const struct target *t, struct helper_job job, struct errtext *err)
+{
+	struct helper_report report;
+	struct helper h;
+	int fd, ret;
+
+	job.pidfd = t->pidfd;
+	job.proc_fd = t->proc_fd;
+	job.insn = t->insn;
+	job.device = -1;
+	ret = run_job(t, &job, &h, &report, &fd, err);
+	if (ret == 0)
+		helper_finish(&h, true);
+	return ret;
+}
+
 int attach_close_inside(pid_t pid, int inside_fd, struct errtext *err)
 {
 	_cleanup_(target_close) struct target t = {.pidfd = -1, .proc_fd = -1, .device = -1};
 	char path[32], link[64] = "";
-	struct helper_report report;
-	struct helper_job job;
-	struct helper h;
-	int fd, ret = target_open(&t, pid, err);
+	int ret = target_open(&t, pid, err);
 
 	if (ret < 0)
 		return ret;
@@ -384,40 +398,14 @@ int attach_close_inside(pid_t pid, int inside_fd, struct errtext *err)
 	    strcmp(link, "anon_inode:[userfaultfd]") != 0)
 		return errtext_set(err, -EBADF, "process %d: descriptor %d is no userfaultfd", pid,
 				   inside_fd);
-	job = (struct helper_job){
-		.pidfd = t.pidfd,
-		.proc_fd = t.proc_fd,
-		.insn = t.insn,
-		.device = -1,
-		.inside_fd = inside_fd,
-	};
-	ret = run_job(&t, &job, &h, &report, &fd, err);
-	if (ret == 0)
-		helper_finish(&h, true);
-	return ret;
+	return run_inside(&t, (struct helper_job){.inside_fd = inside_fd}, err);
 }
 
 int attach_drop(pid_t pid, const struct iovec *ranges, unsigned int n, struct errtext *err)
 {
 	_cleanup_(target_close) struct target t = {.pidfd = -1, .proc_fd = -1, .device = -1};
-	struct helper_report report;
-	struct helper_job job;
-	struct helper h;
-	int fd, ret = n ? target_open(&t, pid, err) : 0;
+	const struct helper_job job = {.inside_fd = -1, .drop = ranges, .drops = n};
+	int ret = n ? target_open(&t, pid, err) : 0;
 
-	if (ret < 0 || n == 0)
-		return ret;
-	job = (struct helper_job){
-		.pidfd = t.pidfd,
-		.proc_fd = t.proc_fd,
-		.insn = t.insn,
-		.device = -1,
-		.inside_fd = -1,
-		.drop = ranges,
-		.drops = n,
-	};
-	ret = run_job(&t, &job, &h, &report, &fd, err);
-	if (ret == 0)
-		helper_finish(&h, true);
-	return ret;
+	return ret < 0 || n == 0 ? ret : run_inside(&t, job, err);
 }
